@@ -1,0 +1,129 @@
+//! The one error type of the crate.
+//!
+//! Every message names the argument, what was expected and what came; a remedy follows where there is one.
+//! Bad input never panics: a panic is a bug of this crate. [`Error::kind`] is what bindings dispatch on, so a
+//! message can be reworded without changing the class of the exception that a user catches.
+
+use std::borrow::Cow;
+
+/// Result of every fallible operation of the crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What went wrong, with the facts that a caller needs to mend it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A value is outside what the argument accepts.
+    #[error("{argument}: expected {expected}, got {found}")]
+    Invalid {
+        /// The argument as the caller knows it.
+        argument: Cow<'static, str>,
+        /// What would have been accepted.
+        expected: Cow<'static, str>,
+        /// What came.
+        found: Cow<'static, str>,
+    },
+    /// Two things that belong together have different sizes.
+    #[error("{argument}: expected {expected}, got {found}")]
+    Shape {
+        /// The argument as the caller knows it.
+        argument: Cow<'static, str>,
+        /// The size that was needed.
+        expected: Cow<'static, str>,
+        /// The size that came.
+        found: Cow<'static, str>,
+    },
+    /// Stored bytes that are damaged, truncated or were never ours.
+    #[error("{what} is damaged: {reason}")]
+    Corrupt {
+        /// What was being read.
+        what: Cow<'static, str>,
+        /// The first thing that is wrong with it.
+        reason: Cow<'static, str>,
+    },
+    /// Stored bytes of a newer format than this version reads.
+    #[error("{what} has format {found}, but this version reads up to {supported}: upgrade efl-core")]
+    NewerFormat {
+        /// What was being read.
+        what: Cow<'static, str>,
+        /// The format found.
+        found: u32,
+        /// The newest format that is understood.
+        supported: u32,
+    },
+    /// The work would exceed a stated budget.
+    #[error("{what}: {needed} needed, the limit is {limit}; {remedy}")]
+    Limit {
+        /// What is being counted.
+        what: Cow<'static, str>,
+        /// How many are needed.
+        needed: u64,
+        /// How many are allowed.
+        limit: u64,
+        /// What to change.
+        remedy: Cow<'static, str>,
+    },
+    /// The caller asked for the computation to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The class of an [`Error`], which bindings map to an exception type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// See [`Error::Invalid`].
+    Invalid,
+    /// See [`Error::Shape`].
+    Shape,
+    /// See [`Error::Corrupt`].
+    Corrupt,
+    /// See [`Error::NewerFormat`].
+    NewerFormat,
+    /// See [`Error::Limit`].
+    Limit,
+    /// See [`Error::Interrupted`].
+    Interrupted,
+}
+
+type Text = Cow<'static, str>;
+
+impl Error {
+    /// A value outside what `argument` accepts.
+    pub fn invalid(argument: impl Into<Text>, expected: impl Into<Text>, found: impl Into<Text>) -> Self {
+        Error::Invalid { argument: argument.into(), expected: expected.into(), found: found.into() }
+    }
+
+    /// A size that does not fit.
+    pub fn shape(argument: impl Into<Text>, expected: impl Into<Text>, found: impl Into<Text>) -> Self {
+        Error::Shape { argument: argument.into(), expected: expected.into(), found: found.into() }
+    }
+
+    /// Damaged bytes.
+    pub fn corrupt(what: impl Into<Text>, reason: impl Into<Text>) -> Self {
+        Error::Corrupt { what: what.into(), reason: reason.into() }
+    }
+
+    /// The class of this error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::Invalid { .. } => ErrorKind::Invalid,
+            Error::Shape { .. } => ErrorKind::Shape,
+            Error::Corrupt { .. } => ErrorKind::Corrupt,
+            Error::NewerFormat { .. } => ErrorKind::NewerFormat,
+            Error::Limit { .. } => ErrorKind::Limit,
+            Error::Interrupted => ErrorKind::Interrupted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_argument_the_expectation_and_the_value() {
+        let text = Error::invalid("shots", "a positive number", "0").to_string();
+        assert_eq!(text, "shots: expected a positive number, got 0");
+    }
+}

@@ -1,0 +1,1 @@
+//! Pauli words, lists of words, real sums of words.
