@@ -3,7 +3,10 @@
 //! Invariant: a row of `n` bits is `words_for(n)` consecutive `u64`, bit `q` at `q % 64` of word `q / 64`, and
 //! the bits past `n` in the last word are zero. Everything here is independent of what the bits mean.
 
+pub mod dispatch;
 pub mod parallel;
+pub mod philox;
+pub mod transpose;
 
 /// Number of `u64` that hold `bits` bits.
 #[inline]

@@ -1,1 +1,8 @@
-//! Placeholder
+//! How settings are drawn, and what that means for a word: [`Ensemble`].
+//!
+//! Knows nothing of data. An ensemble answers one question for the estimator, the probability that a word is
+//! revealed, and one for the sampler, the letter probabilities of a qubit.
+
+mod ensemble;
+
+pub use ensemble::Ensemble;

@@ -1,0 +1,110 @@
+//! Run-time choice of the instruction set: the only `unsafe` of the crate.
+//!
+//! A kernel is safe, autovectorised Rust marked `#[inline(always)]`. [`dispatch`] holds one clone of it per
+//! [`CpuLevel`], so the same source is compiled for each instruction set, and jumps to the best one that this CPU
+//! has. Wheels are therefore built for the baseline and lose nothing (measured on the tally kernel, Zen 3, one
+//! thread: see `benches/rust/estimate.rs`, group `cpu_level`). Dispatch costs about 1 ns: do it per block or batch.
+//!
+//! Invariant: all levels give the same bits. Rust never contracts or reorders float operations, so this holds for
+//! kernels with floats as well; the tests run every kernel at every level.
+//!
+//! There is no AVX-512 level: a level is added together with the bench that shows its gain.
+
+use crate::error::{Error, Result};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// An instruction set that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum CpuLevel {
+    /// What the compilation target guarantees (SSE2 on x86-64, NEON on AArch64).
+    Baseline = 1,
+    /// x86-64-v3: AVX2, BMI1/2, LZCNT, POPCNT, FMA.
+    Avx2 = 2,
+}
+
+impl CpuLevel {
+    /// Every level that this CPU can run, lowest first.
+    pub fn available() -> Vec<CpuLevel> {
+        [CpuLevel::Baseline, CpuLevel::Avx2].into_iter().filter(|&level| level <= detect()).collect()
+    }
+
+    /// The name that `EFL_CPU_LEVEL` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            CpuLevel::Baseline => "baseline",
+            CpuLevel::Avx2 => "avx2",
+        }
+    }
+}
+
+/// A piece of work that [`dispatch`] runs. Implement `run` with `#[inline(always)]`, and mark everything that it
+/// calls in its loops the same way: code that is not inlined is compiled for the baseline only.
+pub trait Kernel {
+    /// What the work returns.
+    type Output;
+    /// Does the work.
+    fn run(self) -> Self::Output;
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+fn detect() -> CpuLevel {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let has_v3 = is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("lzcnt")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("fma");
+        if has_v3 {
+            return CpuLevel::Avx2;
+        }
+    }
+    CpuLevel::Baseline
+}
+
+/// The level in use: the best available, or the one that `EFL_CPU_LEVEL` names if it is lower.
+pub fn cpu_level() -> CpuLevel {
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => CpuLevel::Baseline,
+        2 => CpuLevel::Avx2,
+        _ => {
+            let asked = std::env::var("EFL_CPU_LEVEL").ok();
+            let level = CpuLevel::available()
+                .into_iter()
+                .find(|level| asked.as_deref() == Some(level.name()))
+                .unwrap_or_else(detect);
+            LEVEL.store(level as u8, Ordering::Relaxed);
+            level
+        }
+    }
+}
+
+/// Sets the level for the whole process: for tests and benches. Results do not depend on it.
+pub fn set_cpu_level(level: CpuLevel) -> Result<()> {
+    if level > detect() {
+        return Err(Error::invalid("level", "one that this CPU has", level.name()));
+    }
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Runs the clone of `kernel` for the level in use.
+#[inline]
+#[allow(unsafe_code)]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt,fma")]
+        fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run()
+        }
+        if cpu_level() == CpuLevel::Avx2 {
+            // SAFETY: `cpu_level` returns `Avx2` only if `detect` found every feature that `run_avx2` enables.
+            return unsafe { run_avx2(kernel) };
+        }
+    }
+    kernel.run()
+}

@@ -1,0 +1,224 @@
+//! Counting: how often each word was revealed, and how often with a minus sign.
+//!
+//! A [`Tally`] holds only integers, so merging is addition: exact, associative, commutative. Tallies of shards
+//! merged in any order, and counts made with any number of threads, have the same bits. What the counts mean
+//! (the response of each word) is applied afterwards, by [`super::estimate_tally`].
+
+use super::prefix::{self, PrefixTree, Scratch, Visit};
+use crate::bits::dispatch::{Kernel, dispatch};
+use crate::bits::parallel::{self, Cancel};
+use crate::design::Ensemble;
+use crate::error::{Error, Result};
+use crate::pauli::Words;
+use crate::snapshots::Snapshots;
+use std::ops::Range;
+
+/// Words of one prefix tree: bounds the counters of a task, and gives tasks when there are few snapshots.
+const WORDS_PER_TREE: usize = 1 << 14;
+
+/// Integers per (bucket, word). A bucket is a contiguous part of the snapshots, for medians and batch errors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tally {
+    pub(super) words: Words,
+    pub(super) ensemble: Ensemble,
+    /// Snapshots per bucket.
+    pub(super) shots: Vec<u64>,
+    /// `[bucket][word]`: revealed, and revealed with a minus sign.
+    pub(super) counts: Vec<[u64; 2]>,
+}
+
+impl Tally {
+    /// The words counted, in the caller's order.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// The ensemble of the snapshots.
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// Snapshots in each bucket.
+    pub fn bucket_shots(&self) -> &[u64] {
+        &self.shots
+    }
+
+    /// All snapshots.
+    pub fn shots(&self) -> u64 {
+        self.shots.iter().sum()
+    }
+
+    /// `[revealed, minus]` of every word in `bucket`.
+    pub fn bucket(&self, bucket: usize) -> &[[u64; 2]] {
+        &self.counts[bucket * self.words.len()..][..self.words.len()]
+    }
+
+    /// `[revealed, minus]` of word `word` over all buckets.
+    pub fn total(&self, word: usize) -> [u64; 2] {
+        self.counts[word..].iter().step_by(self.words.len()).fold([0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
+    }
+
+    /// Adds the counts of `other`: the same words in the same order, as many buckets, and the same ensemble.
+    pub fn merge(&self, other: &Tally) -> Result<Tally> {
+        if self.words != other.words {
+            return Err(Error::invalid(
+                "other",
+                format!("a tally of the same {} words in the same order", self.words.len()),
+                format!("one of {} words that differ", other.words.len()),
+            ));
+        }
+        if self.shots.len() != other.shots.len() {
+            return Err(Error::shape(
+                "other",
+                format!("{} buckets", self.shots.len()),
+                format!("{} buckets", other.shots.len()),
+            ));
+        }
+        if self.ensemble != other.ensemble {
+            return Err(Error::invalid(
+                "other",
+                "a tally of snapshots of the same ensemble",
+                format!("another {} ensemble", other.ensemble.kind()),
+            ));
+        }
+        let overflow = || Error::invalid("other", "counts that add up to less than 2^63", "larger ones");
+        let add = |a: u64, b: u64| a.checked_add(b).filter(|s| *s < 1 << 63).ok_or_else(overflow);
+        let shots: Vec<u64> =
+            self.shots.iter().zip(&other.shots).map(|(a, b)| add(*a, *b)).collect::<Result<_>>()?;
+        shots.iter().try_fold(0, |sum, s| add(sum, *s))?;
+        let counts = self.counts.iter().zip(&other.counts);
+        let counts = counts.map(|(a, b)| Ok([add(a[0], b[0])?, add(a[1], b[1])?])).collect::<Result<_>>()?;
+        Ok(Tally { words: self.words.clone(), ensemble: self.ensemble.clone(), shots, counts })
+    }
+}
+
+/// The snapshots of bucket `b` of `buckets`: contiguous, sizes differ by at most one.
+pub(super) fn bucket_range(shots: usize, buckets: usize, b: usize) -> Range<usize> {
+    let edge = |b: usize| (b as u128 * shots as u128 / buckets as u128) as usize;
+    edge(b)..edge(b + 1)
+}
+
+pub(super) fn check_counting(snaps: &Snapshots, n_qubits: usize, buckets: usize) -> Result<()> {
+    if n_qubits != snaps.n_qubits() {
+        return Err(Error::shape(
+            "observables",
+            format!("words of {} qubits, as the snapshots have", snaps.n_qubits()),
+            format!("{n_qubits} qubits"),
+        ));
+    }
+    if snaps.is_empty() {
+        return Err(Error::invalid("snaps", "at least one snapshot", "none"));
+    }
+    if buckets == 0 || buckets > snaps.len() {
+        return Err(Error::invalid(
+            "buckets",
+            format!("1 to {}, the number of snapshots", snaps.len()),
+            buckets.to_string(),
+        ));
+    }
+    Ok(())
+}
+
+/// Counts `words` in `snaps`, in `buckets` contiguous parts.
+///
+/// ```
+/// use efl_core::{bits::parallel::Cancel, design::Ensemble, estimate::tally};
+/// use efl_core::{pauli::{PauliWord, Words}, snapshots::Snapshots};
+/// // Two snapshots of two qubits: XZ with outcomes 01, ZZ with outcomes 11.
+/// let snaps = Snapshots::from_arrays(&[0, 1, 1, 1], &[0, 2, 2, 2], 2, Ensemble::uniform(2)?)?;
+/// let words = Words::from_words(2, &[PauliWord::from_label("IZ")?, PauliWord::from_label("ZZ")?])?;
+/// let tally = tally(&snaps, &words, 1, &Cancel::new())?;
+/// assert_eq!(tally.bucket(0), [[2, 2], [1, 0]]);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn tally(snaps: &Snapshots, words: &Words, buckets: usize, cancel: &Cancel) -> Result<Tally> {
+    check_counting(snaps, words.n_qubits(), buckets)?;
+    let count = words.len();
+    let trees: Vec<(usize, PrefixTree, Vec<Option<u32>>)> =
+        parallel::map(count.div_ceil(WORDS_PER_TREE), cancel, |i| {
+            let selection = i * WORDS_PER_TREE..((i + 1) * WORDS_PER_TREE).min(count);
+            let (tree, slots) = PrefixTree::build(words, selection.clone());
+            Ok((selection.start, tree, slots))
+        })?;
+    let pieces: Vec<(usize, Range<usize>)> = (0..buckets)
+        .flat_map(|b| prefix::blocks(bucket_range(snaps.len(), buckets, b)).map(move |block| (b, block)))
+        .collect();
+    let share = pieces.len().div_ceil(8 * parallel::num_threads()).max(1);
+    let shares: Vec<&[(usize, Range<usize>)]> = pieces.chunks(share).collect();
+    let parts = parallel::map(trees.len() * shares.len(), cancel, |task| {
+        let (_, tree, _) = &trees[task / shares.len()];
+        dispatch(Count { snaps, tree, pieces: shares[task % shares.len()], cancel })
+    })?;
+    let mut counts = vec![[0u64; 2]; buckets * count];
+    for (task, part) in parts.iter().enumerate() {
+        let (start, _, slot_of) = &trees[task / shares.len()];
+        for (bucket, slots) in part {
+            let row = &mut counts[bucket * count + start..][..slot_of.len()];
+            for (total, slot) in row.iter_mut().zip(slot_of) {
+                if let Some(slot) = slot {
+                    let [revealed, minus] = slots[*slot as usize];
+                    *total = [total[0] + revealed, total[1] + minus];
+                }
+            }
+        }
+    }
+    let shots: Vec<u64> = (0..buckets).map(|b| bucket_range(snaps.len(), buckets, b).len() as u64).collect();
+    for (start, _, slot_of) in &trees {
+        for (i, _) in slot_of.iter().enumerate().filter(|(_, slot)| slot.is_none()) {
+            for (b, &shots) in shots.iter().enumerate() {
+                counts[b * count + start + i] = [shots, 0]; // the identity is always revealed, with a plus
+            }
+        }
+    }
+    Ok(Tally { words: words.clone(), ensemble: snaps.ensemble().clone(), shots, counts })
+}
+
+struct Count<'a> {
+    snaps: &'a Snapshots,
+    tree: &'a PrefixTree,
+    /// (bucket, snapshots), sorted by bucket.
+    pieces: &'a [(usize, Range<usize>)],
+    cancel: &'a Cancel,
+}
+
+struct Counter {
+    counts: Vec<[u64; 2]>,
+}
+
+impl Visit for Counter {
+    #[inline(always)]
+    fn visit(&mut self, slot: usize, revealed: &[u64], sign: &[u64], matched: &[u64], outcome: &[u64]) {
+        let mut totals = [0u64; 2];
+        for i in 0..revealed.len() {
+            let hit = revealed[i] & matched[i];
+            totals[0] += u64::from(hit.count_ones());
+            totals[1] += u64::from((hit & (sign[i] ^ outcome[i])).count_ones());
+        }
+        let count = &mut self.counts[slot];
+        *count = [count[0] + totals[0], count[1] + totals[1]];
+    }
+}
+
+impl Kernel for Count<'_> {
+    /// For every bucket met, the counts of every slot.
+    type Output = Result<Vec<(usize, Vec<[u64; 2]>)>>;
+
+    #[inline(always)]
+    fn run(self) -> Self::Output {
+        let mut scratch = Scratch::new(self.tree);
+        let mut done: Vec<(usize, Vec<[u64; 2]>)> = Vec::new();
+        let mut counter = Counter { counts: Vec::new() };
+        let mut current = None;
+        for (bucket, block) in self.pieces {
+            self.cancel.check()?;
+            if current != Some(*bucket) {
+                let finished = std::mem::replace(&mut counter.counts, vec![[0; 2]; self.tree.slots()]);
+                done.extend(current.map(|bucket| (bucket, finished)));
+                current = Some(*bucket);
+            }
+            prefix::walk(self.tree, self.snaps, block.clone(), &mut scratch, &mut counter);
+        }
+        done.extend(current.map(|bucket| (bucket, counter.counts)));
+        Ok(done)
+    }
+}

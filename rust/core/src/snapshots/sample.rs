@@ -1,0 +1,505 @@
+//! Simulated snapshots of a state vector.
+//!
+//! A prefix tree over (letter, outcome) of one qubit after the other. A node holds the state conditioned on its
+//! prefix, unnormalised and without the qubits already measured, and the list of the snapshots that share the
+//! prefix; one pass over the vector gives the outcome probabilities of all three letters, the list is partitioned,
+//! and each non-empty child gets a vector of half the length. Work that snapshots have in common is done once.
+//!
+//! Invariant: randomness is addressed. Letters and outcomes of snapshot `t` are functions of (seed, t) and the
+//! state, so results do not depend on threads or batches, and a shorter run is a prefix of a longer one.
+//! Cost: at depth d, min(6^d, T) vectors of 2^(n-d) amplitudes; memory 2 * 2^n amplitudes per thread and 56 bytes
+//! per snapshot of a batch of 2^20, never T * 2^n.
+//!
+//! Precision: one 53-bit number serves the outcomes of 16 qubits (and one the letters of 8), refined after each
+//! decision as in arithmetic coding; the last decision still has 37 random bits.
+
+use super::Snapshots;
+use crate::bits::parallel::{self, Cancel};
+use crate::bits::philox::{philox, unit_interval};
+use crate::bits::transpose::transpose_64;
+use crate::bits::words_for;
+use crate::design::Ensemble;
+use crate::error::{Error, Result};
+use num_complex::Complex64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Largest state vector that [`sample`] takes.
+pub const MAX_STATE_QUBITS: usize = 30;
+/// How far the squared norm may be from one: loose enough for single-precision simulators.
+const NORM_TOLERANCE: f64 = 1e-5;
+/// Stream of the key, so that sampling shares no random number with other uses of a seed.
+const STREAM: u64 = u64::from_le_bytes(*b"sampling");
+/// Snapshots whose lists are in memory at one time.
+const BATCH: usize = 1 << 20;
+/// Snapshots that one task draws letters for; a multiple of 64.
+const CHUNK: usize = 1 << 14;
+/// Qubits served by one block of random bits.
+const GROUP: usize = 16;
+/// Classes of a node: letter (X, Y, Z) times outcome.
+const CLASSES: usize = 6;
+/// The letters take 2 * MAX_STATE_QUBITS bits of a word; a class fits above them.
+const CLASS_SHIFT: u32 = 61;
+const LARGEST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
+
+/// A normalised pure state; qubit 0 is the most significant bit of the index.
+#[derive(Debug, Clone)]
+pub struct StateVector<'a> {
+    amplitudes: &'a [Complex64],
+    n_qubits: usize,
+}
+
+impl<'a> StateVector<'a> {
+    /// Checks length, finiteness and norm.
+    pub fn new(amplitudes: &'a [Complex64]) -> Result<Self> {
+        let length = amplitudes.len();
+        if length < 2 || !length.is_power_of_two() || length > 1 << MAX_STATE_QUBITS {
+            return Err(Error::shape(
+                "state",
+                format!("2^n amplitudes with n from 1 to {MAX_STATE_QUBITS}"),
+                format!("{length}"),
+            ));
+        }
+        if let Some(i) = amplitudes.iter().position(|a| !(a.re.is_finite() && a.im.is_finite())) {
+            return Err(Error::invalid(
+                format!("state[{i}]"),
+                "a finite amplitude",
+                amplitudes[i].to_string(),
+            ));
+        }
+        let norm: f64 = amplitudes.iter().map(Complex64::norm_sqr).sum();
+        if (norm - 1.0).abs() > NORM_TOLERANCE {
+            return Err(Error::invalid(
+                "state",
+                "a normalised vector (squared norm 1)",
+                format!("squared norm {norm}"),
+            ));
+        }
+        Ok(StateVector { amplitudes, n_qubits: length.trailing_zeros() as usize })
+    }
+
+    /// Number of qubits.
+    pub fn n_qubits(&self) -> usize {
+        self.n_qubits
+    }
+}
+
+/// Draws `shots` settings from `ensemble`, measures `state` in each, and returns the snapshots in the order of
+/// their index. The same seed gives the same snapshots with any number of threads.
+///
+/// ```
+/// use efl_core::{bits::parallel::Cancel, design::Ensemble, snapshots::{StateVector, sample}};
+/// use num_complex::Complex64;
+/// let zero = [Complex64::new(1.0, 0.0), Complex64::new(0.0, 0.0)];
+/// let snaps = sample(&StateVector::new(&zero)?, &Ensemble::uniform(1)?, 100, 7, &Cancel::new())?;
+/// assert_eq!(snaps.len(), 100);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn sample(
+    state: &StateVector<'_>,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+    cancel: &Cancel,
+) -> Result<Snapshots> {
+    let n = state.n_qubits;
+    if ensemble.n_qubits() != n {
+        return Err(Error::shape(
+            "ensemble",
+            format!("{n} qubits, as the state has"),
+            format!("{} qubits", ensemble.n_qubits()),
+        ));
+    }
+    if shots == 0 {
+        return Err(Error::invalid("shots", "at least 1", "0"));
+    }
+    let tree = Tree {
+        n,
+        seed,
+        letters: (0..n).map(|q| LetterDraw::new(ensemble.letter_probabilities(q))).collect(),
+        state: state.amplitudes,
+        cancel,
+    };
+    let stride = words_for(shots);
+    let mut planes = vec![0; 3 * n * stride];
+    for first in (0..shots).step_by(BATCH) {
+        let count = BATCH.min(shots - first);
+        let outcomes = tree.run(first, count, stride, &mut planes)?;
+        let mut block = [0; 64];
+        for (group, rows) in outcomes.chunks(64).enumerate() {
+            block[rows.len()..].fill(0);
+            for (to, from) in block.iter_mut().zip(rows) {
+                *to = from.load(Ordering::Relaxed);
+            }
+            transpose_64(&mut block);
+            for q in 0..n {
+                planes[(3 * q + 2) * stride + first / 64 + group] = block[q];
+            }
+        }
+    }
+    Ok(Snapshots::from_planes(ensemble.clone(), shots, planes))
+}
+
+/// Cumulative letter probabilities of a qubit, and what refines the random number after the choice.
+struct LetterDraw {
+    lower: [f64; 3],
+    thresholds: [f64; 2],
+    scale: [f64; 3],
+}
+
+impl LetterDraw {
+    fn new(p: [f64; 3]) -> Self {
+        // An infinite threshold keeps rounding from ever choosing a letter of probability zero.
+        let first = if p[1] == 0.0 && p[2] == 0.0 { f64::INFINITY } else { p[0] };
+        let second = if p[2] == 0.0 { f64::INFINITY } else { p[0] + p[1] };
+        LetterDraw {
+            lower: [0.0, p[0], p[0] + p[1]],
+            thresholds: [first, second],
+            scale: p.map(|p| if p > 0.0 { 1.0 / p } else { 0.0 }),
+        }
+    }
+
+    #[inline(always)]
+    fn draw(&self, u: &mut f64) -> usize {
+        let letter = usize::from(*u >= self.thresholds[0]) + usize::from(*u >= self.thresholds[1]);
+        *u = ((*u - self.lower[letter]) * self.scale[letter]).clamp(0.0, LARGEST_BELOW_ONE);
+        letter
+    }
+}
+
+/// A snapshot on its way down the tree.
+#[derive(Clone, Copy, Default)]
+struct Shot {
+    /// Two bits per qubit: 0, 1, 2 for X, Y, Z.
+    letters: u64,
+    /// The part of the random number of the outcomes that no decision has used.
+    u: f64,
+    /// Index in the batch.
+    t: u32,
+}
+
+impl Shot {
+    #[inline(always)]
+    fn letter(&self, q: usize) -> usize {
+        (self.letters >> (2 * q) & 3) as usize
+    }
+
+    /// Decides the outcome of qubit `q` given the probability of 0, and refines the random number.
+    #[inline(always)]
+    fn decide(&mut self, zero: f64) -> usize {
+        let outcome = usize::from(self.u >= zero);
+        let refined = if outcome == 0 { self.u / zero } else { (self.u - zero) / (1.0 - zero) };
+        // 0 / 0, at a decision of probability zero, becomes 0.
+        self.u = if refined > 0.0 { refined.min(LARGEST_BELOW_ONE) } else { 0.0 };
+        outcome
+    }
+}
+
+/// The probability of outcome 0 of the first qubit of `vector` for the letters X, Y, Z, from one pass.
+#[inline(always)]
+fn zero_probabilities(vector: &[Complex64]) -> [f64; 3] {
+    let (a, b) = vector.split_at(vector.len() / 2);
+    let (mut na, mut nb, mut re, mut im) = (0.0, 0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        na += a.re * a.re + a.im * a.im;
+        nb += b.re * b.re + b.im * b.im;
+        re += a.re * b.re + a.im * b.im;
+        im += a.re * b.im - a.im * b.re;
+    }
+    let scale = 1.0 / (na + nb);
+    [0.5 + re * scale, 0.5 + im * scale, na * scale]
+}
+
+/// The vector conditioned on `outcome` of the first qubit measured in `letter`, unnormalised: the halves themselves
+/// for Z (borrowed), their combination in `target` for X and Y.
+#[inline(always)]
+fn condition<'v>(
+    vector: &'v [Complex64],
+    letter: usize,
+    outcome: usize,
+    target: &'v mut [Complex64],
+) -> &'v [Complex64] {
+    let (a, b) = vector.split_at(vector.len() / 2);
+    let sign = if outcome == 0 { 1.0 } else { -1.0 };
+    match letter {
+        0 => {
+            for ((t, a), b) in target.iter_mut().zip(a).zip(b) {
+                *t = Complex64::new(a.re + sign * b.re, a.im + sign * b.im);
+            }
+            &target[..a.len()]
+        }
+        1 => {
+            // <+i| = (<0| - i <1|) / sqrt 2
+            for ((t, a), b) in target.iter_mut().zip(a).zip(b) {
+                *t = Complex64::new(a.re + sign * b.im, a.im - sign * b.re);
+            }
+            &target[..a.len()]
+        }
+        _ => [a, b][outcome],
+    }
+}
+
+struct Tree<'a> {
+    n: usize,
+    seed: u64,
+    letters: Vec<LetterDraw>,
+    state: &'a [Complex64],
+    cancel: &'a Cancel,
+}
+
+/// The snapshots of one chunk, sorted by class of the first two qubits (`6 * class_0 + class_1`).
+struct Drawn {
+    shots: Vec<Shot>,
+    starts: [u32; CLASSES * CLASSES + 1],
+    /// x and z planes of the chunk's letters, `(2 * q + k) * words + group`.
+    letter_planes: Vec<u64>,
+}
+
+impl Tree<'_> {
+    /// Outcome rows of snapshots `first .. first + count`; letters go straight into `planes`.
+    fn run(&self, first: usize, count: usize, stride: usize, planes: &mut [u64]) -> Result<Vec<AtomicU64>> {
+        let n = self.n;
+        let mut half = vec![Complex64::default(); self.state.len() / 2];
+        let root = zero_probabilities(self.state);
+        let mut second = [[0.0; 3]; CLASSES];
+        if n > 1 {
+            for class in 0..CLASSES {
+                second[class] = zero_probabilities(condition(self.state, class / 2, class % 2, &mut half));
+            }
+        }
+        drop(half);
+        let chunks = parallel::map(count.div_ceil(CHUNK), self.cancel, |chunk| {
+            let start = chunk * CHUNK;
+            Ok(self.draw(first, start, CHUNK.min(count - start), &root, &second))
+        })?;
+        for (chunk, drawn) in chunks.iter().enumerate() {
+            let words = drawn.letter_planes.len() / (2 * n);
+            for (p, strip) in drawn.letter_planes.chunks_exact(words).enumerate() {
+                let at = (3 * (p / 2) + p % 2) * stride + (first + chunk * CHUNK) / 64;
+                planes[at..at + words].copy_from_slice(strip);
+            }
+        }
+        let outcomes: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
+        parallel::map(CLASSES * CLASSES, self.cancel, |class| {
+            let part = |drawn: &'_ Drawn| drawn.starts[class] as usize..drawn.starts[class + 1] as usize;
+            let total = chunks.iter().map(|d| part(d).len()).sum();
+            if total == 0 {
+                return Ok(());
+            }
+            let mut shots = Vec::with_capacity(total);
+            chunks.iter().for_each(|d| shots.extend_from_slice(&d.shots[part(d)]));
+            let (class_0, class_1) = (class / CLASSES, class % CLASSES);
+            if n == 1 {
+                for shot in &shots {
+                    outcomes[shot.t as usize].store((class_0 % 2) as u64, Ordering::Relaxed);
+                }
+                return Ok(());
+            }
+            let path = (class_0 % 2 + 2 * (class_1 % 2)) as u64;
+            let mut half = vec![Complex64::default(); self.state.len() / 2];
+            let mut quarter = vec![Complex64::default(); self.state.len() / 4];
+            let vector = condition(self.state, class_0 / 2, class_0 % 2, &mut half);
+            let vector = condition(vector, class_1 / 2, class_1 % 2, &mut quarter);
+            let mut spare = vec![Shot::default(); total];
+            let mut scratch = vec![Complex64::default(); vector.len()];
+            self.descend(Node {
+                first,
+                outcomes: &outcomes,
+                vector,
+                q: 2,
+                path,
+                shots: &mut shots,
+                spare: &mut spare,
+                scratch: &mut scratch,
+            })
+        })?;
+        Ok(outcomes)
+    }
+
+    #[inline(always)]
+    fn random(&self, t: usize, q: usize) -> [u64; 4] {
+        philox([self.seed, STREAM], [t as u64, (q / GROUP) as u64, 0, 0])
+    }
+
+    /// Letters of `count` snapshots, and their outcomes on the first two qubits.
+    fn draw(
+        &self,
+        first: usize,
+        start: usize,
+        count: usize,
+        root: &[f64; 3],
+        second: &[[f64; 3]; CLASSES],
+    ) -> Drawn {
+        let n = self.n;
+        let words = words_for(count);
+        let mut letter_planes = vec![0; 2 * n * words];
+        let mut unsorted = Vec::with_capacity(count);
+        let mut classes = Vec::with_capacity(count);
+        let mut starts = [0u32; CLASSES * CLASSES + 1];
+        let mut blocks = [[0u64; 64]; 2];
+        for group in 0..words {
+            let height = 64.min(count - group * 64);
+            for row in 0..height {
+                let t = start + group * 64 + row;
+                let (mut letters, mut x, mut z) = (0u64, 0u64, 0u64);
+                let mut outcome_bits = 0;
+                for base in (0..n).step_by(GROUP) {
+                    let random = self.random(first + t, base);
+                    if base == 0 {
+                        outcome_bits = random[2];
+                    }
+                    for half in 0..2 {
+                        let mut u = unit_interval(random[half]);
+                        let begin = base + half * GROUP / 2;
+                        for q in begin..n.min(begin + GROUP / 2) {
+                            let letter = self.letters[q].draw(&mut u) as u64;
+                            letters |= letter << (2 * q);
+                            x |= u64::from(letter != 2) << q;
+                            z |= u64::from(letter != 0) << q;
+                        }
+                    }
+                }
+                blocks[0][row] = x;
+                blocks[1][row] = z;
+                let mut shot = Shot { letters, u: unit_interval(outcome_bits), t: t as u32 };
+                let letter = shot.letter(0);
+                let class_0 = 2 * letter + shot.decide(root[letter]);
+                let class_1 = if n > 1 {
+                    let letter = shot.letter(1);
+                    2 * letter + shot.decide(second[class_0][letter])
+                } else {
+                    0
+                };
+                let class = CLASSES * class_0 + class_1;
+                starts[class + 1] += 1;
+                classes.push(class as u8);
+                unsorted.push(shot);
+            }
+            for (k, block) in blocks.iter_mut().enumerate() {
+                block[height..].fill(0);
+                transpose_64(block);
+                for q in 0..n {
+                    letter_planes[(2 * q + k) * words + group] = block[q];
+                }
+            }
+        }
+        for class in 0..CLASSES * CLASSES {
+            starts[class + 1] += starts[class];
+        }
+        let mut next = starts;
+        let mut shots = vec![Shot::default(); count];
+        for (shot, class) in unsorted.iter().zip(classes) {
+            let slot = &mut next[usize::from(class)];
+            shots[*slot as usize] = *shot;
+            *slot += 1;
+        }
+        Drawn { shots, starts, letter_planes }
+    }
+
+    /// Measures qubits `q ..` of every snapshot of `shots`; `path` holds the outcomes so far.
+    fn descend(&self, node: Node<'_>) -> Result<()> {
+        let Node { first, outcomes, vector, q, path, shots, spare, scratch } = node;
+        if q == self.n {
+            for shot in shots.iter() {
+                outcomes[shot.t as usize].store(path, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        if q.is_multiple_of(GROUP) {
+            for shot in shots.iter_mut() {
+                shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
+            }
+        }
+        if let [shot] = shots {
+            let outcome = self.follow(first, vector, q, path, *shot, scratch);
+            outcomes[shot.t as usize].store(outcome, Ordering::Relaxed);
+            return Ok(());
+        }
+        if vector.len() > 1 << 10 {
+            self.cancel.check()?;
+        }
+        let zero = zero_probabilities(vector);
+        if q + 1 == self.n {
+            for shot in shots.iter_mut() {
+                let bit = shot.decide(zero[shot.letter(q)]) as u64;
+                outcomes[shot.t as usize].store(path | bit << q, Ordering::Relaxed);
+            }
+            return Ok(());
+        }
+        let mut sizes = [0usize; CLASSES];
+        for shot in shots.iter_mut() {
+            let letter = shot.letter(q);
+            let class = 2 * letter + shot.decide(zero[letter]);
+            shot.letters |= (class as u64) << CLASS_SHIFT; // read again by the second loop
+            sizes[class] += 1;
+        }
+        let mut next = [0usize; CLASSES];
+        for class in 1..CLASSES {
+            next[class] = next[class - 1] + sizes[class - 1];
+        }
+        let starts = next;
+        for shot in shots.iter() {
+            let class = (shot.letters >> CLASS_SHIFT) as usize;
+            spare[next[class]] = Shot { letters: shot.letters & !(7 << CLASS_SHIFT), ..*shot };
+            next[class] += 1;
+        }
+        let (target, deeper) = scratch.split_at_mut(vector.len() / 2);
+        for class in 0..CLASSES {
+            let part = starts[class]..next[class];
+            if part.is_empty() {
+                continue;
+            }
+            self.descend(Node {
+                first,
+                outcomes,
+                vector: condition(vector, class / 2, class % 2, target),
+                q: q + 1,
+                path: path | ((class % 2) as u64) << q,
+                shots: &mut spare[part.clone()],
+                spare: &mut shots[part],
+                scratch: deeper,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The same for a single snapshot, without lists: all its outcomes.
+    #[inline(always)]
+    fn follow(
+        &self,
+        first: usize,
+        vector: &[Complex64],
+        q: usize,
+        mut path: u64,
+        mut shot: Shot,
+        scratch: &mut [Complex64],
+    ) -> u64 {
+        let mut vector = vector;
+        let mut scratch = scratch;
+        for q in q..self.n {
+            if q.is_multiple_of(GROUP) {
+                shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
+            }
+            let letter = shot.letter(q);
+            let outcome = shot.decide(zero_probabilities(vector)[letter]);
+            path |= (outcome as u64) << q;
+            if q + 1 < self.n {
+                let (target, deeper) = scratch.split_at_mut(vector.len() / 2);
+                vector = condition(vector, letter, outcome, target);
+                scratch = deeper;
+            }
+        }
+        path
+    }
+}
+
+/// A node of the tree. `scratch` is as long as `vector`: room for one child at every depth below.
+struct Node<'v> {
+    first: usize,
+    outcomes: &'v [AtomicU64],
+    vector: &'v [Complex64],
+    q: usize,
+    path: u64,
+    shots: &'v mut [Shot],
+    spare: &'v mut [Shot],
+    scratch: &'v mut [Complex64],
+}
