@@ -14,10 +14,11 @@
 //! decision as in arithmetic coding; the last decision still has 37 random bits.
 
 use super::Snapshots;
+use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
 use crate::bits::transpose::transpose_64;
-use crate::bits::words_for;
+use crate::bits::{tail_mask, words_for};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
@@ -39,6 +40,9 @@ const GROUP: usize = 16;
 const CLASSES: usize = 6;
 /// The letters take 2 * MAX_STATE_QUBITS bits of a word; a class fits above them.
 const CLASS_SHIFT: u32 = 61;
+/// Lists of up to `FEW` snapshots at vectors of up to `LEAF` amplitudes are followed one by one.
+const FEW: usize = 8;
+const LEAF: usize = 8;
 const LARGEST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
 /// A normalised pure state; qubit 0 is the most significant bit of the index.
@@ -158,11 +162,21 @@ impl LetterDraw {
         }
     }
 
+    /// The letters of 64 snapshots: their codes into `letters` at bit `2 * q`, and the x and z plane words.
     #[inline(always)]
-    fn draw(&self, u: &mut f64) -> usize {
-        let letter = usize::from(*u >= self.thresholds[0]) + usize::from(*u >= self.thresholds[1]);
-        *u = ((*u - self.lower[letter]) * self.scale[letter]).clamp(0.0, LARGEST_BELOW_ONE);
-        letter
+    fn draw(&self, q: usize, u: &mut [f64; 64], letters: &mut [u64; 64]) -> [u64; 2] {
+        let (mut not_x, mut is_z) = (0, 0);
+        for row in 0..64 {
+            let (past_x, past_y) = (u[row] >= self.thresholds[0], u[row] >= self.thresholds[1]);
+            let after_x =
+                if past_x { [self.lower[1], self.scale[1]] } else { [self.lower[0], self.scale[0]] };
+            let [lower, scale] = if past_y { [self.lower[2], self.scale[2]] } else { after_x };
+            u[row] = ((u[row] - lower) * scale).max(0.0).min(LARGEST_BELOW_ONE);
+            letters[row] |= (u64::from(past_x) + u64::from(past_y)) << (2 * q);
+            not_x |= u64::from(past_x) << row;
+            is_z |= u64::from(past_y) << row;
+        }
+        [!is_z, not_x]
     }
 }
 
@@ -183,20 +197,31 @@ impl Shot {
         (self.letters >> (2 * q) & 3) as usize
     }
 
-    /// Decides the outcome of qubit `q` given the probability of 0, and refines the random number.
+    /// Decides an outcome that is 0 with probability `zero / total`, and refines the random number.
     #[inline(always)]
-    fn decide(&mut self, zero: f64) -> usize {
-        let outcome = usize::from(self.u >= zero);
-        let refined = if outcome == 0 { self.u / zero } else { (self.u - zero) / (1.0 - zero) };
-        // 0 / 0, at a decision of probability zero, becomes 0.
-        self.u = if refined > 0.0 { refined.min(LARGEST_BELOW_ONE) } else { 0.0 };
-        outcome
+    fn decide(&mut self, zero: f64, total: f64) -> usize {
+        let scaled = self.u * total;
+        let one = scaled >= zero;
+        // Selected by masks, not by a branch: the outcome is a coin toss, which no branch predictor learns.
+        let mask = u64::from(one).wrapping_neg();
+        let lower = f64::from_bits(zero.to_bits() & mask);
+        let width = f64::from_bits(((total - zero).to_bits() & mask) | (zero.to_bits() & !mask));
+        // Never negative; 0 / 0, at a decision of probability zero, becomes the largest number below one.
+        self.u = ((scaled - lower) / width).min(LARGEST_BELOW_ONE);
+        usize::from(one)
     }
 }
 
-/// The probability of outcome 0 of the first qubit of `vector` for the letters X, Y, Z, from one pass.
+/// Measuring the first qubit of a vector: the weight of outcome 0 for the letters X, Y, Z, and the total weight.
+#[derive(Clone, Copy, Default)]
+struct Weights {
+    zero: [f64; 3],
+    total: f64,
+}
+
+/// The weights of the first qubit of `vector`, from one pass.
 #[inline(always)]
-fn zero_probabilities(vector: &[Complex64]) -> [f64; 3] {
+fn weigh(vector: &[Complex64]) -> Weights {
     let (a, b) = vector.split_at(vector.len() / 2);
     let (mut na, mut nb, mut re, mut im) = (0.0, 0.0, 0.0, 0.0);
     for (a, b) in a.iter().zip(b) {
@@ -205,8 +230,8 @@ fn zero_probabilities(vector: &[Complex64]) -> [f64; 3] {
         re += a.re * b.re + a.im * b.im;
         im += a.re * b.im - a.im * b.re;
     }
-    let scale = 1.0 / (na + nb);
-    [0.5 + re * scale, 0.5 + im * scale, na * scale]
+    let total = na + nb;
+    Weights { zero: [0.5 * total + re, 0.5 * total + im, na], total }
 }
 
 /// The vector conditioned on `outcome` of the first qubit measured in `letter`, unnormalised: the halves themselves
@@ -238,6 +263,13 @@ fn condition<'v>(
     }
 }
 
+/// What [`condition`] does, as numbers: `keep * a + (real + i imaginary) * b` for a letter and an outcome.
+const MIX: [[[f64; 3]; 2]; 3] = [
+    [[1.0, 1.0, 0.0], [1.0, -1.0, 0.0]],
+    [[1.0, 0.0, -1.0], [1.0, 0.0, 1.0]],
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+];
+
 struct Tree<'a> {
     n: usize,
     seed: u64,
@@ -259,17 +291,18 @@ impl Tree<'_> {
     fn run(&self, first: usize, count: usize, stride: usize, planes: &mut [u64]) -> Result<Vec<AtomicU64>> {
         let n = self.n;
         let mut half = vec![Complex64::default(); self.state.len() / 2];
-        let root = zero_probabilities(self.state);
-        let mut second = [[0.0; 3]; CLASSES];
+        let root = weigh(self.state);
+        let mut second = [Weights::default(); CLASSES];
         if n > 1 {
             for class in 0..CLASSES {
-                second[class] = zero_probabilities(condition(self.state, class / 2, class % 2, &mut half));
+                second[class] = weigh(condition(self.state, class / 2, class % 2, &mut half));
             }
         }
         drop(half);
         let chunks = parallel::map(count.div_ceil(CHUNK), self.cancel, |chunk| {
             let start = chunk * CHUNK;
-            Ok(self.draw(first, start, CHUNK.min(count - start), &root, &second))
+            let count = CHUNK.min(count - start);
+            Ok(dispatch(Draw { tree: self, first, start, count, root: &root, second: &second }))
         })?;
         for (chunk, drawn) in chunks.iter().enumerate() {
             let words = drawn.letter_planes.len() / (2 * n);
@@ -321,13 +354,14 @@ impl Tree<'_> {
     }
 
     /// Letters of `count` snapshots, and their outcomes on the first two qubits.
+    #[inline(always)]
     fn draw(
         &self,
         first: usize,
         start: usize,
         count: usize,
-        root: &[f64; 3],
-        second: &[[f64; 3]; CLASSES],
+        root: &Weights,
+        second: &[Weights; CLASSES],
     ) -> Drawn {
         let n = self.n;
         let words = words_for(count);
@@ -335,37 +369,35 @@ impl Tree<'_> {
         let mut unsorted = Vec::with_capacity(count);
         let mut classes = Vec::with_capacity(count);
         let mut starts = [0u32; CLASSES * CLASSES + 1];
-        let mut blocks = [[0u64; 64]; 2];
         for group in 0..words {
             let height = 64.min(count - group * 64);
-            for row in 0..height {
-                let t = start + group * 64 + row;
-                let (mut letters, mut x, mut z) = (0u64, 0u64, 0u64);
-                let mut outcome_bits = 0;
-                for base in (0..n).step_by(GROUP) {
-                    let random = self.random(first + t, base);
+            let at = start + group * 64;
+            let mut letters = [0u64; 64];
+            let mut outcome_bits = [0.0; 64];
+            for base in (0..n).step_by(GROUP) {
+                let mut u = [[0.0; 64]; 2];
+                for row in 0..64 {
+                    let random = self.random(first + at + row, base);
+                    u[0][row] = unit_interval(random[0]);
+                    u[1][row] = unit_interval(random[1]);
                     if base == 0 {
-                        outcome_bits = random[2];
-                    }
-                    for half in 0..2 {
-                        let mut u = unit_interval(random[half]);
-                        let begin = base + half * GROUP / 2;
-                        for q in begin..n.min(begin + GROUP / 2) {
-                            let letter = self.letters[q].draw(&mut u) as u64;
-                            letters |= letter << (2 * q);
-                            x |= u64::from(letter != 2) << q;
-                            z |= u64::from(letter != 0) << q;
-                        }
+                        outcome_bits[row] = unit_interval(random[2]);
                     }
                 }
-                blocks[0][row] = x;
-                blocks[1][row] = z;
-                let mut shot = Shot { letters, u: unit_interval(outcome_bits), t: t as u32 };
+                for q in base..n.min(base + GROUP) {
+                    let u = &mut u[(q - base) / (GROUP / 2)];
+                    for (k, plane) in self.letters[q].draw(q, u, &mut letters).into_iter().enumerate() {
+                        letter_planes[(2 * q + k) * words + group] = plane & tail_mask(count, group);
+                    }
+                }
+            }
+            for row in 0..height {
+                let mut shot = Shot { letters: letters[row], u: outcome_bits[row], t: (at + row) as u32 };
                 let letter = shot.letter(0);
-                let class_0 = 2 * letter + shot.decide(root[letter]);
+                let class_0 = 2 * letter + shot.decide(root.zero[letter], root.total);
                 let class_1 = if n > 1 {
                     let letter = shot.letter(1);
-                    2 * letter + shot.decide(second[class_0][letter])
+                    2 * letter + shot.decide(second[class_0].zero[letter], second[class_0].total)
                 } else {
                     0
                 };
@@ -373,13 +405,6 @@ impl Tree<'_> {
                 starts[class + 1] += 1;
                 classes.push(class as u8);
                 unsorted.push(shot);
-            }
-            for (k, block) in blocks.iter_mut().enumerate() {
-                block[height..].fill(0);
-                transpose_64(block);
-                for q in 0..n {
-                    letter_planes[(2 * q + k) * words + group] = block[q];
-                }
             }
         }
         for class in 0..CLASSES * CLASSES {
@@ -409,18 +434,20 @@ impl Tree<'_> {
                 shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
             }
         }
-        if let [shot] = shots {
-            let outcome = self.follow(first, vector, q, path, *shot, scratch);
-            outcomes[shot.t as usize].store(outcome, Ordering::Relaxed);
+        if shots.len() == 1 || (vector.len() <= LEAF && shots.len() <= FEW) {
+            for shot in shots.iter() {
+                let outcome = self.follow(first, vector, q, path, *shot, scratch);
+                outcomes[shot.t as usize].store(outcome, Ordering::Relaxed);
+            }
             return Ok(());
         }
         if vector.len() > 1 << 10 {
             self.cancel.check()?;
         }
-        let zero = zero_probabilities(vector);
+        let weights = weigh(vector);
         if q + 1 == self.n {
             for shot in shots.iter_mut() {
-                let bit = shot.decide(zero[shot.letter(q)]) as u64;
+                let bit = shot.decide(weights.zero[shot.letter(q)], weights.total) as u64;
                 outcomes[shot.t as usize].store(path | bit << q, Ordering::Relaxed);
             }
             return Ok(());
@@ -428,7 +455,7 @@ impl Tree<'_> {
         let mut sizes = [0usize; CLASSES];
         for shot in shots.iter_mut() {
             let letter = shot.letter(q);
-            let class = 2 * letter + shot.decide(zero[letter]);
+            let class = 2 * letter + shot.decide(weights.zero[letter], weights.total);
             shot.letters |= (class as u64) << CLASS_SHIFT; // read again by the second loop
             sizes[class] += 1;
         }
@@ -479,13 +506,52 @@ impl Tree<'_> {
             if q.is_multiple_of(GROUP) {
                 shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
             }
-            let letter = shot.letter(q);
-            let outcome = shot.decide(zero_probabilities(vector)[letter]);
+            match vector.len() {
+                8 => return self.finish::<8>(first, vector, q, path, shot),
+                4 => return self.finish::<4>(first, vector, q, path, shot),
+                2 => return self.finish::<2>(first, vector, q, path, shot),
+                _ => {}
+            }
+            let (letter, weights) = (shot.letter(q), weigh(vector));
+            let outcome = shot.decide(weights.zero[letter], weights.total);
             path |= (outcome as u64) << q;
-            if q + 1 < self.n {
-                let (target, deeper) = scratch.split_at_mut(vector.len() / 2);
-                vector = condition(vector, letter, outcome, target);
-                scratch = deeper;
+            let (target, deeper) = scratch.split_at_mut(vector.len() / 2);
+            vector = condition(vector, letter, outcome, target);
+            scratch = deeper;
+        }
+        path
+    }
+
+    /// The last qubits of a single snapshot, `LENGTH` amplitudes, without a branch on letters or outcomes.
+    #[inline(always)]
+    fn finish<const LENGTH: usize>(
+        &self,
+        first: usize,
+        vector: &[Complex64],
+        q: usize,
+        mut path: u64,
+        mut shot: Shot,
+    ) -> u64 {
+        let mut local = [Complex64::default(); LENGTH];
+        local.copy_from_slice(vector);
+        let mut q = q;
+        let mut length = LENGTH;
+        while length > 1 {
+            if q.is_multiple_of(GROUP) {
+                shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
+            }
+            let (letter, weights) = (shot.letter(q), weigh(&local[..length]));
+            let outcome = shot.decide(weights.zero[letter], weights.total);
+            path |= (outcome as u64) << q;
+            length /= 2;
+            q += 1;
+            let [keep, real, imaginary] = MIX[letter][outcome];
+            for i in 0..length {
+                let (a, b) = (local[i], local[length + i]);
+                local[i] = Complex64::new(
+                    keep * a.re + real * b.re - imaginary * b.im,
+                    keep * a.im + real * b.im + imaginary * b.re,
+                );
             }
         }
         path
@@ -502,4 +568,22 @@ struct Node<'v> {
     shots: &'v mut [Shot],
     spare: &'v mut [Shot],
     scratch: &'v mut [Complex64],
+}
+
+struct Draw<'a> {
+    tree: &'a Tree<'a>,
+    first: usize,
+    start: usize,
+    count: usize,
+    root: &'a Weights,
+    second: &'a [Weights; CLASSES],
+}
+
+impl Kernel for Draw<'_> {
+    type Output = Drawn;
+
+    #[inline(always)]
+    fn run(self) -> Drawn {
+        self.tree.draw(self.first, self.start, self.count, self.root, self.second)
+    }
 }
