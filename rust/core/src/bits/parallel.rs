@@ -11,7 +11,8 @@
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, OnceLock};
+use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// A flag that asks a long computation to stop; kernels look at it once per block.
@@ -124,45 +125,29 @@ pub fn watched<T: Send, E: From<Error> + Send>(
     mut watch: impl FnMut() -> std::result::Result<(), E> + Send,
 ) -> std::result::Result<T, E> {
     let cancel = Cancel::new();
-    let slot: Mutex<Option<Result<T>>> = Mutex::new(None);
-    let done = Condvar::new();
+    let (send, receive) = mpsc::channel();
     let mut stopped = None;
-    let lock = |m: &Mutex<_>| -> bool {
-        let guard = m.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let (guard, _) = done
-            .wait_timeout_while(guard, Duration::from_millis(20), |s: &mut Option<Result<T>>| s.is_none())
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        guard.is_some()
-    };
-    pool().in_place_scope(|scope| {
-        scope.spawn(|_| {
-            // The guard reports a panic too, so that the watcher below never waits for a result that will not come.
-            struct Report<'a, T>(&'a Mutex<Option<Result<T>>>, &'a Condvar, Option<Result<T>>);
-            impl<T> Drop for Report<'_, T> {
-                fn drop(&mut self) {
-                    let result = self.2.take().unwrap_or(Err(Error::Interrupted));
-                    *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(result);
-                    self.1.notify_all();
-                }
-            }
-            let mut report = Report(&slot, &done, None);
-            report.2 = Some(work(&cancel));
+    let result = pool().in_place_scope(|scope| {
+        let cancel = &cancel;
+        scope.spawn(move |_| {
+            let _ = send.send(work(cancel)); // the receiver outlives the scope
         });
-        while !lock(&slot) {
-            if stopped.is_none()
-                && let Err(error) = watch()
-            {
-                cancel.raise();
-                stopped = Some(error);
+        loop {
+            match receive.recv_timeout(Duration::from_millis(20)) {
+                Ok(result) => break result,
+                // The work panicked: leaving the scope raises its panic here.
+                Err(RecvTimeoutError::Disconnected) => break Err(Error::Interrupted),
+                Err(RecvTimeoutError::Timeout) if stopped.is_some() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = watch() {
+                        cancel.raise();
+                        stopped = Some(error);
+                    }
+                }
             }
         }
     });
-    let result = slot.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    match (stopped, result) {
-        (Some(error), _) => Err(error),
-        (None, Some(result)) => result.map_err(E::from),
-        (None, None) => Err(E::from(Error::Interrupted)),
-    }
+    stopped.map_or_else(|| result.map_err(E::from), Err)
 }
 
 #[cfg(test)]

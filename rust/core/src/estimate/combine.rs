@@ -276,11 +276,9 @@ pub fn estimate(
 
 /// The same from counts alone. The covariance between the words of a sum then has to come from the differences
 /// between buckets, so an observable of several words needs a tally of at least two of them (32 or more give an
-/// error bar that is itself known to about 12 %). `tally.words()` must be `observables.words()`.
+/// error bar that is itself known to about 12 %).
 pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Result<Estimates> {
-    if tally.words() != observables.words() {
-        return Err(Error::invalid("tally", "the words of the observables", "other words"));
-    }
+    let tally = &tally.select(observables.words())?;
     if tally.bucket_shots().contains(&0) {
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }

@@ -9,8 +9,9 @@ use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
-use crate::pauli::Words;
+use crate::pauli::{WordRef, Words};
 use crate::snapshots::Snapshots;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 
 /// Words of one prefix tree: bounds the counters of a task, and gives tasks when there are few snapshots.
@@ -56,6 +57,30 @@ impl Tally {
     /// `[revealed, minus]` of word `word` over all buckets.
     pub fn total(&self, word: usize) -> [u64; 2] {
         self.counts[word..].iter().step_by(self.words.len()).fold([0; 2], |a, b| [a[0] + b[0], a[1] + b[1]])
+    }
+
+    /// The counts of `words` only, in their order.
+    pub fn select(&self, words: &Words) -> Result<Tally> {
+        let place: FxHashMap<WordRef<'_>, usize> = self.words.iter().zip(0..).collect();
+        let find = |word: WordRef<'_>| {
+            place.get(&word).copied().ok_or_else(|| {
+                Error::invalid(
+                    "observables",
+                    "words that the tally has counted",
+                    format!("{word}, which it has not"),
+                )
+            })
+        };
+        let columns: Vec<usize> = words.iter().map(find).collect::<Result<_>>()?;
+        let counts = (0..self.shots.len())
+            .flat_map(|b| columns.iter().map(move |&c| self.bucket(b)[c]))
+            .collect();
+        Ok(Tally {
+            words: words.clone(),
+            ensemble: self.ensemble.clone(),
+            shots: self.shots.clone(),
+            counts,
+        })
     }
 
     /// Adds the counts of `other`: the same words in the same order, as many buckets, and the same ensemble.
