@@ -12,10 +12,7 @@ use pyo3::prelude::*;
 /// Runs `work` without the GIL, on the pool; signals are looked at every 20 ms.
 pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
     py.detach(|| {
-        parallel::watched(
-            |cancel| work(cancel).map_err(error::Outcome::from),
-            || Python::attach(|py| py.check_signals()).map_err(error::Outcome::from),
-        )
+        parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(error::Outcome::from))
     })
     .map_err(PyErr::from)
 }
@@ -51,7 +48,7 @@ pub(crate) fn size(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult
 
 /// A real number.
 pub(crate) fn float(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    value
-        .extract::<f64>()
-        .map_err(|_| InputTypeError::new_err(format!("{name}: expected a real number, got {}", describe(value))))
+    value.extract::<f64>().map_err(|_| {
+        InputTypeError::new_err(format!("{name}: expected a real number, got {}", describe(value)))
+    })
 }

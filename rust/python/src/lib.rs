@@ -1,8 +1,33 @@
-//! The extension module `efl_core._native`.
+//! The extension module `efl_core._native`: one file per concept, no mathematics.
+
+mod boundary;
+mod ensemble;
+mod error;
+mod estimate;
+mod pauli;
+mod snapshots;
+mod system;
+
 use pyo3::prelude::*;
 
+/// The compiled half of `efl_core`; import the names from `efl_core` instead.
 #[pymodule]
 mod _native {
     #[pymodule_export]
+    use crate::ensemble::Ensemble;
+    #[pymodule_export]
+    use crate::estimate::{Observables, Tally, estimate, estimate_tally, tally};
+    #[pymodule_export]
+    use crate::pauli::{PauliSum, PauliWord};
+    #[pymodule_export]
+    use crate::snapshots::{Snapshots, sample};
+    #[pymodule_export]
+    use crate::system::{available_cpu_levels, cpu_level, num_threads, set_cpu_level, set_num_threads};
+
+    /// Version of the package.
+    #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    /// Newest format of `Tally.to_bytes`.
+    #[pymodule_export]
+    const TALLY_FORMAT: u32 = efl_core::estimate::TALLY_FORMAT;
 }

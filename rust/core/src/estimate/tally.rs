@@ -72,15 +72,9 @@ impl Tally {
             })
         };
         let columns: Vec<usize> = words.iter().map(find).collect::<Result<_>>()?;
-        let counts = (0..self.shots.len())
-            .flat_map(|b| columns.iter().map(move |&c| self.bucket(b)[c]))
-            .collect();
-        Ok(Tally {
-            words: words.clone(),
-            ensemble: self.ensemble.clone(),
-            shots: self.shots.clone(),
-            counts,
-        })
+        let counts =
+            (0..self.shots.len()).flat_map(|b| columns.iter().map(move |&c| self.bucket(b)[c])).collect();
+        Ok(Tally { words: words.clone(), ensemble: self.ensemble.clone(), shots: self.shots.clone(), counts })
     }
 
     /// Adds the counts of `other`: the same words in the same order, as many buckets, and the same ensemble.

@@ -171,7 +171,7 @@ impl LetterDraw {
             let after_x =
                 if past_x { [self.lower[1], self.scale[1]] } else { [self.lower[0], self.scale[0]] };
             let [lower, scale] = if past_y { [self.lower[2], self.scale[2]] } else { after_x };
-            u[row] = ((u[row] - lower) * scale).max(0.0).min(LARGEST_BELOW_ONE);
+            u[row] = ((u[row] - lower) * scale).clamp(0.0, LARGEST_BELOW_ONE);
             letters[row] |= (u64::from(past_x) + u64::from(past_y)) << (2 * q);
             not_x |= u64::from(past_x) << row;
             is_z |= u64::from(past_y) << row;

@@ -1,0 +1,52 @@
+"""Classical shadows designed for gradients: from measured snapshots to estimates with error bars.
+
+>>> import efl_core as efl
+>>> snaps = efl.sample([2**-0.5, 0, 0, 2**-0.5], shots=100_000, seed=7)
+>>> efl.estimate(snaps, {"XX": 0.5, "ZZ": 0.5})
+Estimate(1.00203 +- 0.0068, shots=100000)
+
+Importing this module imports numpy and nothing else. Optional dependencies are imported by the function that needs
+them: `efl_core.storage` needs pyarrow.
+"""
+
+from efl_core._native import VERSION as __version__
+from efl_core._native import num_threads, set_num_threads
+from efl_core.ensembles import Ensemble
+from efl_core.errors import (
+    CorruptDataError,
+    EflError,
+    InputTypeError,
+    InvalidInputError,
+    MissingExtraError,
+    NewerFormatError,
+    ResourceLimitError,
+    ShapeError,
+)
+from efl_core.estimates import Estimate, Tally, estimate, tally
+from efl_core.observables import PauliSum, PauliWord
+from efl_core.report import show_versions
+from efl_core.snapshots import Snapshots, sample
+
+__all__ = [
+    "CorruptDataError",
+    "EflError",
+    "Ensemble",
+    "Estimate",
+    "InputTypeError",
+    "InvalidInputError",
+    "MissingExtraError",
+    "NewerFormatError",
+    "PauliSum",
+    "PauliWord",
+    "ResourceLimitError",
+    "ShapeError",
+    "Snapshots",
+    "Tally",
+    "__version__",
+    "estimate",
+    "num_threads",
+    "sample",
+    "set_num_threads",
+    "show_versions",
+    "tally",
+]

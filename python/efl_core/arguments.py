@@ -1,0 +1,73 @@
+"""Checks of arguments that several functions share: what comes out has the type it says, or an error named the argument."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+
+__all__ = ["byte_table", "column", "integer"]
+
+
+def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
+    """Return an integer within bounds; floats and strings are refused."""
+    try:
+        found = int(value.__index__())  # type: ignore[attr-defined]
+    except (AttributeError, TypeError):
+        raise InputTypeError(
+            f"{name}: expected an integer, got {type(value).__name__} {value!r:.40}"
+        ) from None
+    if not least <= found <= most:
+        raise InvalidInputError(f"{name}: expected an integer from {least} to {most}, got {found}")
+    return found
+
+
+def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:
+    """Return an array of numbers."""
+    try:
+        found = np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"{name}: expected {expected}, got rows of different lengths") from None
+    if found.dtype.kind not in "biufc":
+        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+    return found
+
+
+def byte_table(name: str, value: ArrayLike, most: int) -> NDArray[np.uint8]:
+    """Return a (shots, qubits) table as C-contiguous uint8, without a copy if it is one byte wide already."""
+    expected = f"integers from 0 to {most} of shape (shots, n_qubits)"
+    found = array(name, value, expected)
+    if found.dtype.kind not in "biu":
+        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+    if found.ndim != 2 or found.shape[1] == 0:
+        raise ShapeError(f"{name}: expected shape (shots, n_qubits), got {found.shape}")
+    if found.dtype.itemsize > 1:
+        bad = (found < 0) | (found > most)
+        if bad.any():
+            row, qubit = (int(i) for i in np.argwhere(bad)[0])
+            raise InvalidInputError(
+                f"{name}[{row}, {qubit}]: expected an integer from 0 to {most}, got {found[row, qubit]}"
+            )
+        return found.astype(np.uint8, order="C")
+    return np.ascontiguousarray(found).view(np.uint8)
+
+
+def column(name: str, value: ArrayLike | None, dtype: type[np.unsignedinteger[Any]], length: int) -> Any:
+    """Return an optional column of unsigned integers, one per snapshot."""
+    if value is None:
+        return None
+    limits = np.iinfo(dtype)
+    expected = f"integers from 0 to {limits.max}, one per snapshot"
+    found = array(name, value, expected)
+    if found.dtype.kind not in "biu":
+        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+    if found.ndim == 0:
+        found = np.broadcast_to(found, length)
+    if found.shape != (length,):
+        raise ShapeError(f"{name}: expected shape ({length},), got {found.shape}")
+    if found.size and (found.min() < 0 or found.max() > limits.max):
+        raise InvalidInputError(
+            f"{name}: expected {expected}, got values from {found.min()} to {found.max()}"
+        )
+    return np.ascontiguousarray(found, dtype=dtype)

@@ -1,0 +1,5 @@
+"""Ensembles of measurement settings."""
+
+from efl_core._native import Ensemble
+
+__all__ = ["Ensemble"]

@@ -1,0 +1,311 @@
+"""Measured snapshots, packed, and how to simulate them.
+
+A snapshot is one measurement of all qubits: a letter X, Y or Z per qubit (the setting) and a bit per
+qubit (0 is the eigenvalue +1). `Snapshots` holds them at 3 bits per qubit.
+"""
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core import _native
+from efl_core._native import Ensemble
+from efl_core.arguments import array, byte_table, column, integer
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+__all__ = ["Snapshots", "sample"]
+
+
+class Snapshots:
+    """T measurements of n qubits in local Pauli bases.
+
+    Made by `from_arrays`, `from_pennylane`, `from_arrow`, `read_parquet` or `sample`. Immutable.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> snaps = efl.Snapshots.from_arrays(bits=[[0, 1], [1, 1], [0, 0]], bases=[[0, 2], [2, 2], [1, 0]])
+    >>> snaps
+    Snapshots(3 of 2 qubits, uniform)
+    >>> snaps[1:].to_arrays()[0]
+    array([[1, 1],
+           [0, 0]], dtype=uint8)
+    """
+
+    __slots__ = ("_native",)
+
+    def __init__(self, native: _native.Snapshots) -> None:
+        if not isinstance(native, _native.Snapshots):
+            raise InputTypeError(
+                "Snapshots are made by Snapshots.from_arrays, .from_pennylane, .from_arrow, "
+                f".read_parquet or efl_core.sample, not from {type(native).__name__}"
+            )
+        self._native = native
+
+    @classmethod
+    def from_arrays(
+        cls,
+        bits: ArrayLike,
+        bases: ArrayLike,
+        *,
+        ensemble: Ensemble | None = None,
+        version: ArrayLike | None = None,
+        replica: ArrayLike | None = None,
+        sequence: ArrayLike | None = None,
+    ) -> "Snapshots":
+        """Pack measured arrays.
+
+        Parameters
+        ----------
+        bits
+            Outcomes 0 or 1, shape ``(shots, n_qubits)``, integers or booleans. 0 is the eigenvalue +1.
+        bases
+            Letters 0, 1, 2 for X, Y, Z, same shape.
+        ensemble
+            What the settings were drawn from; uniform letters if not given.
+        version, replica, sequence
+            Optional provenance, an integer per snapshot (or one for all): version of the parameters
+            (32 bits), replica, and position in that replica's own sequence (64 bits).
+
+        Notes
+        -----
+        C-contiguous arrays of one byte per value are read where they are; others are copied once.
+        """
+        outcomes, letters = byte_table("bits", bits, 1), byte_table("bases", bases, 2)
+        if outcomes.shape != letters.shape:
+            raise ShapeError(f"bases: expected shape {outcomes.shape}, as bits has, got {letters.shape}")
+        ensemble = _check_ensemble(ensemble, outcomes.shape[1])
+        snaps = cls(_native.Snapshots.from_arrays(outcomes, letters, ensemble))
+        if version is None and replica is None and sequence is None:
+            return snaps
+        return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
+
+    @classmethod
+    def from_pennylane(cls, shadow: ArrayLike, *, ensemble: Ensemble | None = None) -> "Snapshots":
+        """Pack the result of ``qml.classical_shadow``: ``(bits, recipes)``, an array of shape ``(2, T, n)``.
+
+        >>> import efl_core as efl
+        >>> efl.Snapshots.from_pennylane([[[0, 1]], [[2, 0]]])
+        Snapshots(1 of 2 qubits, uniform)
+        """
+        if isinstance(shadow, (tuple, list)) and len(shadow) == 2:
+            bits, recipes = shadow
+        else:
+            found = array("shadow", shadow, "bits and recipes, shape (2, shots, n_qubits)")
+            if found.ndim != 3 or found.shape[0] != 2:
+                raise ShapeError(f"shadow: expected shape (2, shots, n_qubits), got {found.shape}")
+            bits, recipes = found[0], found[1]
+        return cls.from_arrays(bits, recipes, ensemble=ensemble)
+
+    @classmethod
+    def from_arrow(cls, data: object) -> "Snapshots":
+        """Read any object with an Arrow stream (pyarrow, polars, duckdb ...) that holds exported snapshots."""
+        from efl_core import storage
+
+        return storage.from_arrow(data)
+
+    @classmethod
+    def read_parquet(cls, path: "str | PathLike[str]") -> "Snapshots":
+        """Read a Parquet file of snapshots, after checking all of it."""
+        from efl_core import storage
+
+        return storage.read_parquet(path)
+
+    @classmethod
+    def concat(cls, parts: Iterable["Snapshots"]) -> "Snapshots":
+        """Join snapshots of one width and ensemble, in order."""
+        listed = list(parts)
+        for i, part in enumerate(listed):
+            if not isinstance(part, Snapshots):
+                raise InputTypeError(f"parts[{i}]: expected Snapshots, got {type(part).__name__}")
+        return cls(_native.Snapshots.concat([part._native for part in listed]))
+
+    def write_parquet(self, path: "str | PathLike[str]") -> None:
+        """Write a Parquet file; it appears complete, by rename, or not at all."""
+        from efl_core import storage
+
+        storage.write_parquet(self, path)
+
+    def to_arrow(self) -> Any:  # noqa: ANN401 (pyarrow is optional, so its types cannot be named here)
+        """Return a ``pyarrow.Table`` of packed rows."""
+        from efl_core import storage
+
+        return storage.to_arrow(self)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return ``(bits, bases)`` as `from_arrays` takes them."""
+        return self._native.to_arrays()
+
+    def with_provenance(
+        self,
+        *,
+        version: ArrayLike | None = None,
+        replica: ArrayLike | None = None,
+        sequence: ArrayLike | None = None,
+    ) -> "Snapshots":
+        """Return the same snapshots with these provenance columns and no others."""
+        return Snapshots(
+            self._native.with_provenance(
+                column("version", version, np.uint32, len(self)),
+                column("replica", replica, np.uint64, len(self)),
+                column("sequence", sequence, np.uint64, len(self)),
+            )
+        )
+
+    def with_ensemble(self, ensemble: Ensemble) -> "Snapshots":
+        """Return the same snapshots, said to be drawn from another ensemble."""
+        return Snapshots(self._native.with_ensemble(_check_ensemble(ensemble, self.n_qubits)))
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return self._native.n_qubits
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """What the settings were drawn from."""
+        return self._native.ensemble
+
+    @property
+    def version(self) -> NDArray[np.uint32] | None:
+        """Version of the parameters of each snapshot, if known."""
+        return self._native.version
+
+    @property
+    def replica(self) -> NDArray[np.uint64] | None:
+        """Replica of each snapshot, if known."""
+        return self._native.replica
+
+    @property
+    def sequence(self) -> NDArray[np.uint64] | None:
+        """Position of each snapshot in its replica's sequence, if known."""
+        return self._native.sequence
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return self._native.nbytes
+
+    def __len__(self) -> int:
+        return len(self._native)
+
+    def __getitem__(self, key: slice | ArrayLike) -> "Snapshots":
+        """Select snapshots by a slice, a boolean mask or an array of indices."""
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            if step == 1:
+                return Snapshots(self._native.slice(start, max(start, stop)))
+            order = np.arange(start, stop, step)
+        else:
+            order = self._order(key)
+        return Snapshots(self._native.take(np.ascontiguousarray(order, dtype=np.uint64)))
+
+    def _order(self, key: ArrayLike) -> NDArray[Any]:
+        found = np.asarray(key)
+        if found.ndim == 0:
+            raise InputTypeError(
+                "snapshots are selected by a slice, a mask or an array of indices, got "
+                f"{type(key).__name__} {key!r:.40} (write snaps[i : i + 1] for one)"
+            )
+        if found.ndim != 1 or (found.dtype.kind == "b" and len(found) != len(self)):
+            raise ShapeError(f"mask or indices: expected shape ({len(self)},), got {found.shape}")
+        if found.dtype.kind == "b":
+            return np.flatnonzero(found)
+        if found.dtype.kind not in "iu" and found.size:
+            raise InputTypeError(f"indices: expected integers, got dtype {found.dtype}")
+        order = np.where(found < 0, found + len(self), found) if found.dtype.kind == "i" else found
+        if order.size and (order.min() < 0 or order.max() >= len(self)):
+            raise InvalidInputError(
+                f"indices: expected -{len(self)} to {len(self) - 1}, "
+                f"got values from {found.min()} to {found.max()}"
+            )
+        return order
+
+    def __add__(self, other: "Snapshots") -> "Snapshots":
+        if not isinstance(other, Snapshots):
+            return NotImplemented
+        return Snapshots.concat([self, other])
+
+    def __iter__(self) -> Iterator[Any]:
+        raise InputTypeError("snapshots are not iterated one by one: use slices, or to_arrays()")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Snapshots) and self._native == other._native
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Snapshots({len(self)} of {self.n_qubits} qubits, {self.ensemble.kind})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        x, z, outcome = self._native.rows()
+        columns = (self.version, self.replica, self.sequence)
+        return _from_rows, (x, z, outcome, self.ensemble, *columns)
+
+
+def _from_rows(*arguments: Any) -> Snapshots:  # noqa: ANN401 (the arguments of Snapshots.__reduce__)
+    return Snapshots(_native.Snapshots.from_rows(*arguments))
+
+
+def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
+    if ensemble is None:
+        return Ensemble.uniform(n_qubits)
+    if not isinstance(ensemble, Ensemble):
+        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+    if ensemble.n_qubits != n_qubits:
+        raise ShapeError(f"ensemble: expected {n_qubits} qubits, got {ensemble.n_qubits} qubits")
+    return ensemble
+
+
+def sample(
+    state: ArrayLike, ensemble: Ensemble | None = None, *, shots: SupportsIndex, seed: SupportsIndex | None = None
+) -> Snapshots:
+    """Simulate snapshots of a pure state.
+
+    Parameters
+    ----------
+    state
+        Amplitudes, length 2^n, normalised; wire 0 is the most significant bit of the index, as in
+        PennyLane. complex128 is read where it is; other real or complex types are converted.
+    ensemble
+        Distribution of the settings; uniform letters if not given.
+    shots
+        Number of snapshots.
+    seed
+        0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and fewer shots
+        give the first of them. Without one, fresh entropy is drawn.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> bell = [2**-0.5, 0, 0, 2**-0.5]
+    >>> snaps = efl.sample(bell, shots=100_000, seed=7)
+    >>> efl.estimate(snaps, ["XX", "YY", "ZZ", "ZI"]).value.round(1)
+    array([ 1., -1.,  1.,  0.])
+    """
+    expected = "2^n real or complex amplitudes"
+    amplitudes = array("state", state, expected)
+    if amplitudes.ndim != 1:
+        raise ShapeError(f"state: expected {expected} of shape (2**n,), got shape {amplitudes.shape}")
+    amplitudes = np.ascontiguousarray(amplitudes, dtype=np.complex128)
+    if ensemble is None:
+        length = len(amplitudes)
+        if length < 2 or length & (length - 1):
+            raise ShapeError(f"state: expected {expected}, got {length}")
+        ensemble = Ensemble.uniform(length.bit_length() - 1)
+    elif not isinstance(ensemble, Ensemble):
+        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+    count = integer("shots", shots, 1)
+    key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
+    return Snapshots(
+        _native.sample(amplitudes, ensemble, count, integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1))
+    )

@@ -1,0 +1,216 @@
+//! Observables, tallies and estimates.
+
+use crate::boundary::enter;
+use crate::ensemble::Ensemble;
+use crate::error::{InputTypeError, InvalidInputError, OrRaise};
+use crate::pauli::{PauliWord, read_sum, read_word};
+use crate::snapshots::Snapshots;
+use efl_core::estimate::{self as core, Combine};
+use efl_core::pauli::{Sums, Words};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyType};
+
+/// A list of observables, compiled: their distinct words, and a row of coefficients for each.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Observables(Sums);
+
+#[pymethods]
+impl Observables {
+    #[new]
+    fn new(items: Vec<Bound<'_, PyAny>>, n_qubits: usize) -> PyResult<Self> {
+        let sums = items
+            .iter()
+            .enumerate()
+            .map(|(i, item)| read_sum(&format!("observables[{i}]"), item, Some(n_qubits)))
+            .collect::<PyResult<Vec<_>>>()?;
+        Sums::from_sums(n_qubits, &sums).or_raise().map(Observables)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+fn rule(name: &str) -> PyResult<Combine> {
+    match name {
+        "mean" => Ok(Combine::Mean),
+        "hit_normalised" => Ok(Combine::HitNormalised),
+        "median_of_means" => Ok(Combine::MedianOfMeans),
+        _ => Err(InvalidInputError::new_err(format!(
+            "combine: expected 'mean', 'hit_normalised' or 'median_of_means', got '{name}'"
+        ))),
+    }
+}
+
+type Columns<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u64>>, u64);
+
+fn columns(py: Python<'_>, found: core::Estimates) -> Columns<'_> {
+    (
+        found.value.into_pyarray(py),
+        found.stderr.into_pyarray(py),
+        found.revealed.into_pyarray(py),
+        found.shots,
+    )
+}
+
+/// Value, standard error, revealed and shots of every observable.
+#[pyfunction]
+pub(crate) fn estimate<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    observables: &Observables,
+    combine: &str,
+    buckets: usize,
+) -> PyResult<Columns<'py>> {
+    let combine = rule(combine)?;
+    let found = enter(py, |cancel| core::estimate(&snaps.0, &observables.0, combine, buckets, cancel))?;
+    Ok(columns(py, found))
+}
+
+/// The same from counts.
+#[pyfunction]
+pub(crate) fn estimate_tally<'py>(
+    py: Python<'py>,
+    tally: &Tally,
+    observables: &Observables,
+    combine: &str,
+) -> PyResult<Columns<'py>> {
+    let combine = rule(combine)?;
+    let found = enter(py, |_| core::estimate_tally(&tally.0, &observables.0, combine))?;
+    Ok(columns(py, found))
+}
+
+/// Counts words in snapshots.
+#[pyfunction]
+pub(crate) fn tally(
+    py: Python<'_>,
+    snaps: &Snapshots,
+    words: Vec<Bound<'_, PyAny>>,
+    buckets: usize,
+) -> PyResult<Tally> {
+    let n_qubits = snaps.0.n_qubits();
+    let mut list = Words::with_capacity(n_qubits, words.len());
+    for (i, word) in words.iter().enumerate() {
+        list.push(&read_word(&format!("words[{i}]"), word, Some(n_qubits))?).or_raise()?;
+    }
+    enter(py, |cancel| core::tally(&snaps.0, &list, buckets, cancel)).map(Tally)
+}
+
+/// How often each word was revealed, and with which sign: integers that merge by addition.
+///
+/// Made by `efl_core.tally`. Tallies of parts, added in any order, are bit for bit the tally of the whole.
+///
+/// Examples
+/// --------
+/// >>> import efl_core as efl
+/// >>> snaps = efl.Snapshots.from_arrays([[0, 1], [1, 1]], [[0, 2], [2, 2]])
+/// >>> first, second = efl.tally(snaps[:1], ["IZ", "ZZ"]), efl.tally(snaps[1:], ["IZ", "ZZ"])
+/// >>> (first + second).revealed
+/// array([[2, 1]], dtype=uint64)
+/// >>> efl.Tally.from_bytes((first + second).to_bytes()) == efl.tally(snaps, ["IZ", "ZZ"])
+/// True
+#[pyclass(frozen, module = "efl_core")]
+pub(crate) struct Tally(core::Tally);
+
+impl Tally {
+    fn table<'py>(&self, py: Python<'py>, column: usize) -> PyResult<Bound<'py, PyArray2<u64>>> {
+        let shape = [self.0.bucket_shots().len(), self.0.words().len()];
+        let rows = (0..shape[0]).flat_map(|b| self.0.bucket(b).iter().map(|count| count[column]));
+        rows.collect::<Vec<u64>>().into_pyarray(py).reshape(shape)
+    }
+}
+
+#[pymethods]
+impl Tally {
+    /// The words counted.
+    #[getter]
+    fn words(&self) -> Vec<PauliWord> {
+        self.0.words().to_words().into_iter().map(PauliWord).collect()
+    }
+
+    /// The ensemble of the snapshots.
+    #[getter]
+    fn ensemble(&self) -> Ensemble {
+        Ensemble(self.0.ensemble().clone())
+    }
+
+    /// Number of snapshots.
+    #[getter]
+    fn shots(&self) -> u64 {
+        self.0.shots()
+    }
+
+    /// Number of snapshots in each bucket.
+    #[getter]
+    fn bucket_shots<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        self.0.bucket_shots().to_vec().into_pyarray(py)
+    }
+
+    /// How often each word was revealed, shape ``(buckets, words)``.
+    #[getter]
+    fn revealed<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<u64>>> {
+        self.table(py, 0)
+    }
+
+    /// How often with a minus sign, shape ``(buckets, words)``.
+    #[getter]
+    fn minus<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<u64>>> {
+        self.table(py, 1)
+    }
+
+    /// The tally as bytes; equal tallies give equal bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.to_bytes())
+    }
+
+    /// Reads what `to_bytes` wrote, after checking all of it.
+    #[staticmethod]
+    fn from_bytes(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let bytes = data.extract::<&[u8]>().map_err(|_| {
+            InputTypeError::new_err(format!("data: expected bytes, got {}", crate::boundary::describe(data)))
+        })?;
+        core::Tally::from_bytes(bytes).or_raise().map(Tally)
+    }
+
+    fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<Tally> {
+        let other = other.cast::<Tally>().map_err(|_| {
+            InputTypeError::new_err(format!(
+                "other: expected a Tally, got {}",
+                crate::boundary::describe(other)
+            ))
+        })?;
+        self.0.merge(&other.get().0).or_raise().map(Tally)
+    }
+
+    /// Lets ``sum(tallies)`` begin with its zero.
+    fn __radd__(&self, other: &Bound<'_, PyAny>) -> PyResult<Tally> {
+        if other.extract::<i64>().is_ok_and(|zero| zero == 0) {
+            return Ok(Tally(self.0.clone()));
+        }
+        self.__add__(other)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.words().len()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Tally>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Tally({} words of {} qubits, {} shots, {} buckets)",
+            self.0.words().len(),
+            self.0.words().n_qubits(),
+            self.0.shots(),
+            self.0.bucket_shots().len()
+        )
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let class: Bound<'py, PyType> = py.get_type::<Tally>();
+        Ok((class.getattr("from_bytes")?, (self.to_bytes(py),)))
+    }
+}

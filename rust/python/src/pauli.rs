@@ -1,0 +1,349 @@
+//! Pauli words and sums.
+
+use crate::boundary::{describe, float, size};
+use crate::error::{InputTypeError, InvalidInputError, OrRaise};
+use efl_core::pauli::{self as core, Letter};
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::IntoPyObjectExt;
+use pyo3::basic::CompareOp;
+use pyo3::prelude::*;
+use pyo3::types::{PyComplex, PyDict, PyString};
+
+/// A Pauli string without a phase: one letter I, X, Y or Z per qubit.
+///
+/// Parameters
+/// ----------
+/// letters
+///     A label such as ``"XIZY"`` (character i is qubit i), a dict from qubits to letters, or another word.
+/// n_qubits
+///     Width of a word given as a dict; a label has its own.
+///
+/// Examples
+/// --------
+/// >>> import efl_core as efl
+/// >>> word = efl.PauliWord("XIZY")
+/// >>> word.weight, word.support
+/// (3, {0: 'X', 2: 'Z', 3: 'Y'})
+/// >>> efl.PauliWord({0: "X", 5: "Z"}, n_qubits=6)
+/// PauliWord('XIIIIZ')
+/// >>> word.commutes_with(efl.PauliWord("ZIXI"))
+/// True
+#[pyclass(frozen, module = "efl_core", from_py_object)]
+#[derive(Clone)]
+pub(crate) struct PauliWord(pub(crate) core::PauliWord);
+
+fn letter(place: &str, value: &Bound<'_, PyAny>) -> PyResult<Letter> {
+    let found = value.extract::<char>().ok();
+    let letters = [('I', Letter::I), ('X', Letter::X), ('Y', Letter::Y), ('Z', Letter::Z)];
+    found.and_then(|c| letters.iter().find(|(name, _)| *name == c)).map(|(_, letter)| *letter).ok_or_else(
+        || {
+            InvalidInputError::new_err(format!(
+                "{place}: expected a letter 'I', 'X', 'Y' or 'Z', got {}",
+                describe(value)
+            ))
+        },
+    )
+}
+
+/// Reads a word in any form that users write it in; `name` is what an error calls it.
+pub(crate) fn read_word(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    n_qubits: Option<usize>,
+) -> PyResult<core::PauliWord> {
+    let word = if let Ok(label) = value.cast::<PyString>() {
+        core::PauliWord::from_label(label.to_str()?)
+            .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))?
+    } else if let Ok(dict) = value.cast::<PyDict>() {
+        let Some(n_qubits) = n_qubits else {
+            return Err(InvalidInputError::new_err(format!(
+                "{name}: expected n_qubits beside a dict of letters, got none"
+            )));
+        };
+        let mut letters = Vec::with_capacity(dict.len());
+        for (q, l) in dict {
+            let qubit = size(&format!("{name}: qubit"), &q, 0)?;
+            letters.push((qubit, letter(&format!("{name}[{qubit}]"), &l)?));
+        }
+        core::PauliWord::from_sparse(n_qubits, letters)
+            .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))?
+    } else if let Ok(word) = value.cast::<PauliWord>() {
+        word.get().0.clone()
+    } else {
+        return Err(InputTypeError::new_err(format!(
+            "{name}: expected a Pauli word (a label 'XIZ', a dict {{0: 'X'}} or a PauliWord), got {}",
+            describe(value)
+        )));
+    };
+    match n_qubits {
+        Some(n) if n != word.n_qubits() => Err(crate::error::ShapeError::new_err(format!(
+            "{name}: expected a word of {n} qubits, got {} qubits",
+            word.n_qubits()
+        ))),
+        _ => Ok(word),
+    }
+}
+
+fn optional_width(n_qubits: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
+    n_qubits.map(|n| size("n_qubits", n, 1)).transpose()
+}
+
+#[pymethods]
+impl PauliWord {
+    #[new]
+    #[pyo3(signature = (letters, *, n_qubits=None))]
+    fn new(letters: &Bound<'_, PyAny>, n_qubits: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        read_word("letters", letters, optional_width(n_qubits)?).map(PauliWord)
+    }
+
+    /// Number of qubits.
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    /// Number of letters that are not I.
+    #[getter]
+    fn weight(&self) -> usize {
+        self.0.weight()
+    }
+
+    /// The label, one character per qubit.
+    #[getter]
+    fn label(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// The letters that are not I, by qubit.
+    #[getter]
+    fn support<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (q, l) in self.0.support() {
+            dict.set_item(q, l.to_string())?;
+        }
+        Ok(dict)
+    }
+
+    /// Whether the two operators commute.
+    fn commutes_with(&self, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.0.commutes_with(&read_word("other", other, Some(self.0.n_qubits()))?).or_raise()
+    }
+
+    /// Whether the letters agree wherever both words have one, so that one product setting reveals both.
+    fn qubit_wise_commutes(&self, other: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.0.qubit_wise_commutes(&read_word("other", other, Some(self.0.n_qubits()))?).or_raise()
+    }
+
+    /// The product as ``(phase, word)`` with the phase 1, 1j, -1 or -1j.
+    ///
+    /// >>> import efl_core as efl
+    /// >>> efl.PauliWord("X").multiply("Y")
+    /// (1j, PauliWord('Z'))
+    fn multiply<'py>(
+        &self,
+        py: Python<'py>,
+        other: &Bound<'py, PyAny>,
+    ) -> PyResult<(Bound<'py, PyComplex>, PauliWord)> {
+        let other = read_word("other", other, Some(self.0.n_qubits()))?;
+        let (phase, word) = self.0.multiply(&other).or_raise()?;
+        let phase = phase.to_complex();
+        Ok((PyComplex::from_doubles(py, phase.re, phase.im), PauliWord(word)))
+    }
+
+    /// The word with I outside the given qubits.
+    fn restrict(&self, qubits: Vec<usize>) -> PyResult<PauliWord> {
+        self.0.restrict(&qubits).or_raise().map(PauliWord)
+    }
+
+    fn __richcmp__(&self, other: &Bound<'_, PyAny>, op: CompareOp, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match other.cast::<PauliWord>() {
+            Ok(other) => op.matches(self.0.cmp(&other.get().0)).into_py_any(py),
+            Err(_) => Ok(py.NotImplemented()),
+        }
+    }
+
+    fn __hash__(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.0.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PauliWord('{}')", self.0)
+    }
+
+    fn __getnewargs__(&self) -> (String,) {
+        (self.0.to_string(),)
+    }
+}
+
+/// A real combination of Pauli words, without duplicates, in a fixed order.
+///
+/// Parameters
+/// ----------
+/// terms
+///     A dict from words to coefficients, a sequence of ``(word, coefficient)`` pairs, a word, or another sum.
+/// n_qubits
+///     Width; needed when words are dicts or there is no term at all.
+///
+/// Examples
+/// --------
+/// >>> import efl_core as efl
+/// >>> energy = efl.PauliSum({"ZI": 1.0, "XX": 0.5})
+/// >>> energy + 2 * efl.PauliSum("XX")
+/// PauliSum('1*ZI + 2.5*XX')
+/// >>> efl.PauliSum([({0: "X"}, 0.5)], n_qubits=3)
+/// PauliSum('0.5*XII')
+#[pyclass(frozen, module = "efl_core", from_py_object)]
+#[derive(Clone)]
+pub(crate) struct PauliSum(pub(crate) core::PauliSum);
+
+/// Reads a sum in any form that users write it in, a single word included.
+pub(crate) fn read_sum(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    n_qubits: Option<usize>,
+) -> PyResult<core::PauliSum> {
+    if let Ok(sum) = value.cast::<PauliSum>() {
+        let sum = &sum.get().0;
+        return match n_qubits {
+            Some(n) if n != sum.n_qubits() => Err(crate::error::ShapeError::new_err(format!(
+                "{name}: expected {n} qubits, got {} qubits",
+                sum.n_qubits()
+            ))),
+            _ => Ok(sum.clone()),
+        };
+    }
+    let is_word_dict = |dict: &Bound<'_, PyDict>| dict.iter().all(|(_, v)| v.is_instance_of::<PyString>());
+    let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = match value.cast::<PyDict>() {
+        Ok(dict) if !dict.is_empty() && is_word_dict(dict) => {
+            return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
+        }
+        Ok(dict) => dict.iter().collect(),
+        Err(_) if value.is_instance_of::<PyString>() || value.is_instance_of::<PauliWord>() => {
+            return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
+        }
+        Err(_) => {
+            let items = value.try_iter().and_then(|items| items.collect::<PyResult<Vec<_>>>());
+            let pairs = items.and_then(|items| items.iter().map(|item| item.extract()).collect());
+            pairs.map_err(|_| {
+                InputTypeError::new_err(format!(
+                    "{name}: expected a Pauli word or sum (a label, a dict of words and coefficients, a sequence \
+                     of (word, coefficient) pairs, a PauliWord or a PauliSum), got {}",
+                    describe(value)
+                ))
+            })?
+        }
+    };
+    let mut terms = Vec::with_capacity(pairs.len());
+    for (i, (word, coefficient)) in pairs.iter().enumerate() {
+        let place = format!("{name}, term {i}");
+        let width = n_qubits.or_else(|| terms.first().map(|(w, _): &(core::PauliWord, f64)| w.n_qubits()));
+        terms.push((read_word(&place, word, width)?, float(&place, coefficient)?));
+    }
+    let width = n_qubits.or_else(|| terms.first().map(|(w, _)| w.n_qubits())).ok_or_else(|| {
+        InvalidInputError::new_err(format!("{name}: expected n_qubits beside an empty sum, got none"))
+    })?;
+    core::PauliSum::from_terms(width, terms.iter().map(|(w, c)| (w, *c)))
+        .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))
+}
+
+type SumTerms = (Vec<(PauliWord, f64)>,);
+
+#[pymethods]
+impl PauliSum {
+    #[new]
+    #[pyo3(signature = (terms, *, n_qubits=None))]
+    fn new(terms: &Bound<'_, PyAny>, n_qubits: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        read_sum("terms", terms, optional_width(n_qubits)?).map(PauliSum)
+    }
+
+    /// Number of qubits.
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    /// The words, sorted.
+    #[getter]
+    fn words(&self) -> Vec<PauliWord> {
+        self.0.words().to_words().into_iter().map(PauliWord).collect()
+    }
+
+    /// The coefficients, in the order of the words.
+    #[getter]
+    fn coefficients<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.0.coefficients().to_vec().into_pyarray(py)
+    }
+
+    /// The ``(word, coefficient)`` pairs, sorted by word.
+    fn terms(&self) -> Vec<(PauliWord, f64)> {
+        self.0.iter().map(|(word, c)| (PauliWord(word.to_word()), c)).collect()
+    }
+
+    /// The coefficient of a word, zero if the sum does not have it.
+    fn coefficient(&self, word: &Bound<'_, PyAny>) -> PyResult<f64> {
+        Ok(self.0.coefficient(&read_word("word", word, Some(self.0.n_qubits()))?))
+    }
+
+    /// Sum of the absolute coefficients.
+    #[getter]
+    fn l1_norm(&self) -> f64 {
+        self.0.l1_norm()
+    }
+
+    /// Root of the sum of the squared coefficients.
+    #[getter]
+    fn l2_norm(&self) -> f64 {
+        self.0.l2_norm()
+    }
+
+    fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        let other = read_sum("other", other, Some(self.0.n_qubits()))?;
+        self.0.add(&other).or_raise().map(PauliSum)
+    }
+
+    fn __sub__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        let other = read_sum("other", other, Some(self.0.n_qubits()))?.scale(-1.0).or_raise()?;
+        self.0.add(&other).or_raise().map(PauliSum)
+    }
+
+    fn __mul__(&self, factor: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        self.0.scale(float("factor", factor)?).or_raise().map(PauliSum)
+    }
+
+    fn __rmul__(&self, factor: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        self.__mul__(factor)
+    }
+
+    fn __neg__(&self) -> PyResult<PauliSum> {
+        self.0.scale(-1.0).or_raise().map(PauliSum)
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<PauliSum>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __str__(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("PauliSum('{}')", self.0)
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(SumTerms, Bound<'py, PyDict>)> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("n_qubits", self.0.n_qubits())?;
+        Ok(((self.terms(),), keywords))
+    }
+}

@@ -1,0 +1,182 @@
+//! Snapshots: the handle that `efl_core.Snapshots` wraps. Arguments are checked there for type and shape.
+
+use crate::boundary::enter;
+use crate::ensemble::Ensemble;
+use crate::error::{OrRaise, ShapeError};
+use efl_core::snapshots as core;
+use num_complex::Complex64;
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+
+/// Handle of packed snapshots.
+#[pyclass(frozen, module = "efl_core._native", from_py_object)]
+#[derive(Clone)]
+pub(crate) struct Snapshots(pub(crate) std::sync::Arc<core::Snapshots>);
+
+type Bytes<'py> = Bound<'py, PyArray2<u8>>;
+type Words<'py> = Bound<'py, PyArray2<u64>>;
+
+fn wrap(snaps: core::Snapshots) -> Snapshots {
+    Snapshots(std::sync::Arc::new(snaps))
+}
+
+fn contiguous<'a, T: numpy::Element>(name: &str, array: &'a PyReadonlyArray2<'_, T>) -> PyResult<&'a [T]> {
+    array.as_slice().map_err(|_| ShapeError::new_err(format!("{name}: expected a C-contiguous array")))
+}
+
+#[pymethods]
+impl Snapshots {
+    /// Packs arrays of one byte per value.
+    #[staticmethod]
+    fn from_arrays(
+        py: Python<'_>,
+        bits: PyReadonlyArray2<'_, u8>,
+        bases: PyReadonlyArray2<'_, u8>,
+        ensemble: &Ensemble,
+    ) -> PyResult<Self> {
+        let shots = bits.shape()[0];
+        let (bits, bases) = (contiguous("bits", &bits)?, contiguous("bases", &bases)?);
+        let ensemble = ensemble.0.clone();
+        enter(py, |cancel| core::Snapshots::from_arrays_watched(bits, bases, shots, ensemble, cancel))
+            .map(wrap)
+    }
+
+    /// Checks and takes tables in the storage layout.
+    #[staticmethod]
+    #[pyo3(signature = (x, z, outcome, ensemble, version=None, replica=None, sequence=None))]
+    #[expect(clippy::too_many_arguments, reason = "one per stored column")]
+    fn from_rows(
+        py: Python<'_>,
+        x: PyReadonlyArray2<'_, u64>,
+        z: PyReadonlyArray2<'_, u64>,
+        outcome: PyReadonlyArray2<'_, u64>,
+        ensemble: &Ensemble,
+        version: Option<PyReadonlyArray1<'_, u32>>,
+        replica: Option<PyReadonlyArray1<'_, u64>>,
+        sequence: Option<PyReadonlyArray1<'_, u64>>,
+    ) -> PyResult<Self> {
+        let shots = x.shape()[0];
+        let rows = core::Rows {
+            x: contiguous("x", &x)?.to_vec(),
+            z: contiguous("z", &z)?.to_vec(),
+            outcome: contiguous("outcome", &outcome)?.to_vec(),
+        };
+        let provenance = provenance(version, replica, sequence);
+        let ensemble = ensemble.0.clone();
+        enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)).map(wrap)
+    }
+
+    /// The storage layout: x, z and outcome, each of shape (shots, words per row).
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>)> {
+        let rows = enter(py, |_| Ok(core::Rows::from_snapshots(&self.0)))?;
+        let shape = [self.0.len(), self.0.n_qubits().div_ceil(64)];
+        let array = |table: Vec<u64>| table.into_pyarray(py).reshape(shape);
+        Ok((array(rows.x)?, array(rows.z)?, array(rows.outcome)?))
+    }
+
+    /// Bits and bases, one byte per value.
+    fn to_arrays<'py>(&self, py: Python<'py>) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
+        let (bits, bases) = enter(py, |_| Ok(core::unpack(&self.0)))?;
+        let shape = [self.0.len(), self.0.n_qubits()];
+        Ok((bits.into_pyarray(py).reshape(shape)?, bases.into_pyarray(py).reshape(shape)?))
+    }
+
+    fn slice(&self, py: Python<'_>, start: usize, end: usize) -> PyResult<Self> {
+        enter(py, |_| self.0.slice(start, end)).map(wrap)
+    }
+
+    fn take(&self, py: Python<'_>, order: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
+        let order: Vec<usize> = order.as_array().iter().map(|&t| t as usize).collect();
+        enter(py, |_| self.0.take(&order)).map(wrap)
+    }
+
+    #[staticmethod]
+    fn concat(py: Python<'_>, parts: Vec<Snapshots>) -> PyResult<Self> {
+        let parts: Vec<&core::Snapshots> = parts.iter().map(|part| &*part.0).collect();
+        enter(py, |_| core::Snapshots::concat(&parts)).map(wrap)
+    }
+
+    #[pyo3(signature = (version=None, replica=None, sequence=None))]
+    fn with_provenance(
+        &self,
+        version: Option<PyReadonlyArray1<'_, u32>>,
+        replica: Option<PyReadonlyArray1<'_, u64>>,
+        sequence: Option<PyReadonlyArray1<'_, u64>>,
+    ) -> PyResult<Self> {
+        let provenance = provenance(version, replica, sequence);
+        (*self.0).clone().with_provenance(provenance).or_raise().map(wrap)
+    }
+
+    fn with_ensemble(&self, ensemble: &Ensemble) -> PyResult<Self> {
+        (*self.0).clone().with_ensemble(ensemble.0.clone()).or_raise().map(wrap)
+    }
+
+    #[getter]
+    fn version<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u32>>> {
+        self.0.provenance().version.as_ref().map(|c| c.clone().into_pyarray(py))
+    }
+
+    #[getter]
+    fn replica<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
+        self.0.provenance().replica.as_ref().map(|c| c.clone().into_pyarray(py))
+    }
+
+    #[getter]
+    fn sequence<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<u64>>> {
+        self.0.provenance().sequence.as_ref().map(|c| c.clone().into_pyarray(py))
+    }
+
+    #[getter]
+    fn ensemble(&self) -> Ensemble {
+        Ensemble(self.0.ensemble().clone())
+    }
+
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.nbytes()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Snapshots>().is_ok_and(|other| self.0 == other.get().0)
+    }
+}
+
+fn provenance(
+    version: Option<PyReadonlyArray1<'_, u32>>,
+    replica: Option<PyReadonlyArray1<'_, u64>>,
+    sequence: Option<PyReadonlyArray1<'_, u64>>,
+) -> core::Provenance {
+    core::Provenance {
+        version: version.map(|c| c.as_array().to_vec()),
+        replica: replica.map(|c| c.as_array().to_vec()),
+        sequence: sequence.map(|c| c.as_array().to_vec()),
+    }
+}
+
+/// Simulates snapshots of a state vector.
+#[pyfunction]
+pub(crate) fn sample(
+    py: Python<'_>,
+    state: PyReadonlyArray1<'_, Complex64>,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+) -> PyResult<Snapshots> {
+    let amplitudes =
+        state.as_slice().map_err(|_| ShapeError::new_err("state: expected a C-contiguous array"))?;
+    let ensemble = ensemble.0.clone();
+    enter(py, |cancel| core::sample(&core::StateVector::new(amplitudes)?, &ensemble, shots, seed, cancel))
+        .map(wrap)
+}
