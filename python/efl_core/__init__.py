@@ -5,8 +5,8 @@
 >>> efl.estimate(snaps, {"XX": 0.5, "ZZ": 0.5})
 Estimate(1.00203 +- 0.0068, shots=100000)
 
-Importing this module imports numpy and nothing else. Optional dependencies are imported by the function that needs
-them: `efl_core.storage` needs pyarrow.
+Importing this module imports numpy and nothing else. Optional dependencies are imported by the function
+that needs them: `efl_core.storage` needs pyarrow.
 """
 
 from efl_core._native import VERSION as __version__

@@ -6,6 +6,26 @@ from typing import Any, Final, SupportsFloat, SupportsIndex, final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+__all__ = [
+    "TALLY_FORMAT",
+    "VERSION",
+    "Ensemble",
+    "Observables",
+    "PauliSum",
+    "PauliWord",
+    "Snapshots",
+    "Tally",
+    "available_cpu_levels",
+    "cpu_level",
+    "estimate",
+    "estimate_tally",
+    "num_threads",
+    "sample",
+    "set_cpu_level",
+    "set_num_threads",
+    "tally",
+]
+
 VERSION: Final[str]
 TALLY_FORMAT: Final[int]
 

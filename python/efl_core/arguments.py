@@ -1,13 +1,18 @@
-"""Checks of arguments that several functions share: what comes out has the type it says, or an error named the argument."""
+"""Checks of arguments that several functions share.
 
-from typing import Any
+What comes out has the type that the signature says; anything else is an error that names the argument.
+"""
+
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
-__all__ = ["byte_table", "column", "integer"]
+__all__ = ["array", "byte_table", "column", "integer"]
+
+Unsigned = TypeVar("Unsigned", np.uint32, np.uint64)
 
 
 def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
@@ -53,7 +58,9 @@ def byte_table(name: str, value: ArrayLike, most: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(found).view(np.uint8)
 
 
-def column(name: str, value: ArrayLike | None, dtype: type[np.unsignedinteger[Any]], length: int) -> Any:
+def column(
+    name: str, value: ArrayLike | None, dtype: type[Unsigned], length: int
+) -> NDArray[Unsigned] | None:
     """Return an optional column of unsigned integers, one per snapshot."""
     if value is None:
         return None

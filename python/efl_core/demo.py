@@ -1,12 +1,12 @@
 """The demonstration: a million snapshots, a thousand words, and how far the estimates are from the truth.
 
-The state is the ground state of the critical transverse-field Ising ring of 10 qubits, small enough that every
-expectation value is known exactly. Nothing is precomputed: each run samples, estimates and compares.
+The state is the ground state of the critical transverse-field Ising ring of 10 qubits, small enough that
+every expectation value is known exactly. Nothing is precomputed: each run samples, estimates and compares.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from efl_core.estimates import Estimate, estimate
 from efl_core.snapshots import sample
 
 __all__ = ["exact_value", "ising_ground_state", "ising_ring", "run"]
+
+State: TypeAlias = NDArray[np.complex128]
 
 _N_QUBITS = 10
 
@@ -27,10 +29,10 @@ def ising_ring(n_qubits: int) -> PauliSum:
     return PauliSum(bonds + fields, n_qubits=n_qubits)
 
 
-def _apply(word: PauliWord, state: NDArray[np.complex128]) -> NDArray[np.complex128]:
+def _apply(word: PauliWord, state: State) -> State:
     n_qubits = word.n_qubits
     index = np.arange(2**n_qubits)
-    flips, amplitudes = 0, state.copy()
+    flips, amplitudes = 0, state
     for q, letter in word.support.items():
         bit = 1 << (n_qubits - 1 - q)
         signs = 1.0 - 2.0 * ((index & bit) != 0)
@@ -40,28 +42,27 @@ def _apply(word: PauliWord, state: NDArray[np.complex128]) -> NDArray[np.complex
             amplitudes = amplitudes * 1j
         if letter != "Z":
             flips |= bit
-    return amplitudes[index ^ flips]
+    return np.asarray(amplitudes[index ^ flips], dtype=np.complex128)
 
 
-def exact_value(observable: PauliSum | PauliWord, state: NDArray[np.complex128]) -> float:
+def exact_value(observable: PauliSum | PauliWord, state: State) -> float:
     """Return the expectation value in a state vector."""
     terms = [(observable, 1.0)] if isinstance(observable, PauliWord) else observable.terms()
     return float(sum(c * np.vdot(state, _apply(word, state)).real for word, c in terms))
 
 
-def ising_ground_state(n_qubits: int) -> NDArray[np.complex128]:
+def ising_ground_state(n_qubits: int) -> State:
     """Return the ground state of `ising_ring`, by power iteration on the shifted Hamiltonian."""
     hamiltonian = ising_ring(n_qubits)
     terms = hamiltonian.terms()
-    state = np.full(2**n_qubits, 2.0 ** (-n_qubits / 2), dtype=np.complex128)
+    state: State = np.full(2**n_qubits, 2.0 ** (-n_qubits / 2), dtype=np.complex128)
     shift = hamiltonian.l1_norm
     for _ in range(100_000):
         image = shift * state - sum(c * _apply(word, state) for word, c in terms)
-        image /= np.linalg.norm(image)
-        if np.linalg.norm(image - state) < 1e-12:
+        previous, state = state, np.asarray(image / np.linalg.norm(image), dtype=np.complex128)
+        if np.linalg.norm(state - previous) < 1e-12:
             break
-        state = image
-    return image
+    return state
 
 
 def _random_words(count: int, n_qubits: int, rng: np.random.Generator) -> list[PauliWord]:
@@ -78,7 +79,9 @@ def _timed(task: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - start
 
 
-def _table(named: list[tuple[str, PauliWord | PauliSum]], found: Estimate, exact: list[float]) -> Iterator[str]:
+def _table(
+    named: list[tuple[str, PauliWord | PauliSum]], found: Estimate, exact: list[float]
+) -> Iterator[str]:
     yield f"  {'observable':<24} {'exact':>9} {'estimate':>9} {'stderr':>8} {'off by':>9}"
     for i, (name, _) in enumerate(named):
         value, error = found.value[i], found.stderr[i]  # type: ignore[index]
@@ -89,8 +92,8 @@ def _table(named: list[tuple[str, PauliWord | PauliSum]], found: Estimate, exact
 def run(shots: int = 1_000_000, words: int = 1_000, seed: int = 7) -> dict[str, float]:
     """Run the demonstration, print it, and return the figures that it prints.
 
-    The result has ``coverage_68`` and ``coverage_95``: the part of the words whose exact value lies within 1.00 and
-    1.96 standard errors, and the times in seconds.
+    The result has ``coverage_68`` and ``coverage_95``: the part of the words whose exact value lies within
+    1.00 and 1.96 standard errors, and the times in seconds.
     """
     n = _N_QUBITS
     rng = np.random.default_rng(seed)
@@ -121,7 +124,8 @@ def run(shots: int = 1_000_000, words: int = 1_000, seed: int = 7) -> dict[str, 
     inside = {limit: float(np.mean(sigmas <= limit)) for limit in (1.0, 1.96)}
     print(
         f"\nOf {words:,} random words of weight 1 to 4, {inside[1.0]:.1%} lie within 1 standard error of the "
-        f"exact value\nand {inside[1.96]:.1%} within 1.96 (expected: 68.3% and 95.0%; worst {sigmas.max():.1f})."
+        f"exact value\nand {inside[1.96]:.1%} within 1.96 (expected: 68.3% and 95.0%; "
+        f"worst {sigmas.max():.1f})."
     )
     return {
         "coverage_68": inside[1.0],

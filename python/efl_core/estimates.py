@@ -98,22 +98,23 @@ def estimate(
     data
         Snapshots, or a tally that counted every word needed.
     observables
-        A Pauli word (``"XIZ"``, ``{0: "X"}``, `PauliWord`), a sum (``{"XX": 0.5, "ZI": 1}``, `PauliSum`), or a
-        list of them. One observable gives numbers, a list gives arrays. For a tally the default is
-        its own words.
+        A Pauli word (``"XIZ"``, ``{0: "X"}``, `PauliWord`), a sum (``{"XX": 0.5, "ZI": 1}``, `PauliSum`), or
+        a list of them. One observable gives numbers, a list gives arrays. For a tally the default is its
+        own words.
     combine
-        ``"mean"``: the mean over all snapshots, unbiased. ``"hit_normalised"``: the mean over the snapshots that
-        reveal a word; less error when hits are many, 0 with error 1 when there are none.
+        ``"mean"``: the mean over all snapshots, unbiased. ``"hit_normalised"``: the mean over the snapshots
+        that reveal a word; less error when hits are many, 0 with error 1 when there are none.
         ``"median_of_means"``: the median over ``buckets`` of the means of the observable (PennyLane takes
         the median word by word; the two agree for words).
     buckets
-        Only for ``"median_of_means"`` of snapshots; by default the smallest odd number that bounds the chance of an
-        outlier among all observables by 5 %, ``2 log(2 M / 0.05)``.
+        Only for ``"median_of_means"`` of snapshots; by default the smallest odd number that is at least
+        ``2 log(2 M / 0.05)``, the theory's choice for a 5 % chance of an outlier among M observables.
 
     Returns
     -------
     Estimate
-        ``value``, ``stderr``, ``revealed`` and ``shots``. The error of a sum includes the covariances of its words.
+        ``value``, ``stderr``, ``revealed`` and ``shots``. The error of a sum includes the covariances of its
+        words.
 
     Examples
     --------
@@ -140,7 +141,9 @@ def estimate(
         raise InvalidInputError("observables: expected a Pauli word or sum, or a list of them, got none")
     compiled, single = read_observables(observables, data.n_qubits)
     if combine == "median_of_means":
-        count = _default_buckets(len(compiled), len(data)) if buckets is None else integer("buckets", buckets, 1)
+        count = (
+            _default_buckets(len(compiled), len(data)) if buckets is None else integer("buckets", buckets, 1)
+        )
     elif buckets is not None:
         raise InvalidInputError(f"buckets: expected none unless combine='median_of_means', got {buckets!r}")
     else:

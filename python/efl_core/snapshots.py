@@ -105,7 +105,7 @@ class Snapshots:
 
     @classmethod
     def from_arrow(cls, data: object) -> "Snapshots":
-        """Read any object with an Arrow stream (pyarrow, polars, duckdb ...) that holds exported snapshots."""
+        """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...)."""
         from efl_core import storage
 
         return storage.from_arrow(data)
@@ -267,7 +267,11 @@ def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
 
 
 def sample(
-    state: ArrayLike, ensemble: Ensemble | None = None, *, shots: SupportsIndex, seed: SupportsIndex | None = None
+    state: ArrayLike,
+    ensemble: Ensemble | None = None,
+    *,
+    shots: SupportsIndex,
+    seed: SupportsIndex | None = None,
 ) -> Snapshots:
     """Simulate snapshots of a pure state.
 
@@ -307,5 +311,10 @@ def sample(
     count = integer("shots", shots, 1)
     key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
     return Snapshots(
-        _native.sample(amplitudes, ensemble, count, integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1))
+        _native.sample(
+            amplitudes,
+            ensemble,
+            count,
+            integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1),
+        )
     )

@@ -17,7 +17,7 @@ fn count(case: &Case) -> Tally {
 
 /// A sum of all words of the case with coefficients 1, -2, 3, -4 ...
 fn sum_of_all(case: &Case) -> PauliSum {
-    let coefficient = |i: usize| (i + 1) as f64 * if i % 2 == 0 { 1.0 } else { -1.0 };
+    let coefficient = |i: usize| (i + 1) as f64 * if i.is_multiple_of(2) { 1.0 } else { -1.0 };
     PauliSum::from_terms(case.n, case.words.iter().enumerate().map(|(i, w)| (w, coefficient(i)))).unwrap()
 }
 

@@ -1,5 +1,5 @@
 //! Inputs for the tests, and the slow obvious twins of the fast kernels.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)] // each test binary uses a part
 
 use efl_core::design::Ensemble;
 use efl_core::pauli::{Letter, PauliWord, Words};
