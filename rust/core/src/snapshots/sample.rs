@@ -165,16 +165,35 @@ impl LetterDraw {
     /// The letters of 64 snapshots: their codes into `letters` at bit `2 * q`, and the x and z plane words.
     #[inline(always)]
     fn draw(&self, q: usize, u: &mut [f64; 64], letters: &mut [u64; 64]) -> [u64; 2] {
+        let ([x, y], [l0, l1, l2], [s0, s1, s2]) = (self.thresholds, self.lower, self.scale);
+        let (mut past_x, mut past_y) = ([0u64; 64], [0u64; 64]);
+        // Comparisons and selections only, lane by lane, so that the loop becomes vector instructions.
+        for row in 0..64 {
+            let v = u[row];
+            past_x[row] = u64::from(v >= x);
+            past_y[row] = u64::from(v >= y);
+            let lower = if v >= y {
+                l2
+            } else if v >= x {
+                l1
+            } else {
+                l0
+            };
+            let scale = if v >= y {
+                s2
+            } else if v >= x {
+                s1
+            } else {
+                s0
+            };
+            let refined = (v - lower) * scale; // never negative: `lower` is the threshold that `v` has passed
+            u[row] = if refined < LARGEST_BELOW_ONE { refined } else { LARGEST_BELOW_ONE };
+        }
         let (mut not_x, mut is_z) = (0, 0);
         for row in 0..64 {
-            let (past_x, past_y) = (u[row] >= self.thresholds[0], u[row] >= self.thresholds[1]);
-            let after_x =
-                if past_x { [self.lower[1], self.scale[1]] } else { [self.lower[0], self.scale[0]] };
-            let [lower, scale] = if past_y { [self.lower[2], self.scale[2]] } else { after_x };
-            u[row] = ((u[row] - lower) * scale).clamp(0.0, LARGEST_BELOW_ONE);
-            letters[row] |= (u64::from(past_x) + u64::from(past_y)) << (2 * q);
-            not_x |= u64::from(past_x) << row;
-            is_z |= u64::from(past_y) << row;
+            letters[row] |= (past_x[row] + past_y[row]) << (2 * q);
+            not_x |= past_x[row] << row;
+            is_z |= past_y[row] << row;
         }
         [!is_z, not_x]
     }
