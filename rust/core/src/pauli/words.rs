@@ -151,12 +151,17 @@ impl Words {
                 remedy: "split the list or truncate the sums".into(),
             });
         }
-        let mut order: Vec<u32> = (0..self.len as u32).collect();
-        if self.words_per_row() == 1 {
-            order.sort_unstable_by_key(|&i| (self.x[i as usize], self.z[i as usize]));
+        let order: Vec<u32> = if self.words_per_row() == 1 {
+            // Sorting the rows themselves, not indices to them, is several times faster.
+            let rows = self.x.iter().zip(&self.z).enumerate();
+            let mut rows: Vec<(u64, u64, u32)> = rows.map(|(i, (&x, &z))| (x, z, i as u32)).collect();
+            rows.sort_unstable();
+            rows.into_iter().map(|(_, _, i)| i).collect()
         } else {
+            let mut order: Vec<u32> = (0..self.len as u32).collect();
             order.sort_unstable_by_key(|&i| self.get(i as usize));
-        }
+            order
+        };
         let mut sorted = Words::with_capacity(self.n_qubits, self.len);
         let mut index = vec![0; self.len];
         for &old in &order {

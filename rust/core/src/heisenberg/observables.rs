@@ -1,0 +1,218 @@
+//! The observables of a gradient: many sparse Pauli sums over one list of words.
+//!
+//! Invariant: the words are strictly ascending and each is used by at least one row; the entries of a row ascend by
+//! word and none is zero. Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
+//! derivative of that value by parameter `k`. Cost: 12 bytes per entry and 16 per word and 64 qubits; assembly
+//! merges sorted lists in a tree.
+
+use super::propagation::Dropped;
+use crate::bits::parallel::{Cancel, map};
+use crate::error::{Error, Result};
+use crate::pauli::{PauliSum, Words};
+use std::cmp::Ordering;
+
+/// The value and the gradient of each observable, as Pauli sums on the final state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GradientObservables {
+    words: Words,
+    n_observables: usize,
+    n_parameters: usize,
+    offsets: Vec<usize>,
+    indices: Vec<u32>,
+    coefficients: Vec<f64>,
+    dropped: Vec<Dropped>,
+}
+
+/// One row: indices into the words, ascending, with coefficients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// Which words.
+    pub indices: &'a [u32],
+    /// Their coefficients.
+    pub coefficients: &'a [f64],
+}
+
+impl GradientObservables {
+    /// Puts rows together: values first, then gradients observable by observable.
+    pub(crate) fn assemble(
+        n_qubits: usize,
+        n_observables: usize,
+        n_parameters: usize,
+        rows: &[(PauliSum, Dropped)],
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        debug_assert_eq!(rows.len(), n_observables * (1 + n_parameters));
+        let lists: Vec<&Words> = rows.iter().map(|(sum, _)| sum.words()).filter(|w| !w.is_empty()).collect();
+        let words = union(n_qubits, &lists, cancel)?;
+        if words.len() > u32::MAX as usize {
+            return Err(Error::Limit {
+                what: "words of the gradient observables".into(),
+                needed: words.len() as u64,
+                limit: u64::from(u32::MAX),
+                remedy: "truncate more with max_weight or min_coefficient".into(),
+            });
+        }
+        let located = map(rows.len(), cancel, |row| Ok(locate(&words, rows[row].0.words())))?;
+        let mut offsets = vec![0];
+        let entries = located.iter().map(Vec::len).sum();
+        let (mut indices, mut coefficients) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+        for (index, (sum, _)) in located.iter().zip(rows) {
+            indices.extend_from_slice(index);
+            coefficients.extend_from_slice(sum.coefficients());
+            offsets.push(indices.len());
+        }
+        let dropped = rows.iter().map(|(_, dropped)| *dropped).collect();
+        Ok(GradientObservables {
+            words,
+            n_observables,
+            n_parameters,
+            offsets,
+            indices,
+            coefficients,
+            dropped,
+        })
+    }
+
+    /// The words that all rows share, strictly ascending.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// Number of qubits.
+    pub fn n_qubits(&self) -> usize {
+        self.words.n_qubits()
+    }
+
+    /// Number of observables.
+    pub fn n_observables(&self) -> usize {
+        self.n_observables
+    }
+
+    /// Number of parameters.
+    pub fn n_parameters(&self) -> usize {
+        self.n_parameters
+    }
+
+    /// Number of rows: a value per observable, then a derivative per observable and parameter.
+    pub fn n_rows(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// Where each row starts in [`Self::indices`] and [`Self::coefficients`]; one more entry than rows.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The word of each entry, row after row.
+    pub fn indices(&self) -> &[u32] {
+        &self.indices
+    }
+
+    /// The coefficient of each entry, row after row.
+    pub fn coefficients(&self) -> &[f64] {
+        &self.coefficients
+    }
+
+    /// Row `index` in the order of [`Self::n_rows`], as slices are indexed: past the end is a bug of the caller.
+    pub fn row(&self, index: usize) -> Row<'_> {
+        let range = self.offsets[index]..self.offsets[index + 1];
+        Row { indices: &self.indices[range.clone()], coefficients: &self.coefficients[range] }
+    }
+
+    /// The value of an observable.
+    pub fn value(&self, observable: usize) -> Row<'_> {
+        assert!(observable < self.n_observables, "observable {observable} of {}", self.n_observables);
+        self.row(observable)
+    }
+
+    /// The derivative of an observable by a parameter.
+    pub fn gradient(&self, observable: usize, parameter: usize) -> Row<'_> {
+        self.row(self.gradient_row(observable, parameter))
+    }
+
+    /// Whether a derivative is identically zero, on every state.
+    ///
+    /// Exact when the row dropped nothing; see [`Self::dropped_row`].
+    pub fn is_zero(&self, observable: usize, parameter: usize) -> bool {
+        self.gradient(observable, parameter).indices.is_empty()
+    }
+
+    /// The index of the row of a derivative.
+    pub fn gradient_row(&self, observable: usize, parameter: usize) -> usize {
+        assert!(observable < self.n_observables, "observable {observable} of {}", self.n_observables);
+        assert!(parameter < self.n_parameters, "parameter {parameter} of {}", self.n_parameters);
+        self.n_observables + observable * self.n_parameters + parameter
+    }
+
+    /// What truncation left out of a row: a bound on the error of its expectation value.
+    pub fn dropped_row(&self, index: usize) -> Dropped {
+        self.dropped[index]
+    }
+
+    /// What truncation left out of all rows together.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped.iter().fold(Dropped::default(), |mut all, row| {
+            all.merge(*row, 1.0);
+            all
+        })
+    }
+
+    /// A row as a sum.
+    pub fn sum(&self, index: usize) -> Result<PauliSum> {
+        let row = self.row(index);
+        let words = row.indices.iter().map(|&i| self.words.get(i as usize));
+        PauliSum::from_sorted(Words::from_words(self.n_qubits(), words)?, row.coefficients.to_vec())
+    }
+}
+
+/// The union of ascending lists, merged two by two.
+fn union(n_qubits: usize, lists: &[&Words], cancel: &Cancel) -> Result<Words> {
+    let mut level: Vec<Words> = map(lists.len().div_ceil(2), cancel, |i| match lists[2 * i..] {
+        [a, b, ..] => Ok(merge(a, b)),
+        [a, ..] => Ok(a.clone()),
+        [] => Ok(Words::new(n_qubits)),
+    })?;
+    while level.len() > 1 {
+        level = map(level.len().div_ceil(2), cancel, |i| match &level[2 * i..] {
+            [a, b, ..] => Ok(merge(a, b)),
+            [a, ..] => Ok(a.clone()),
+            [] => Ok(Words::new(n_qubits)),
+        })?;
+    }
+    Ok(level.pop().unwrap_or_else(|| Words::new(n_qubits)))
+}
+
+fn merge(a: &Words, b: &Words) -> Words {
+    let mut merged = Words::with_capacity(a.n_qubits(), a.len().max(b.len()));
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() || j < b.len() {
+        let order = match (i < a.len(), j < b.len()) {
+            (true, true) => a.get(i).cmp(&b.get(j)),
+            (true, false) => Ordering::Less,
+            _ => Ordering::Greater,
+        };
+        let word = if order.is_le() { a.get(i) } else { b.get(j) };
+        merged.push_rows(word.x(), word.z());
+        i += usize::from(order.is_le());
+        j += usize::from(order.is_ge());
+    }
+    merged
+}
+
+/// The index of each of `some` in `all`; both ascend and `all` has every one of them.
+fn locate(all: &Words, some: &Words) -> Vec<u32> {
+    let mut index = Vec::with_capacity(some.len());
+    // A short row in a long list is searched, a long one merged.
+    if some.len() * 16 < all.len() {
+        index.extend(some.iter().filter_map(|word| all.binary_search(word)).map(|i| i as u32));
+        return index;
+    }
+    let mut at = 0;
+    for word in some.iter() {
+        while all.get(at) != word {
+            at += 1;
+        }
+        index.push(at as u32);
+    }
+    index
+}
