@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, the thread pool |
 //! | [`pauli`] | Pauli words, lists of words, real sums of words |
+//! | [`heisenberg`] | circuits, propagation of Pauli sums, the observables of a gradient |
 //! | [`design`] | ensembles: how settings are drawn, and how often a word is revealed |
 //! | [`snapshots`] | packed measurement records, and sampling them from a state vector |
 //! | [`estimate`] | tallies (integers), and estimates (floats, at the very end) |
@@ -23,6 +24,7 @@ pub mod bits;
 pub mod design;
 pub mod error;
 pub mod estimate;
+pub mod heisenberg;
 pub mod pauli;
 pub mod snapshots;
 

@@ -1,0 +1,418 @@
+//! A parameterised circuit: gates in order, each checked when it is added.
+//!
+//! Invariant: wires are in range and distinct, matrices are unitary or trace preserving, numbers are finite. A
+//! gate is kept as one or more *operations* of four kinds (rotation, Clifford, transfer matrix, evolution), all
+//! that the propagation knows. Cost: adding a gate costs its transfer matrix; [`Circuit::bind`] is linear in the
+//! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
+
+use super::clifford::Clifford;
+use super::matrix::Matrix;
+use super::transfer::{Direction, LocalMap, Permutation, Transfer};
+use crate::error::{Error, Result};
+use crate::pauli::word::{check_width, check_wire};
+use crate::pauli::{Letter, PauliSum};
+use num_complex::Complex64;
+use std::collections::BTreeSet;
+
+/// Widest non-commuting generator, in qubits.
+const MAX_EVOLUTION_WIRES: usize = 4;
+
+/// The angle of a gate: a number, or `scale * theta[parameter] + offset`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Angle {
+    /// An angle that is not trained.
+    Fixed(f64),
+    /// An affine function of one parameter.
+    Trainable {
+        /// Index of the parameter.
+        parameter: usize,
+        /// What the parameter is multiplied by.
+        scale: f64,
+        /// What is added.
+        offset: f64,
+    },
+}
+
+impl Angle {
+    /// The parameter itself.
+    pub const fn parameter(parameter: usize) -> Self {
+        Angle::Trainable { parameter, scale: 1.0, offset: 0.0 }
+    }
+
+    fn scaled(self, factor: f64) -> Self {
+        match self {
+            Angle::Fixed(angle) => Angle::Fixed(angle * factor),
+            Angle::Trainable { parameter, scale, offset } => {
+                Angle::Trainable { parameter, scale: scale * factor, offset: offset * factor }
+            }
+        }
+    }
+
+    /// The parameter that feeds it and the derivative of the angle by it.
+    pub(crate) fn feed(self) -> Option<(usize, f64)> {
+        match self {
+            Angle::Fixed(_) => None,
+            Angle::Trainable { parameter, scale, .. } => Some((parameter, scale)),
+        }
+    }
+
+    fn value(self, theta: &[f64]) -> f64 {
+        match self {
+            Angle::Fixed(angle) => angle,
+            Angle::Trainable { parameter, scale, offset } => scale * theta[parameter] + offset,
+        }
+    }
+}
+
+impl From<f64> for Angle {
+    fn from(angle: f64) -> Self {
+        Angle::Fixed(angle)
+    }
+}
+
+/// What the propagation knows.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// `exp(-i angle P / 2)`.
+    Rotation { letters: Vec<(usize, Letter)>, angle: Angle },
+    /// A Clifford gate.
+    Permutation { wires: Vec<usize>, table: Permutation },
+    /// Any other unitary or channel.
+    Transfer { wires: Vec<usize>, forward: LocalMap, backward: LocalMap, unital: bool, unitary: bool },
+    /// `exp(-i angle A)` with local words of A that do not all commute, as codes on the wires.
+    Evolution { wires: Vec<usize>, generator: Vec<(usize, f64)>, angle: Angle },
+}
+
+impl Operation {
+    pub(crate) fn wires(&self) -> impl Iterator<Item = usize> + '_ {
+        let (letters, wires): (&[(usize, Letter)], &[usize]) = match self {
+            Operation::Rotation { letters, .. } => (letters, &[]),
+            Operation::Permutation { wires, .. }
+            | Operation::Transfer { wires, .. }
+            | Operation::Evolution { wires, .. } => (&[], wires),
+        };
+        letters.iter().map(|(q, _)| *q).chain(wires.iter().copied())
+    }
+
+    pub(crate) fn angle(&self) -> Option<Angle> {
+        match self {
+            Operation::Rotation { angle, .. } | Operation::Evolution { angle, .. } => Some(*angle),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_unitary(&self) -> bool {
+        !matches!(self, Operation::Transfer { unitary: false, .. })
+    }
+
+    /// Whether words off the wires pass unchanged in both pictures.
+    pub(crate) fn is_unital(&self) -> bool {
+        !matches!(self, Operation::Transfer { unital: false, .. })
+    }
+}
+
+/// A parameterised circuit on `n_qubits` qubits.
+///
+/// ```
+/// use efl_core::heisenberg::{Angle, Circuit, Clifford};
+/// use efl_core::pauli::Letter;
+/// let mut circuit = Circuit::new(2, 1)?;
+/// circuit.rotation([(0, Letter::Y)], Angle::parameter(0))?;
+/// circuit.clifford(Clifford::Cnot, &[0, 1])?;
+/// assert_eq!(circuit.n_gates(), 2);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Circuit {
+    n_qubits: usize,
+    n_parameters: usize,
+    operations: Vec<Operation>,
+    /// Where the operations of each gate end.
+    gate_ends: Vec<usize>,
+}
+
+impl Circuit {
+    /// A circuit without gates, whose angles may use `n_parameters` parameters.
+    pub fn new(n_qubits: usize, n_parameters: usize) -> Result<Self> {
+        if n_qubits == 0 {
+            return Err(Error::invalid("n_qubits", "at least 1", "0"));
+        }
+        Ok(Circuit { n_qubits, n_parameters, operations: Vec::new(), gate_ends: Vec::new() })
+    }
+
+    /// Number of qubits.
+    pub fn n_qubits(&self) -> usize {
+        self.n_qubits
+    }
+
+    /// Number of parameters, used or not.
+    pub fn n_parameters(&self) -> usize {
+        self.n_parameters
+    }
+
+    /// Number of gates that were added.
+    pub fn n_gates(&self) -> usize {
+        self.gate_ends.len()
+    }
+
+    /// Adds a named Clifford gate.
+    pub fn clifford(&mut self, gate: Clifford, wires: &[usize]) -> Result<()> {
+        if wires.len() != gate.n_wires() {
+            let expected = format!("{} for {}", gate.n_wires(), gate.name());
+            return Err(Error::shape("wires", expected, wires.len().to_string()));
+        }
+        self.check_wires(wires)?;
+        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &gate.dense()?)?);
+        Ok(())
+    }
+
+    /// Adds the rotation `exp(-i angle P / 2)`, P given by its letters; `PauliWord::support` has this form.
+    pub fn rotation(
+        &mut self,
+        letters: impl IntoIterator<Item = (usize, Letter)>,
+        angle: impl Into<Angle>,
+    ) -> Result<()> {
+        let angle = self.check_angle(angle.into())?;
+        let mut letters: Vec<(usize, Letter)> = letters.into_iter().collect();
+        self.check_wires(&letters.iter().map(|(q, _)| *q).collect::<Vec<_>>())?;
+        letters.retain(|(_, letter)| *letter != Letter::I);
+        letters.sort_unstable();
+        // The rotation about the identity is a global phase: a gate without operations.
+        if !letters.is_empty() {
+            self.operations.push(Operation::Rotation { letters, angle });
+        }
+        self.gate_ends.push(self.operations.len());
+        Ok(())
+    }
+
+    /// Adds the evolution `exp(-i angle A)` under a Pauli sum.
+    ///
+    /// When the words of A commute it is a product of rotations, at any width. Otherwise A may touch at most 4
+    /// qubits, for its exponential is computed densely.
+    pub fn evolution(&mut self, generator: &PauliSum, angle: impl Into<Angle>) -> Result<()> {
+        check_width("generator", self.n_qubits, generator.n_qubits())?;
+        let angle = self.check_angle(angle.into())?;
+        let terms: Vec<_> = generator.iter().filter(|(word, _)| !word.is_identity()).collect();
+        let mut clash = None;
+        'search: for (i, (a, _)) in terms.iter().enumerate() {
+            for (b, _) in &terms[..i] {
+                if !a.commutes_with(*b)? {
+                    clash = Some((*b, *a));
+                    break 'search;
+                }
+            }
+        }
+        let Some((a, b)) = clash else {
+            for (word, coefficient) in &terms {
+                let angle = self.check_angle(angle.scaled(2.0 * coefficient))?;
+                self.operations.push(Operation::Rotation { letters: word.support().collect(), angle });
+            }
+            self.gate_ends.push(self.operations.len());
+            return Ok(());
+        };
+        let support: BTreeSet<usize> =
+            terms.iter().flat_map(|(word, _)| word.support()).map(|(q, _)| q).collect();
+        if support.len() > MAX_EVOLUTION_WIRES {
+            let (a, b) = (a.support(), b.support());
+            let name = |letters: &mut dyn Iterator<Item = (usize, Letter)>| {
+                letters.map(|(q, l)| format!("{l}{q}")).collect::<Vec<_>>().join(" ")
+            };
+            return Err(Error::invalid(
+                "generator",
+                format!(
+                    "commuting words, or at most {MAX_EVOLUTION_WIRES} qubits; split the gate into rotations (a Trotter product) otherwise"
+                ),
+                format!(
+                    "{} qubits, and {} does not commute with {}",
+                    support.len(),
+                    name(&mut { a }),
+                    name(&mut { b })
+                ),
+            ));
+        }
+        let wires: Vec<usize> = support.into_iter().collect();
+        let code = |q: usize, letter: Letter| {
+            let local = wires.iter().position(|&w| w == q).unwrap_or_default();
+            (usize::from(letter.x()) | usize::from(letter.z()) << 1) << (2 * local)
+        };
+        let generator =
+            terms.iter().map(|(word, c)| (word.support().map(|(q, l)| code(q, l)).sum(), *c)).collect();
+        self.operations.push(Operation::Evolution { wires, generator, angle });
+        self.gate_ends.push(self.operations.len());
+        Ok(())
+    }
+
+    /// Adds a unitary on one or two wires: its matrix, row after row, first wire most significant.
+    pub fn unitary(&mut self, matrix: &[Complex64], wires: &[usize]) -> Result<()> {
+        self.check_dense_wires(wires)?;
+        let unitary = Matrix::new("matrix", wires.len(), matrix)?;
+        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &unitary)?);
+        Ok(())
+    }
+
+    /// Adds a channel on one or two wires: its Kraus operators, each like the matrix of [`Circuit::unitary`].
+    pub fn channel<K: AsRef<[Complex64]>>(&mut self, kraus: &[K], wires: &[usize]) -> Result<()> {
+        self.check_dense_wires(wires)?;
+        let operators: Vec<Matrix> =
+            kraus.iter().map(|k| Matrix::new("kraus", wires.len(), k.as_ref())).collect::<Result<_>>()?;
+        self.push_transfer(wires, Transfer::of_kraus(wires.len(), &operators)?);
+        Ok(())
+    }
+
+    /// The circuit at given parameters.
+    pub(crate) fn bind(&self, theta: &[f64]) -> Result<Bound<'_>> {
+        if theta.len() != self.n_parameters {
+            let expected = format!("{} parameters", self.n_parameters);
+            return Err(Error::shape("theta", expected, theta.len().to_string()));
+        }
+        if let Some(i) = theta.iter().position(|t| !t.is_finite()) {
+            return Err(Error::invalid("theta", "finite angles", format!("{} at position {i}", theta[i])));
+        }
+        let mut angles = vec![0.0; self.operations.len()];
+        let mut evolutions = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
+            let Some(angle) = operation.angle() else { continue };
+            let angle = angle.value(theta);
+            if !angle.is_finite() {
+                let gate = self.gate_of(index);
+                return Err(Error::invalid("theta", "finite angles", format!("{angle} at gate {gate}")));
+            }
+            angles[index] = angle;
+            if let Operation::Evolution { wires, generator, .. } = operation {
+                evolutions.push((index, evolve(wires.len(), generator, angle)?));
+            }
+        }
+        Ok(Bound { circuit: self, angles, evolutions })
+    }
+
+    pub(crate) fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// The gate that an operation came from.
+    pub(crate) fn gate_of(&self, operation: usize) -> usize {
+        self.gate_ends.partition_point(|&end| end <= operation)
+    }
+
+    /// The first operation of a gate.
+    pub(crate) fn gate_start(&self, gate: usize) -> usize {
+        if gate == 0 { 0 } else { self.gate_ends[gate - 1] }
+    }
+
+    fn push_transfer(&mut self, wires: &[usize], transfer: Transfer) {
+        let wires = wires.to_vec();
+        self.operations.push(match transfer.to_permutation() {
+            Some(table) => Operation::Permutation { wires, table },
+            None => Operation::Transfer {
+                wires,
+                forward: transfer.to_map(Direction::Schroedinger, &[]),
+                backward: transfer.to_map(Direction::Heisenberg, &[]),
+                unital: transfer.is_unital(),
+                unitary: transfer.unitary,
+            },
+        });
+        self.gate_ends.push(self.operations.len());
+    }
+
+    fn check_dense_wires(&self, wires: &[usize]) -> Result<()> {
+        if wires.is_empty() || wires.len() > 2 {
+            return Err(Error::shape("wires", "1 or 2 for a matrix", wires.len().to_string()));
+        }
+        self.check_wires(wires)
+    }
+
+    fn check_wires(&self, wires: &[usize]) -> Result<()> {
+        for (i, &q) in wires.iter().enumerate() {
+            check_wire("wires", q, self.n_qubits)?;
+            if wires[..i].contains(&q) {
+                return Err(Error::invalid("wires", "each qubit at most once", format!("qubit {q} twice")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_angle(&self, angle: Angle) -> Result<Angle> {
+        let (numbers, parameter) = match angle {
+            Angle::Fixed(angle) => ([angle, 0.0], None),
+            Angle::Trainable { parameter, scale, offset } => ([scale, offset], Some(parameter)),
+        };
+        if let Some(bad) = numbers.iter().find(|number| !number.is_finite()) {
+            return Err(Error::invalid("angle", "finite numbers", bad.to_string()));
+        }
+        match parameter {
+            Some(parameter) if parameter >= self.n_parameters => Err(Error::invalid(
+                "angle",
+                format!("a parameter below {}", self.n_parameters),
+                parameter.to_string(),
+            )),
+            _ => Ok(angle),
+        }
+    }
+}
+
+/// A circuit whose angles are numbers.
+#[derive(Debug)]
+pub(crate) struct Bound<'c> {
+    pub(crate) circuit: &'c Circuit,
+    /// The angle of each operation, zero where it has none.
+    pub(crate) angles: Vec<f64>,
+    /// Operation index and the maps (Heisenberg, Schroedinger) of each evolution, ascending.
+    evolutions: Vec<(usize, [LocalMap; 2])>,
+}
+
+impl Bound<'_> {
+    pub(crate) fn evolution(&self, operation: usize, direction: Direction) -> &LocalMap {
+        let at = self.evolutions.partition_point(|(index, _)| *index < operation);
+        &self.evolutions[at].1[usize::from(direction == Direction::Schroedinger)]
+    }
+}
+
+/// The maps of `exp(-i angle A)`, A given by local codes.
+fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+    let mut exponent = Matrix::zero(1 << n_wires);
+    for &(code, coefficient) in generator {
+        exponent.add_scaled(Complex64::new(0.0, -angle * coefficient), &Matrix::pauli(code, n_wires));
+    }
+    let transfer = Transfer::of_unitary(n_wires, &exponent.exponential()).map_err(|_| {
+        Error::invalid("angle", "an evolution angle that floating point can resolve", angle.to_string())
+    })?;
+    Ok([transfer.to_map(Direction::Heisenberg, generator), transfer.to_map(Direction::Schroedinger, &[])])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pauli::PauliSum;
+
+    #[test]
+    fn bad_gates_are_refused_where_they_are_added() {
+        let mut circuit = Circuit::new(3, 2).unwrap();
+        assert!(Circuit::new(0, 0).is_err());
+        assert!(circuit.clifford(Clifford::Cnot, &[0, 3]).is_err());
+        assert!(circuit.clifford(Clifford::Cnot, &[1, 1]).is_err());
+        assert!(circuit.clifford(Clifford::Cnot, &[1]).is_err());
+        assert!(circuit.rotation([(0, Letter::X)], f64::NAN).is_err());
+        assert!(circuit.rotation([(0, Letter::X)], Angle::parameter(2)).is_err());
+        assert!(circuit.rotation([(0, Letter::X), (0, Letter::Y)], 0.1).is_err());
+        assert!(circuit.unitary(&[Complex64::new(1.0, 0.0); 4], &[0]).is_err());
+        assert!(circuit.unitary(&[], &[]).is_err());
+        assert!(circuit.channel::<Vec<Complex64>>(&[], &[0]).is_err());
+        assert_eq!(circuit.n_gates(), 0);
+        circuit.rotation([(0, Letter::I)], 0.1).unwrap();
+        circuit.rotation([(2, Letter::X), (0, Letter::Y)], Angle::parameter(1)).unwrap();
+        assert_eq!((circuit.n_gates(), circuit.operations().len(), circuit.gate_of(0)), (2, 1, 1));
+        assert!(circuit.bind(&[0.0]).is_err());
+        assert!(circuit.bind(&[0.0, f64::INFINITY]).is_err());
+    }
+
+    #[test]
+    fn a_wide_generator_must_commute() {
+        let mut circuit = Circuit::new(6, 1).unwrap();
+        let commuting = PauliSum::from_labels([("XXXXXX", 0.5), ("ZZZZZZ", 0.5)]).unwrap();
+        circuit.evolution(&commuting, Angle::parameter(0)).unwrap();
+        assert_eq!(circuit.operations().len(), 2);
+        let wide = PauliSum::from_labels([("XXXXXX", 0.5), ("ZIIIII", 0.5)]).unwrap();
+        let error = circuit.evolution(&wide, Angle::parameter(0)).unwrap_err().to_string();
+        assert!(error.contains("Trotter") && error.contains("Z0 does not commute with X0"), "{error}");
+    }
+}

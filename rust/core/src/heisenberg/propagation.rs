@@ -1,0 +1,231 @@
+//! Moving Pauli sums through circuits, with an account of what truncation left out.
+//!
+//! Invariant: with a truncation that dropped nothing the result is exact (to rounding). Otherwise the operator that
+//! is missing has norm at most `dropped.l1`, whatever the state: every map here is a contraction of the operator
+//! norm in the Heisenberg picture, and unitary gates are in both. Cost: see [`super::terms`].
+
+use super::circuit::{Bound, Circuit};
+use super::cone::{Program, QubitSet, Step};
+use super::tape::{Record, Silent};
+use super::terms::{Key, Terms, key};
+use super::transfer::Direction;
+use crate::bits::parallel::Cancel;
+use crate::bits::words_for;
+use crate::error::{Error, Result};
+use crate::pauli::word::check_width;
+use crate::pauli::{Letter, PauliSum, WordRef, Words};
+use std::ops::Range;
+
+/// Widest light cone, in qubits.
+const MAX_CONE: usize = 4096;
+
+/// What is left out of a sum after every gate. The default leaves out nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Truncation {
+    /// Words with more letters than this are dropped.
+    pub max_weight: Option<usize>,
+    /// Terms whose absolute coefficient is below this are dropped.
+    pub min_coefficient: f64,
+    /// More terms than this are an error: a bound on memory and time, not a truncation.
+    pub max_terms: Option<usize>,
+}
+
+impl Truncation {
+    /// Leaves out nothing.
+    pub const EXACT: Truncation = Truncation { max_weight: None, min_coefficient: 0.0, max_terms: None };
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.min_coefficient.is_finite() && self.min_coefficient >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "min_coefficient",
+            "a finite number that is not negative",
+            self.min_coefficient.to_string(),
+        ))
+    }
+}
+
+/// What a truncation dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Dropped {
+    /// Number of terms, counted each time that one was dropped.
+    pub count: u64,
+    /// Sum of their absolute coefficients: a bound on the error of an expectation value.
+    pub l1: f64,
+}
+
+impl Dropped {
+    /// Adds a term that was dropped; one that is zero is no loss.
+    #[inline]
+    pub(crate) fn add(&mut self, coefficient: f64) {
+        self.count += u64::from(coefficient != 0.0);
+        self.l1 += coefficient.abs();
+    }
+
+    /// The losses of both, the other's times `factor`.
+    pub(crate) fn merge(&mut self, other: Dropped, factor: f64) {
+        self.count += other.count;
+        self.l1 += other.l1 * factor;
+    }
+}
+
+/// A sum at the other end of a circuit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Propagated {
+    /// The sum.
+    pub sum: PauliSum,
+    /// What truncation left out on the way.
+    pub dropped: Dropped,
+}
+
+/// Moves a sum through the whole circuit: an observable backwards (`U^dag O U`) or an operator forwards
+/// (`U P U^dag`); channels act as `E^dag` and `E`.
+pub fn propagate(
+    circuit: &Circuit,
+    theta: &[f64],
+    sum: &PauliSum,
+    direction: Direction,
+    truncation: &Truncation,
+    cancel: &Cancel,
+) -> Result<Propagated> {
+    truncation.check()?;
+    let bound = circuit.bind(theta)?;
+    propagate_range(&bound, 0..circuit.operations().len(), sum, direction, truncation, cancel)
+}
+
+/// [`propagate`] through some of the operations.
+pub(crate) fn propagate_range(
+    bound: &Bound<'_>,
+    operations: Range<usize>,
+    sum: &PauliSum,
+    direction: Direction,
+    truncation: &Truncation,
+    cancel: &Cancel,
+) -> Result<Propagated> {
+    let n = bound.circuit.n_qubits();
+    check_width("sum", n, sum.n_qubits())?;
+    let program = Program::new(bound, operations, direction, &support(sum), &QubitSet::new(n));
+    dispatch(&program, Collect { program: &program, n, sum, truncation, cancel })
+}
+
+struct Collect<'a> {
+    program: &'a Program<'a>,
+    n: usize,
+    sum: &'a PauliSum,
+    truncation: &'a Truncation,
+    cancel: &'a Cancel,
+}
+
+impl Job for Collect<'_> {
+    type Output = Propagated;
+
+    fn run<const W: usize>(self) -> Result<Propagated> {
+        let terms = self.program.run::<W, _>(self.sum, self.truncation, &mut Silent, self.cancel)?;
+        let (mut words, mut coefficients) = (Words::new(self.n), Vec::new());
+        let width = words_for(self.n);
+        let (mut x, mut z) = (vec![0; width], vec![0; width]);
+        for (word, coefficient) in terms.iter() {
+            self.program.restore(&word, &mut x, &mut z);
+            words.push_rows(&x, &z);
+            coefficients.push(coefficient);
+        }
+        Ok(Propagated { sum: PauliSum::new(&words, &coefficients)?, dropped: terms.dropped })
+    }
+}
+
+/// The qubits that a sum touches.
+pub(crate) fn support(sum: &PauliSum) -> QubitSet {
+    let mut set = QubitSet::new(sum.n_qubits());
+    sum.iter().flat_map(|(word, _)| word.support()).for_each(|(q, _)| set.insert(q));
+    set
+}
+
+/// Work that is compiled for each width.
+pub(crate) trait Job {
+    /// What it returns.
+    type Output;
+    /// Does the work with words of `W` times 64 qubits.
+    fn run<const W: usize>(self) -> Result<Self::Output>;
+}
+
+/// Runs a job at the narrowest width that holds the labels of a program.
+pub(crate) fn dispatch<J: Job>(program: &Program<'_>, job: J) -> Result<J::Output> {
+    match words_for(program.qubits.len()) {
+        0..=1 => job.run::<1>(),
+        2 => job.run::<2>(),
+        3..=4 => job.run::<4>(),
+        5..=16 => job.run::<16>(),
+        17..=64 => job.run::<64>(),
+        _ => Err(Error::Limit {
+            what: "qubits in one light cone".into(),
+            needed: program.qubits.len() as u64,
+            limit: MAX_CONE as u64,
+            remedy: "propagate the terms of the observable one at a time".into(),
+        }),
+    }
+}
+
+impl Program<'_> {
+    /// Moves a sum through the steps.
+    pub(crate) fn run<const W: usize, R: Record>(
+        &self,
+        sum: &PauliSum,
+        truncation: &Truncation,
+        record: &mut R,
+        cancel: &Cancel,
+    ) -> Result<Terms<W>> {
+        let mut terms = Terms::<W>::new(truncation);
+        for (word, coefficient) in sum.iter() {
+            terms.accumulate(&self.label(word), coefficient);
+        }
+        terms.truncate(record)?;
+        for step in &self.steps {
+            cancel.check()?;
+            match step {
+                Step::Rotation { letters, cos, sin, feed } => {
+                    terms.rotate(letters, (*cos, *sin), *feed, record)?
+                }
+                Step::Permutation { wires, table } => terms.permute(wires, table, record)?,
+                Step::Map { wires, map, feed } => terms.map(wires, map, *feed, record)?,
+            }
+        }
+        Ok(terms)
+    }
+
+    /// A word in the labels of the program, which must cover its support.
+    pub(crate) fn label<const W: usize>(&self, word: WordRef<'_>) -> Key<W> {
+        if self.qubits.len() == word.n_qubits() {
+            let (mut x, mut z) = ([0; W], [0; W]);
+            x[..word.x().len()].copy_from_slice(word.x());
+            z[..word.z().len()].copy_from_slice(word.z());
+            return (x, z);
+        }
+        key(word.support().map(|(q, letter)| (self.qubits.partition_point(|&other| other < q), letter)))
+    }
+
+    /// The rows of a labelled word in the qubits of the circuit.
+    pub(crate) fn restore<const W: usize>(&self, word: &Key<W>, x: &mut [u64], z: &mut [u64]) {
+        x.fill(0);
+        z.fill(0);
+        for (row, bits) in [(x, &word.0), (z, &word.1)] {
+            for (i, &word) in bits.iter().enumerate() {
+                let mut left = word;
+                while left != 0 {
+                    let q = self.qubits[i * 64 + left.trailing_zeros() as usize];
+                    row[q / 64] |= 1 << (q % 64);
+                    left &= left - 1;
+                }
+            }
+        }
+    }
+
+    /// The letters of a labelled word, in the qubits of the circuit.
+    pub(crate) fn letters<'a, const W: usize>(
+        &'a self,
+        word: &'a Key<W>,
+    ) -> impl Iterator<Item = (usize, Letter)> + 'a {
+        let labels = WordRef::from_rows_unchecked(W * 64, &word.0, &word.1).support();
+        labels.map(|(label, letter)| (self.qubits[label], letter))
+    }
+}

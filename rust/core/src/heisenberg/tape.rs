@@ -1,0 +1,204 @@
+//! What a propagation did to its coefficients, so that it can be undone and differentiated.
+//!
+//! Terms live in numbered slots. Every change of the coefficients is a linear map between few slots, written down
+//! as an [`Event`]; rotations are orthogonal and are undone without being stored. Invariant: replaying the events
+//! from the last to the first restores every coefficient, and carries `lambda` (the derivative of the value by each
+//! coefficient) along as the transposed maps. Cost: 8 bytes per rotated pair, 16 per truncation; the sweep back
+//! touches each entry once and never hashes.
+
+/// Receives the changes of a propagation. The silent recorder [`Silent`] costs nothing.
+pub(crate) trait Record {
+    /// Whether anything is kept; terms that are zero matter only then, for their derivatives do not vanish.
+    const ON: bool;
+    /// A rotation begins; its pairs and lone terms follow.
+    fn rotation(&mut self, cos: f64, sin: f64, feed: Option<(usize, f64)>);
+    /// Slots `a` and `b` turned: `a' = cos a - s sin b`, `b' = cos b + s sin a`, with `s = -1` when `negative`.
+    fn pair(&mut self, a: usize, b: usize, negative: bool);
+    /// The slot held `before` and was multiplied by `cos`; its partner was truncated.
+    fn lone(&mut self, slot: usize, before: f64);
+    /// Truncations of slots begin.
+    fn truncation(&mut self);
+    /// The slot held `before` and was set to zero.
+    fn dropped(&mut self, slot: usize, before: f64);
+    /// Changes of sign begin.
+    fn signs(&mut self);
+    /// The slot changed its sign.
+    fn flipped(&mut self, slot: usize);
+    /// Only these of `before` slots remain, in this order.
+    fn compacted(&mut self, kept: &[u32], before: usize);
+    /// A linear map begins; its entries follow. `before` are the coefficients that it reads.
+    fn map(&mut self, before: &[f64], feed: Option<(usize, f64)>);
+    /// The new slot `to` received `value` (with derivative `slope`) times the old slot `from`.
+    fn entry(&mut self, from: usize, to: usize, value: f64, slope: f64);
+}
+
+/// Records nothing.
+pub(crate) struct Silent;
+
+impl Record for Silent {
+    const ON: bool = false;
+    fn rotation(&mut self, _: f64, _: f64, _: Option<(usize, f64)>) {}
+    fn pair(&mut self, _: usize, _: usize, _: bool) {}
+    fn lone(&mut self, _: usize, _: f64) {}
+    fn truncation(&mut self) {}
+    fn dropped(&mut self, _: usize, _: f64) {}
+    fn signs(&mut self) {}
+    fn flipped(&mut self, _: usize) {}
+    fn compacted(&mut self, _: &[u32], _: usize) {}
+    fn map(&mut self, _: &[f64], _: Option<(usize, f64)>) {}
+    fn entry(&mut self, _: usize, _: usize, _: f64, _: f64) {}
+}
+
+/// One change; the numbers are where its entries start in the arrays of the [`Tape`].
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Rotation { cos: f64, sin: f64, feed: Option<(usize, f64)>, pairs: usize, lone: usize },
+    Truncation { dropped: usize },
+    Signs { flipped: usize },
+    Compaction { kept: usize, before: usize },
+    Map { feed: Option<(usize, f64)>, entries: usize, before: usize },
+}
+
+/// Marks the negative sign of a pair in its second slot.
+const NEGATIVE: u32 = 1 << 31;
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    from: u32,
+    to: u32,
+    value: f64,
+    slope: f64,
+}
+
+/// The recorder that [`Tape::sweep`] reads back.
+#[derive(Debug, Default)]
+pub(crate) struct Tape {
+    events: Vec<Event>,
+    pairs: Vec<(u32, u32)>,
+    lone: Vec<(u32, f64)>,
+    dropped: Vec<(u32, f64)>,
+    flipped: Vec<u32>,
+    kept: Vec<u32>,
+    entries: Vec<Entry>,
+    before: Vec<f64>,
+}
+
+impl Record for Tape {
+    const ON: bool = true;
+
+    fn rotation(&mut self, cos: f64, sin: f64, feed: Option<(usize, f64)>) {
+        self.events.push(Event::Rotation { cos, sin, feed, pairs: self.pairs.len(), lone: self.lone.len() });
+    }
+
+    #[inline]
+    fn pair(&mut self, a: usize, b: usize, negative: bool) {
+        self.pairs.push((a as u32, b as u32 | if negative { NEGATIVE } else { 0 }));
+    }
+
+    #[inline]
+    fn lone(&mut self, slot: usize, before: f64) {
+        self.lone.push((slot as u32, before));
+    }
+
+    fn truncation(&mut self) {
+        self.events.push(Event::Truncation { dropped: self.dropped.len() });
+    }
+
+    #[inline]
+    fn dropped(&mut self, slot: usize, before: f64) {
+        self.dropped.push((slot as u32, before));
+    }
+
+    fn signs(&mut self) {
+        self.events.push(Event::Signs { flipped: self.flipped.len() });
+    }
+
+    #[inline]
+    fn flipped(&mut self, slot: usize) {
+        self.flipped.push(slot as u32);
+    }
+
+    fn compacted(&mut self, kept: &[u32], before: usize) {
+        self.events.push(Event::Compaction { kept: self.kept.len(), before });
+        self.kept.extend_from_slice(kept);
+    }
+
+    fn map(&mut self, before: &[f64], feed: Option<(usize, f64)>) {
+        self.events.push(Event::Map { feed, entries: self.entries.len(), before: self.before.len() });
+        self.before.extend_from_slice(before);
+    }
+
+    #[inline]
+    fn entry(&mut self, from: usize, to: usize, value: f64, slope: f64) {
+        self.entries.push(Entry { from: from as u32, to: to as u32, value, slope });
+    }
+}
+
+impl Tape {
+    /// Undoes the propagation that ended with `coefficients`, whose value has the derivatives `lambda` by them,
+    /// and adds the derivative of the value by each parameter to `gradient`.
+    pub(crate) fn sweep(mut self, coefficients: &[f64], lambda: &[f64], gradient: &mut [f64]) {
+        // Coefficient and derivative side by side: a pair costs two cache lines, not four.
+        let mut slots: Vec<[f64; 2]> = coefficients.iter().zip(lambda).map(|(&c, &l)| [c, l]).collect();
+        while let Some(event) = self.events.pop() {
+            match event {
+                Event::Rotation { cos, sin, feed, pairs, lone } => {
+                    let mut slope = 0.0;
+                    for &(a, b) in &self.pairs[pairs..] {
+                        let sign = if b & NEGATIVE == 0 { 1.0 } else { -1.0 };
+                        let (a, b) = (a as usize, (b & !NEGATIVE) as usize);
+                        let ([ca, la], [cb, lb]) = (slots[a], slots[b]);
+                        slope += sign * (lb * ca - la * cb);
+                        let s = sign * sin;
+                        slots[a] = [cos * ca + s * cb, cos * la + s * lb];
+                        slots[b] = [cos * cb - s * ca, cos * lb - s * la];
+                    }
+                    for &(a, before) in &self.lone[lone..] {
+                        let slot = &mut slots[a as usize];
+                        slope -= slot[1] * sin * before;
+                        *slot = [before, cos * slot[1]];
+                    }
+                    self.pairs.truncate(pairs);
+                    self.lone.truncate(lone);
+                    feed_gradient(gradient, feed, slope);
+                }
+                Event::Truncation { dropped } => {
+                    for (slot, before) in self.dropped.drain(dropped..) {
+                        slots[slot as usize] = [before, 0.0];
+                    }
+                }
+                Event::Signs { flipped } => {
+                    for slot in self.flipped.drain(flipped..) {
+                        let [c, l] = slots[slot as usize];
+                        slots[slot as usize] = [-c, -l];
+                    }
+                }
+                Event::Compaction { kept, before } => {
+                    let mut spread = vec![[0.0; 2]; before];
+                    for (new, old) in self.kept.drain(kept..).enumerate() {
+                        spread[old as usize] = slots[new];
+                    }
+                    slots = spread;
+                }
+                Event::Map { feed, entries, before } => {
+                    let mut old: Vec<[f64; 2]> = self.before.drain(before..).map(|c| [c, 0.0]).collect();
+                    let mut slope = 0.0;
+                    for entry in self.entries.drain(entries..) {
+                        let [c, l] = &mut old[entry.from as usize];
+                        let lambda = slots[entry.to as usize][1];
+                        *l += entry.value * lambda;
+                        slope += entry.slope * lambda * *c;
+                    }
+                    slots = old;
+                    feed_gradient(gradient, feed, slope);
+                }
+            }
+        }
+    }
+}
+
+fn feed_gradient(gradient: &mut [f64], feed: Option<(usize, f64)>, slope: f64) {
+    if let Some((parameter, scale)) = feed {
+        gradient[parameter] += scale * slope;
+    }
+}
