@@ -11,6 +11,7 @@ that needs them: `efl_core.storage` needs pyarrow.
 
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
+from efl_core.circuits import Circuit, Parameter, circuit
 from efl_core.ensembles import Ensemble
 from efl_core.errors import (
     CorruptDataError,
@@ -23,12 +24,15 @@ from efl_core.errors import (
     ShapeError,
 )
 from efl_core.estimates import Estimate, Tally, estimate, tally
+from efl_core.gradients import Dropped, Propagation, Truncation, propagate
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
 
 __all__ = [
+    "Circuit",
     "CorruptDataError",
+    "Dropped",
     "EflError",
     "Ensemble",
     "Estimate",
@@ -36,15 +40,20 @@ __all__ = [
     "InvalidInputError",
     "MissingExtraError",
     "NewerFormatError",
+    "Parameter",
     "PauliSum",
     "PauliWord",
+    "Propagation",
     "ResourceLimitError",
     "ShapeError",
     "Snapshots",
     "Tally",
+    "Truncation",
     "__version__",
+    "circuit",
     "estimate",
     "num_threads",
+    "propagate",
     "sample",
     "set_num_threads",
     "show_versions",

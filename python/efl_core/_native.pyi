@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 __all__ = [
     "TALLY_FORMAT",
     "VERSION",
+    "Circuit",
     "Ensemble",
     "Observables",
     "PauliSum",
@@ -19,7 +20,9 @@ __all__ = [
     "cpu_level",
     "estimate",
     "estimate_tally",
+    "evaluate",
     "num_threads",
+    "propagate",
     "sample",
     "set_cpu_level",
     "set_num_threads",
@@ -104,6 +107,37 @@ class Ensemble:
     def probabilities(self) -> NDArray[np.float64]: ...
     def reveal_probability(self, word: _WordLike) -> float: ...
     def __eq__(self, other: object, /) -> bool: ...
+
+_Angle = float | tuple[int, float, float]
+_Limits = tuple[int | None, float, int | None]
+
+@final
+class Circuit:
+    def __new__(cls, n_qubits: int, n_parameters: int) -> Circuit: ...
+    @property
+    def n_qubits(self) -> int: ...
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def n_gates(self) -> int: ...
+    def copy(self) -> Circuit: ...
+    def clifford(self, name: str, wires: Sequence[int]) -> None: ...
+    def rotation(self, word: _WordLike, turn: _Angle) -> None: ...
+    def evolution(self, generator: _SumLike, turn: _Angle) -> None: ...
+    def unitary(self, matrix: NDArray[np.complex128], wires: Sequence[int]) -> None: ...
+    def channel(self, kraus: Sequence[NDArray[np.complex128]], wires: Sequence[int]) -> None: ...
+
+def evaluate(
+    circuit: Circuit,
+    theta: NDArray[np.float64],
+    observable: PauliSum,
+    bloch: NDArray[np.float64],
+    limits: _Limits,
+    gradient: bool,
+) -> tuple[float, NDArray[np.float64], int, tuple[int, float]]: ...
+def propagate(
+    circuit: Circuit, theta: NDArray[np.float64], sum: PauliSum, forward: bool, limits: _Limits
+) -> tuple[PauliSum, tuple[int, float]]: ...
 
 @final
 class Snapshots:

@@ -1,6 +1,7 @@
 //! The extension module `efl_core._native`: one file per concept, no mathematics.
 
 mod boundary;
+mod circuit;
 mod ensemble;
 mod error;
 mod estimate;
@@ -13,6 +14,8 @@ use pyo3::prelude::*;
 /// The compiled half of `efl_core`; import the names from `efl_core` instead.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::circuit::{Circuit, evaluate, propagate};
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]

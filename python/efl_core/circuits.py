@@ -1,0 +1,271 @@
+"""Parameterised circuits, as the classical half of the method sees them.
+
+A `Circuit` is gates in order and the current values of its parameters. It is built by hand here, or made
+from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Simulation is not its task: it moves Pauli sums.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core import _native
+from efl_core.arguments import array, integer
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.observables import Observable, PauliSum, PauliWord, WordLike
+
+if TYPE_CHECKING:
+    from pennylane import QNode
+    from pennylane.tape import QuantumScript
+
+__all__ = ["Angle", "Circuit", "Parameter", "circuit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """The angle ``scale * theta[index] + offset``: an affine function of one parameter.
+
+    >>> import efl_core as efl
+    >>> theta = efl.Parameter(0)
+    >>> 2 * theta + 0.5
+    Parameter(index=0, scale=2.0, offset=0.5)
+    """
+
+    index: int
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __mul__(self, factor: SupportsFloat) -> "Parameter":
+        return Parameter(self.index, self.scale * float(factor), self.offset * float(factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: SupportsFloat) -> "Parameter":
+        return self * (1 / float(divisor))
+
+    def __add__(self, offset: SupportsFloat) -> "Parameter":
+        return Parameter(self.index, self.scale, self.offset + float(offset))
+
+    __radd__ = __add__
+
+    def __sub__(self, offset: SupportsFloat) -> "Parameter":
+        return self + -float(offset)
+
+    def __rsub__(self, offset: SupportsFloat) -> "Parameter":
+        return -self + offset
+
+    def __neg__(self) -> "Parameter":
+        return self * -1
+
+
+Angle: TypeAlias = SupportsFloat | Parameter
+"""The angle of a gate: a number, or a `Parameter` that is trained."""
+
+
+def _angle(value: Angle) -> float | tuple[int, float, float]:
+    if isinstance(value, Parameter):
+        return (integer("angle", value.index, 0), float(value.scale), float(value.offset))
+    if isinstance(value, (complex, np.complexfloating)):
+        raise InputTypeError(f"angle: expected a real number or a Parameter, got {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputTypeError(
+            f"angle: expected a real number or a Parameter, got {type(value).__name__} {value!r:.40}"
+        ) from None
+
+
+class Circuit:
+    """Gates in order, acting on ``|0...0>`` or on another input state.
+
+    Parameters
+    ----------
+    n_qubits
+        Number of qubits.
+    parameters
+        Current values of the parameters; their number is fixed by it. Gates refer to them by `Parameter`.
+
+    Every method that adds a gate checks it and returns the circuit, so calls can be chained.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> theta = efl.Parameter(0)
+    >>> circuit = efl.Circuit(2, parameters=[0.3]).rotation({0: "Y"}, theta).clifford("CNOT", 0, 1)
+    >>> circuit
+    Circuit(2 qubits, 2 gates, 1 parameters)
+    >>> efl.propagate(circuit, "ZI").value == np.cos(0.3)
+    True
+    """
+
+    __slots__ = ("_bloch", "_native", "_parameters", "observables")
+
+    def __init__(self, n_qubits: SupportsIndex, parameters: ArrayLike = ()) -> None:
+        values = _real_vector("parameters", parameters)
+        width = integer("n_qubits", n_qubits, 1, 2**31)
+        self._native = _native.Circuit(width, len(values))
+        self._parameters = values
+        self._bloch: NDArray[np.float64] | None = np.tile([0.0, 0.0, 1.0], (width, 1))
+        self.observables: tuple[PauliSum, ...] = ()
+        """What the circuit answers with, if it was made from a QNode or a tape."""
+
+    @staticmethod
+    def from_tape(tape: "QuantumScript") -> "Circuit":
+        """Convert a PennyLane tape; its trainable parameters become the parameters of the circuit."""
+        from efl_core.pennylane import from_tape
+
+        return from_tape(tape)
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return self._native.n_qubits
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters, used or not."""
+        return self._native.n_parameters
+
+    @property
+    def n_gates(self) -> int:
+        """Number of gates."""
+        return self._native.n_gates
+
+    @property
+    def parameters(self) -> NDArray[np.float64]:
+        """Current values of the parameters (read-only)."""
+        return self._parameters
+
+    @property
+    def bloch(self) -> NDArray[np.float64] | None:
+        """Bloch vectors of a product input state, shape ``(n_qubits, 3)``; None for another input."""
+        return self._bloch
+
+    def at(self, parameters: ArrayLike) -> "Circuit":
+        """Return the circuit with other values of the parameters; the gates are shared, not copied."""
+        other = self._copy(self._native)
+        other._parameters = _real_vector("parameters", parameters)
+        if len(other._parameters) != self.n_parameters:
+            raise ShapeError(
+                f"parameters: expected {self.n_parameters} values, got {len(other._parameters)}"
+            )
+        return other
+
+    def copy(self) -> "Circuit":
+        """Return an independent circuit with the same gates."""
+        return self._copy(self._native.copy())
+
+    def _copy(self, native: _native.Circuit) -> "Circuit":
+        other = object.__new__(Circuit)
+        other._native = native
+        other._parameters = self._parameters
+        other._bloch = self._bloch
+        other.observables = self.observables
+        return other
+
+    def prepare(self, bloch: ArrayLike | None) -> "Circuit":
+        """Set a product input state by its Bloch vectors, shape ``(n_qubits, 3)``.
+
+        None means an input that is not a product state, or not known: observables of the gradient do not depend
+        on it, but `propagate` has no value then.
+        """
+        if bloch is None:
+            self._bloch = None
+            return self
+        found = array("bloch", bloch, f"real numbers of shape ({self.n_qubits}, 3)")
+        if found.shape != (self.n_qubits, 3) or found.dtype.kind == "c":
+            raise ShapeError(f"bloch: expected real numbers of shape ({self.n_qubits}, 3), got {found.shape}")
+        self._bloch = np.array(found, dtype=np.float64)
+        return self
+
+    def clifford(self, name: str, *wires: SupportsIndex) -> "Circuit":
+        """Add a named Clifford gate.
+
+        The names are I, X, Y, Z, H, S, SDG, SX, SXDG, CNOT, CY, CZ, SWAP, ISWAP, ISWAPDG, ECR.
+        """
+        self._native.clifford(name, _wires(wires))
+        return self
+
+    def rotation(self, word: WordLike, angle: Angle) -> "Circuit":
+        """Add ``exp(-i angle P / 2)`` for a Pauli word P of any width."""
+        letters = PauliWord(word, n_qubits=self.n_qubits)
+        self._native.rotation(letters, _angle(angle))
+        return self
+
+    def rx(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
+        """Add a rotation about X."""
+        return self.rotation({integer("wire", wire, 0): "X"}, angle)
+
+    def ry(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
+        """Add a rotation about Y."""
+        return self.rotation({integer("wire", wire, 0): "Y"}, angle)
+
+    def rz(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
+        """Add a rotation about Z."""
+        return self.rotation({integer("wire", wire, 0): "Z"}, angle)
+
+    def evolution(self, generator: Observable, angle: Angle) -> "Circuit":
+        """Add ``exp(-i angle A)`` for a real Pauli sum A: commuting words, or at most 4 qubits."""
+        self._native.evolution(PauliSum(generator, n_qubits=self.n_qubits), _angle(angle))
+        return self
+
+    def unitary(self, matrix: ArrayLike, *wires: SupportsIndex) -> "Circuit":
+        """Add a unitary on one or two wires; the first wire is the most significant."""
+        self._native.unitary(_matrix("matrix", matrix), _wires(wires))
+        return self
+
+    def channel(self, kraus: Sequence[ArrayLike], *wires: SupportsIndex) -> "Circuit":
+        """Add a channel on one or two wires, given by its Kraus operators."""
+        operators = [_matrix(f"kraus[{i}]", k) for i, k in enumerate(kraus)]
+        self._native.channel(operators, _wires(wires))
+        return self
+
+    def __repr__(self) -> str:
+        return f"Circuit({self.n_qubits} qubits, {self.n_gates} gates, {self.n_parameters} parameters)"
+
+
+def _real_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    found = array(name, values, "a vector of real numbers")
+    if found.dtype.kind == "c":
+        raise InputTypeError(f"{name}: expected a vector of real numbers, got dtype {found.dtype}")
+    if found.ndim != 1:
+        raise ShapeError(f"{name}: expected a vector of real numbers, got shape {found.shape}")
+    vector = np.array(found, dtype=np.float64)
+    if not np.isfinite(vector).all():
+        position = int(np.flatnonzero(~np.isfinite(vector))[0])
+        raise InvalidInputError(f"{name}[{position}]: expected a finite number, got {vector[position]}")
+    vector.flags.writeable = False
+    return vector
+
+
+def _wires(wires: Sequence[SupportsIndex]) -> list[int]:
+    return [integer("wires", wire, 0) for wire in wires]
+
+
+def _matrix(name: str, matrix: ArrayLike) -> NDArray[np.complex128]:
+    found = array(name, matrix, "a square matrix")
+    if found.ndim != 2 or found.shape[0] != found.shape[1]:
+        raise ShapeError(f"{name}: expected a square matrix, got shape {found.shape}")
+    return np.ascontiguousarray(found, dtype=np.complex128)
+
+
+def circuit(qnode: "QNode") -> Callable[..., Circuit]:
+    """Return a function that takes the QNode's arguments and returns its circuit, observables included.
+
+    >>> import efl_core as efl
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> @qml.qnode(qml.device("default.qubit", wires=2))
+    ... def model(theta):
+    ...     qml.RY(theta, wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     return qml.expval(qml.Z(1))
+    >>> found = efl.circuit(model)(pnp.array(0.3))
+    >>> found, found.observables
+    (Circuit(2 qubits, 2 gates, 1 parameters), (PauliSum('1*IZ'),))
+    """
+    from efl_core.pennylane import from_qnode
+
+    return from_qnode(qnode)

@@ -1,0 +1,155 @@
+//! Circuits, propagation, and the observables of a gradient.
+
+use crate::boundary::{enter, float};
+use crate::error::{InvalidInputError, OrRaise};
+use crate::pauli::{PauliSum, read_sum, read_word};
+use efl_core::heisenberg as core;
+use efl_core::heisenberg::{Angle, Clifford};
+use num_complex::Complex64;
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Handle of a circuit under construction; a computation works on the gates that it had when it began.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Circuit(Mutex<Arc<core::Circuit>>);
+
+impl Circuit {
+    pub(crate) fn gates(&self) -> Arc<core::Circuit> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, gate: impl FnOnce(&mut core::Circuit) -> efl_core::Result<()>) -> PyResult<()> {
+        let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        gate(Arc::make_mut(&mut gates)).or_raise()
+    }
+}
+
+/// A number, or the triple (parameter, scale, offset).
+fn angle(value: &Bound<'_, PyAny>) -> PyResult<Angle> {
+    if let Ok((parameter, scale, offset)) = value.extract::<(usize, f64, f64)>() {
+        return Ok(Angle::Trainable { parameter, scale, offset });
+    }
+    float("angle", value).map(Angle::Fixed)
+}
+
+fn complex(name: &str, array: &PyReadonlyArray2<'_, Complex64>) -> PyResult<Vec<Complex64>> {
+    let view = array.as_array();
+    if view.nrows() != view.ncols() {
+        return Err(crate::error::ShapeError::new_err(format!(
+            "{name}: expected a square matrix, got {} x {}",
+            view.nrows(),
+            view.ncols()
+        )));
+    }
+    Ok(view.iter().copied().collect())
+}
+
+#[pymethods]
+impl Circuit {
+    #[new]
+    fn new(n_qubits: usize, n_parameters: usize) -> PyResult<Self> {
+        let circuit = core::Circuit::new(n_qubits, n_parameters).or_raise()?;
+        Ok(Circuit(Mutex::new(Arc::new(circuit))))
+    }
+
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.gates().n_qubits()
+    }
+
+    #[getter]
+    fn n_parameters(&self) -> usize {
+        self.gates().n_parameters()
+    }
+
+    #[getter]
+    fn n_gates(&self) -> usize {
+        self.gates().n_gates()
+    }
+
+    fn copy(&self) -> Self {
+        Circuit(Mutex::new(self.gates()))
+    }
+
+    fn clifford(&self, name: &str, wires: Vec<usize>) -> PyResult<()> {
+        let Some(gate) = Clifford::from_name(name) else {
+            let known: Vec<&str> = Clifford::ALL.iter().map(|gate| gate.name()).collect();
+            return Err(InvalidInputError::new_err(format!(
+                "name: expected one of {}, got '{name}'",
+                known.join(", ")
+            )));
+        };
+        self.add(|circuit| circuit.clifford(gate, &wires))
+    }
+
+    fn rotation(&self, word: &Bound<'_, PyAny>, turn: &Bound<'_, PyAny>) -> PyResult<()> {
+        let word = read_word("word", word, Some(self.gates().n_qubits()))?;
+        let turn = angle(turn)?;
+        self.add(|circuit| circuit.rotation(word.support(), turn))
+    }
+
+    fn evolution(&self, generator: &Bound<'_, PyAny>, turn: &Bound<'_, PyAny>) -> PyResult<()> {
+        let generator = read_sum("generator", generator, Some(self.gates().n_qubits()))?;
+        let turn = angle(turn)?;
+        self.add(|circuit| circuit.evolution(&generator, turn))
+    }
+
+    fn unitary(&self, matrix: PyReadonlyArray2<'_, Complex64>, wires: Vec<usize>) -> PyResult<()> {
+        let matrix = complex("matrix", &matrix)?;
+        self.add(|circuit| circuit.unitary(&matrix, &wires))
+    }
+
+    fn channel(&self, kraus: Vec<PyReadonlyArray2<'_, Complex64>>, wires: Vec<usize>) -> PyResult<()> {
+        let kraus: Vec<Vec<Complex64>> =
+            kraus.iter().map(|k| complex("kraus", k)).collect::<PyResult<_>>()?;
+        self.add(|circuit| circuit.channel(&kraus, &wires))
+    }
+}
+
+/// (max_weight, min_coefficient, max_terms)
+pub(crate) type Limits = (Option<usize>, f64, Option<usize>);
+
+pub(crate) fn truncation((max_weight, min_coefficient, max_terms): Limits) -> core::Truncation {
+    core::Truncation { max_weight, min_coefficient, max_terms }
+}
+
+type Evaluation<'py> = (f64, Bound<'py, PyArray1<f64>>, usize, (u64, f64));
+
+/// Value, gradient (empty unless asked for), number of terms, and what was dropped.
+#[pyfunction]
+pub(crate) fn evaluate<'py>(
+    py: Python<'py>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    observable: &PauliSum,
+    bloch: PyReadonlyArray2<'_, f64>,
+    limits: Limits,
+    gradient: bool,
+) -> PyResult<Evaluation<'py>> {
+    let (gates, theta, sum) = (circuit.gates(), theta.as_array().to_vec(), observable.0.clone());
+    let rows = bloch.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
+    let state = core::ProductState::from_bloch(rows).or_raise()?;
+    let limits = truncation(limits);
+    let evaluate = if gradient { core::value_and_gradient } else { core::value };
+    let found = enter(py, |cancel| evaluate(&gates, &theta, &sum, &state, &limits, cancel))?;
+    let dropped = (found.dropped.count, found.dropped.l1);
+    Ok((found.value, found.gradient.into_pyarray(py), found.n_terms, dropped))
+}
+
+/// The sum at the other end of the circuit, and what was dropped.
+#[pyfunction]
+pub(crate) fn propagate(
+    py: Python<'_>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    sum: &PauliSum,
+    forward: bool,
+    limits: Limits,
+) -> PyResult<(PauliSum, (u64, f64))> {
+    let (gates, theta, sum) = (circuit.gates(), theta.as_array().to_vec(), sum.0.clone());
+    let direction = if forward { core::Direction::Schroedinger } else { core::Direction::Heisenberg };
+    let limits = truncation(limits);
+    let found = enter(py, |cancel| core::propagate(&gates, &theta, &sum, direction, &limits, cancel))?;
+    Ok((PauliSum(found.sum), (found.dropped.count, found.dropped.l1)))
+}
