@@ -68,6 +68,12 @@ impl Circuit {
         self.gates().n_gates()
     }
 
+    /// The first gate of the trainable block.
+    #[getter]
+    fn trainable_block(&self) -> usize {
+        self.gates().trainable_block()
+    }
+
     fn copy(&self) -> Self {
         Circuit(Mutex::new(self.gates()))
     }
@@ -152,4 +158,94 @@ pub(crate) fn propagate(
     let limits = truncation(limits);
     let found = enter(py, |cancel| core::propagate(&gates, &theta, &sum, direction, &limits, cancel))?;
     Ok((PauliSum(found.sum), (found.dropped.count, found.dropped.l1)))
+}
+
+/// The observables of a gradient: every value and derivative as a Pauli sum, over one list of words.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct GradientObservables(pub(crate) Arc<core::GradientObservables>);
+
+#[pymethods]
+impl GradientObservables {
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    #[getter]
+    fn n_observables(&self) -> usize {
+        self.0.n_observables()
+    }
+
+    #[getter]
+    fn n_parameters(&self) -> usize {
+        self.0.n_parameters()
+    }
+
+    /// Number of distinct words.
+    #[getter]
+    fn n_words(&self) -> usize {
+        self.0.sums().words().len()
+    }
+
+    /// Number of coefficients of all rows.
+    #[getter]
+    fn n_entries(&self) -> usize {
+        self.0.sums().entries()
+    }
+
+    /// A row as a sum: values first, then derivatives observable by observable.
+    fn row(&self, index: usize) -> PyResult<PauliSum> {
+        self.0.sums().sum(index).or_raise().map(PauliSum)
+    }
+
+    /// Number of terms of every row.
+    fn row_lengths<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
+        let lengths: Vec<u64> = (0..self.0.n_rows()).map(|j| self.0.sums().row(j).0.len() as u64).collect();
+        lengths.into_pyarray(py)
+    }
+
+    /// Count and 1-norm of what truncation left out, of all rows together.
+    fn dropped(&self) -> (u64, f64) {
+        (self.0.dropped().count, self.0.dropped().l1)
+    }
+
+    /// The 1-norm of what truncation left out of every row.
+    fn dropped_rows<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        let norms: Vec<f64> = (0..self.0.n_rows()).map(|j| self.0.dropped_row(j).l1).collect();
+        norms.into_pyarray(py)
+    }
+}
+
+/// The observables of the values and gradients of `observables`.
+#[pyfunction]
+pub(crate) fn gradient_observables(
+    py: Python<'_>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    observables: Vec<PauliSum>,
+    limits: Limits,
+) -> PyResult<GradientObservables> {
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
+    let limits = truncation(limits);
+    enter(py, |cancel| core::gradient_observables(&gates, &theta, &sums, &limits, cancel))
+        .map(|found| GradientObservables(Arc::new(found)))
+}
+
+/// The same observables on the state at older parameters.
+#[pyfunction]
+pub(crate) fn rebase(
+    py: Python<'_>,
+    observables: &GradientObservables,
+    circuit: &Circuit,
+    theta_new: PyReadonlyArray1<'_, f64>,
+    theta_old: PyReadonlyArray1<'_, f64>,
+    start: usize,
+    limits: Limits,
+) -> PyResult<GradientObservables> {
+    let (rows, gates) = (observables.0.clone(), circuit.gates());
+    let (new, old) = (theta_new.as_array().to_vec(), theta_old.as_array().to_vec());
+    let limits = truncation(limits);
+    enter(py, |cancel| core::rebase(&rows, &gates, &new, &old, start, &limits, cancel))
+        .map(|found| GradientObservables(Arc::new(found)))
 }

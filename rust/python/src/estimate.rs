@@ -1,6 +1,7 @@
 //! Observables, tallies and estimates.
 
 use crate::boundary::enter;
+use crate::circuit::GradientObservables;
 use crate::ensemble::Ensemble;
 use crate::error::{InputTypeError, InvalidInputError, OrRaise};
 use crate::pauli::{PauliWord, read_sum, read_word};
@@ -65,6 +66,21 @@ pub(crate) fn estimate<'py>(
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
     let found = enter(py, |cancel| core::estimate(&snaps.0, &observables.0, combine, buckets, cancel))?;
+    Ok(columns(py, found))
+}
+
+/// The same for every row of the observables of a gradient.
+#[pyfunction]
+pub(crate) fn estimate_gradient<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    observables: &GradientObservables,
+    combine: &str,
+    buckets: usize,
+) -> PyResult<Columns<'py>> {
+    let combine = rule(combine)?;
+    let rows = observables.0.clone();
+    let found = enter(py, |cancel| core::estimate(&snaps.0, rows.sums(), combine, buckets, cancel))?;
     Ok(columns(py, found))
 }
 

@@ -15,11 +15,11 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::circuit::{Circuit, evaluate, propagate};
+    use crate::circuit::{Circuit, GradientObservables, evaluate, gradient_observables, propagate, rebase};
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
-    use crate::estimate::{Observables, Tally, estimate, estimate_tally, tally};
+    use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord};
     #[pymodule_export]

@@ -155,6 +155,13 @@ impl Circuit {
         self.gate_ends.len()
     }
 
+    /// The first gate that a parameter feeds: from there to the end is the trainable block. The number of gates
+    /// when there is none.
+    pub fn trainable_block(&self) -> usize {
+        let fed = |operation: &Operation| operation.angle().is_some_and(|angle| angle.feed().is_some());
+        self.operations.iter().position(fed).map_or(self.n_gates(), |operation| self.gate_of(operation))
+    }
+
     /// Adds a named Clifford gate.
     pub fn clifford(&mut self, gate: Clifford, wires: &[usize]) -> Result<()> {
         if wires.len() != gate.n_wires() {

@@ -23,7 +23,7 @@ mod transfer;
 pub use circuit::{Angle, Circuit};
 pub use clifford::Clifford;
 pub use gradient::gradient_observables;
-pub use observables::{GradientObservables, Row};
+pub use observables::GradientObservables;
 pub use propagation::{Dropped, Propagated, Truncation, propagate};
 pub use rebase::rebase;
 pub use surrogate::{Evaluation, ProductState, value, value_and_gradient};

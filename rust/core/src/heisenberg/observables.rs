@@ -8,28 +8,16 @@
 use super::propagation::Dropped;
 use crate::bits::parallel::{Cancel, map};
 use crate::error::{Error, Result};
-use crate::pauli::{PauliSum, Words};
+use crate::pauli::{PauliSum, Sums, Words};
 use std::cmp::Ordering;
 
 /// The value and the gradient of each observable, as Pauli sums on the final state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GradientObservables {
-    words: Words,
+    sums: Sums,
     n_observables: usize,
     n_parameters: usize,
-    offsets: Vec<usize>,
-    indices: Vec<u32>,
-    coefficients: Vec<f64>,
     dropped: Vec<Dropped>,
-}
-
-/// One row: indices into the words, ascending, with coefficients.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Row<'a> {
-    /// Which words.
-    pub indices: &'a [u32],
-    /// Their coefficients.
-    pub coefficients: &'a [f64],
 }
 
 impl GradientObservables {
@@ -62,25 +50,18 @@ impl GradientObservables {
             offsets.push(indices.len());
         }
         let dropped = rows.iter().map(|(_, dropped)| *dropped).collect();
-        Ok(GradientObservables {
-            words,
-            n_observables,
-            n_parameters,
-            offsets,
-            indices,
-            coefficients,
-            dropped,
-        })
+        let sums = Sums::from_rows(words, offsets, indices, coefficients);
+        Ok(GradientObservables { sums, n_observables, n_parameters, dropped })
     }
 
-    /// The words that all rows share, strictly ascending.
-    pub fn words(&self) -> &Words {
-        &self.words
+    /// All rows, over one list of words: a value per observable, then a derivative per observable and parameter.
+    pub fn sums(&self) -> &Sums {
+        &self.sums
     }
 
     /// Number of qubits.
     pub fn n_qubits(&self) -> usize {
-        self.words.n_qubits()
+        self.sums.n_qubits()
     }
 
     /// Number of observables.
@@ -93,48 +74,16 @@ impl GradientObservables {
         self.n_parameters
     }
 
-    /// Number of rows: a value per observable, then a derivative per observable and parameter.
+    /// Number of rows.
     pub fn n_rows(&self) -> usize {
-        self.dropped.len()
-    }
-
-    /// Where each row starts in [`Self::indices`] and [`Self::coefficients`]; one more entry than rows.
-    pub fn offsets(&self) -> &[usize] {
-        &self.offsets
-    }
-
-    /// The word of each entry, row after row.
-    pub fn indices(&self) -> &[u32] {
-        &self.indices
-    }
-
-    /// The coefficient of each entry, row after row.
-    pub fn coefficients(&self) -> &[f64] {
-        &self.coefficients
-    }
-
-    /// Row `index` in the order of [`Self::n_rows`], as slices are indexed: past the end is a bug of the caller.
-    pub fn row(&self, index: usize) -> Row<'_> {
-        let range = self.offsets[index]..self.offsets[index + 1];
-        Row { indices: &self.indices[range.clone()], coefficients: &self.coefficients[range] }
-    }
-
-    /// The value of an observable.
-    pub fn value(&self, observable: usize) -> Row<'_> {
-        assert!(observable < self.n_observables, "observable {observable} of {}", self.n_observables);
-        self.row(observable)
-    }
-
-    /// The derivative of an observable by a parameter.
-    pub fn gradient(&self, observable: usize, parameter: usize) -> Row<'_> {
-        self.row(self.gradient_row(observable, parameter))
+        self.sums.len()
     }
 
     /// Whether a derivative is identically zero, on every state.
     ///
     /// Exact when the row dropped nothing; see [`Self::dropped_row`].
     pub fn is_zero(&self, observable: usize, parameter: usize) -> bool {
-        self.gradient(observable, parameter).indices.is_empty()
+        self.sums.row(self.gradient_row(observable, parameter)).0.is_empty()
     }
 
     /// The index of the row of a derivative.
@@ -155,13 +104,6 @@ impl GradientObservables {
             all.merge(*row, 1.0);
             all
         })
-    }
-
-    /// A row as a sum.
-    pub fn sum(&self, index: usize) -> Result<PauliSum> {
-        let row = self.row(index);
-        let words = row.indices.iter().map(|&i| self.words.get(i as usize));
-        PauliSum::from_sorted(Words::from_words(self.n_qubits(), words)?, row.coefficients.to_vec())
     }
 }
 

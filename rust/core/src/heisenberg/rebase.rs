@@ -56,7 +56,7 @@ pub fn rebase(
         ));
     }
     let rows = map(observables.n_rows(), cancel, |row| {
-        let sum = observables.sum(row)?;
+        let sum = observables.sums().sum(row)?;
         let mut dropped = observables.dropped_row(row);
         let back = propagate_range(&new, block.clone(), &sum, Direction::Heisenberg, truncation, cancel)?;
         let forth =

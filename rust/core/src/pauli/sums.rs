@@ -54,6 +54,18 @@ impl Sums {
         Ok(Sums { words: distinct, starts: (0..=count).collect(), columns, coefficients: vec![1.0; count] })
     }
 
+    /// Rows over a list of words that ascends strictly: row `j` is `starts[j] .. starts[j + 1]`.
+    pub(crate) fn from_rows(
+        words: Words,
+        starts: Vec<usize>,
+        columns: Vec<u32>,
+        coefficients: Vec<f64>,
+    ) -> Self {
+        debug_assert!(words.iter().zip(words.iter().skip(1)).all(|(a, b)| a < b));
+        debug_assert!(columns.len() == coefficients.len() && starts.last() == Some(&columns.len()));
+        Sums { words, starts, columns, coefficients }
+    }
+
     /// Number of sums.
     pub fn len(&self) -> usize {
         self.starts.len() - 1
@@ -78,6 +90,16 @@ impl Sums {
     pub fn row(&self, j: usize) -> (&[u32], &[f64]) {
         let range = self.starts[j]..self.starts[j + 1];
         (&self.columns[range.clone()], &self.coefficients[range])
+    }
+
+    /// Sum `j` on its own.
+    pub fn sum(&self, j: usize) -> Result<PauliSum> {
+        PauliSum::from_terms(self.n_qubits(), self.terms(j))
+    }
+
+    /// Number of entries of all rows.
+    pub fn entries(&self) -> usize {
+        self.columns.len()
     }
 
     /// The words of sum `j` with their coefficients.
