@@ -24,7 +24,16 @@ from efl_core.errors import (
     ShapeError,
 )
 from efl_core.estimates import Estimate, Tally, estimate, tally
-from efl_core.gradients import Dropped, Propagation, Truncation, propagate
+from efl_core.gradients import (
+    Dropped,
+    Gradient,
+    GradientObservables,
+    Propagation,
+    Truncation,
+    gradient,
+    gradient_observables,
+    propagate,
+)
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
@@ -36,6 +45,8 @@ __all__ = [
     "EflError",
     "Ensemble",
     "Estimate",
+    "Gradient",
+    "GradientObservables",
     "InputTypeError",
     "InvalidInputError",
     "MissingExtraError",
@@ -52,6 +63,8 @@ __all__ = [
     "__version__",
     "circuit",
     "estimate",
+    "gradient",
+    "gradient_observables",
     "num_threads",
     "propagate",
     "sample",

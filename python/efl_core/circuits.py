@@ -1,12 +1,12 @@
 """Parameterised circuits, as the classical half of the method sees them.
 
 A `Circuit` is gates in order and the current values of its parameters. It is built by hand here, or made
-from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Simulation is not its task: it moves Pauli sums.
+from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). It does not simulate: it moves Pauli sums.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -148,9 +148,7 @@ class Circuit:
         other = self._copy(self._native)
         other._parameters = _real_vector("parameters", parameters)
         if len(other._parameters) != self.n_parameters:
-            raise ShapeError(
-                f"parameters: expected {self.n_parameters} values, got {len(other._parameters)}"
-            )
+            raise ShapeError(f"parameters: expected {self.n_parameters} values, got {len(other._parameters)}")
         return other
 
     def copy(self) -> "Circuit":
@@ -168,8 +166,8 @@ class Circuit:
     def prepare(self, bloch: ArrayLike | None) -> "Circuit":
         """Set a product input state by its Bloch vectors, shape ``(n_qubits, 3)``.
 
-        None means an input that is not a product state, or not known: observables of the gradient do not depend
-        on it, but `propagate` has no value then.
+        None means an input that is not a product state, or not known: observables of the gradient do not
+        depend on it, but `propagate` has no value then.
         """
         if bloch is None:
             self._bloch = None

@@ -6,7 +6,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,14 +124,11 @@ def estimate(
     >>> found.value.round(1), bool((found.stderr < 0.02).all())
     (array([1., 1.]), True)
     """
-    if combine not in ("mean", "hit_normalised", "median_of_means"):
-        raise InvalidInputError(
-            f"combine: expected 'mean', 'hit_normalised' or 'median_of_means', got {combine!r}"
-        )
     if isinstance(data, Tally):
         if buckets is not None:
             raise InvalidInputError("buckets: expected none with a Tally, which has its own, got one")
         wanted = data.words if observables is None else observables
+        check_rule(combine)
         compiled, single = read_observables(wanted, data.ensemble.n_qubits)
         columns = _native.estimate_tally(data, compiled, combine)
         return _estimate(columns, single)
@@ -140,20 +137,28 @@ def estimate(
     if observables is None:
         raise InvalidInputError("observables: expected a Pauli word or sum, or a list of them, got none")
     compiled, single = read_observables(observables, data.n_qubits)
-    if combine == "median_of_means":
-        count = (
-            _default_buckets(len(compiled), len(data)) if buckets is None else integer("buckets", buckets, 1)
-        )
-    elif buckets is not None:
-        raise InvalidInputError(f"buckets: expected none unless combine='median_of_means', got {buckets!r}")
-    else:
-        count = 1
+    count = check_combination(combine, buckets, len(compiled), len(data))
     return _estimate(_native.estimate(data._native, compiled, combine, count), single)
 
 
-def _default_buckets(observables: int, shots: int) -> int:
-    wanted = math.ceil(2 * math.log(2 * max(observables, 1) / 0.05))
-    return max(1, min(wanted + 1 - wanted % 2, shots))
+def check_rule(combine: str) -> None:
+    """Refuse an unknown combination rule."""
+    if combine not in get_args(Combine):
+        known = ", ".join(repr(rule) for rule in get_args(Combine))
+        raise InvalidInputError(f"combine: expected one of {known}, got {combine!r}")
+
+
+def check_combination(combine: str, buckets: SupportsIndex | None, observables: int, shots: int) -> int:
+    """Return the number of buckets that a rule takes, 1 unless medians are combined."""
+    check_rule(combine)
+    if combine == "median_of_means":
+        if buckets is not None:
+            return integer("buckets", buckets, 1)
+        wanted = math.ceil(2 * math.log(2 * max(observables, 1) / 0.05))
+        return max(1, min(wanted + 1 - wanted % 2, shots))
+    if buckets is not None:
+        raise InvalidInputError(f"buckets: expected none unless combine='median_of_means', got {buckets!r}")
+    return 1
 
 
 def _estimate(
