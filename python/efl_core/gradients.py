@@ -1,9 +1,9 @@
 """From a circuit to its value and gradient: observed in snapshots, or propagated classically.
 
-`gradient_observables` turns a circuit and what it answers with into Pauli sums whose expectation values on the
-final state are the value and all derivatives; `gradient` estimates them from one set of snapshots. `propagate`
-needs no measurement at all: a warm start, a check, and often all that is needed, for where a circuit and its
-input can be propagated, measuring them teaches nothing new.
+`gradient_observables` turns a circuit and what it answers with into Pauli sums whose expectation values on
+the final state are the value and all derivatives; `gradient` estimates them from one set of snapshots.
+`propagate` needs no measurement at all: a warm start, a check, and often all that is needed, for where a
+circuit and its input can be propagated, measuring them teaches nothing new.
 """
 
 from collections.abc import Iterable, Mapping
@@ -220,8 +220,8 @@ class GradientObservables:
     def rebase(self, parameters: ArrayLike, *, truncation: Truncation | None = None) -> "GradientObservables":
         """Return the same derivatives as observables of the state at other, older parameters.
 
-        Snapshots taken at ``parameters`` then estimate the gradient at the parameters of `circuit`, without bias.
-        The trainable block, from the first trainable gate to the end, must be unitary.
+        Snapshots taken at ``parameters`` then estimate the gradient at the parameters of `circuit`, without
+        bias. The trainable block, from the first trainable gate to the end, must be unitary.
         """
         old = self._circuit.at(parameters)
         native = _native.rebase(
@@ -250,8 +250,8 @@ def gradient_observables(
 ) -> GradientObservables:
     """Compute the Pauli sums whose expectation values on the final state are the value and the gradient.
 
-    For a gate ``exp(-i theta P / 2)`` followed by the gates V, the derivative of ``<O>`` is the expectation value
-    of ``(i/2) [V P V^dag, O]``. The input state does not matter.
+    For a gate ``exp(-i theta P / 2)`` followed by the gates V, the derivative of ``<O>`` is the expectation
+    value of ``(i/2) [V P V^dag, O]``. The input state does not matter.
 
     Parameters
     ----------

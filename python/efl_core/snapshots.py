@@ -104,11 +104,14 @@ class Snapshots:
         return cls.from_arrays(bits, recipes, ensemble=ensemble)
 
     @classmethod
-    def from_arrow(cls, data: object) -> "Snapshots":
-        """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...)."""
+    def from_arrow(cls, data: object, *, ensemble: Ensemble | None = None) -> "Snapshots":
+        """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...).
+
+        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them.
+        """
         from efl_core import storage
 
-        return storage.from_arrow(data)
+        return storage.from_arrow(data, ensemble=ensemble)
 
     @classmethod
     def read_parquet(cls, path: "str | PathLike[str]") -> "Snapshots":
