@@ -1,7 +1,8 @@
-//! Inputs that the benches share: random snapshots, words and states from fixed seeds.
+//! Inputs that the benches share: random snapshots, words, states and angles from fixed seeds, and circuits.
 
 use efl_core::bits::philox::philox;
 use efl_core::design::Ensemble;
+use efl_core::heisenberg::{Angle, Circuit, Clifford};
 use efl_core::pauli::{Letter, PauliWord, Words};
 use efl_core::snapshots::Snapshots;
 use num_complex::Complex64;
@@ -55,4 +56,47 @@ pub fn random_state(n_qubits: usize) -> Vec<Complex64> {
     let state: Vec<Complex64> = (0..1 << n_qubits).map(|_| Complex64::new(unit(), unit())).collect();
     let norm = state.iter().map(Complex64::norm_sqr).sum::<f64>().sqrt();
     state.into_iter().map(|a| a / norm).collect()
+}
+
+/// `count` random angles between `-range` and `range`.
+pub fn random_angles(count: usize, range: f64) -> Vec<f64> {
+    let mut draw = random(4);
+    (0..count).map(|_| range * (2.0 * draw() as f64 / (1u64 << 32) as f64 - 1.0)).collect()
+}
+
+/// Layers of RY, RZ on every qubit and a brick wall of CZ.
+pub fn brickwork(n: usize, depth: usize) -> Circuit {
+    let mut circuit = Circuit::new(n, 2 * n * depth).unwrap();
+    let mut parameter = 0;
+    for _ in 0..depth {
+        for q in 0..n {
+            for letter in [Letter::Y, Letter::Z] {
+                circuit.rotation([(q, letter)], Angle::parameter(parameter)).unwrap();
+                parameter += 1;
+            }
+        }
+        for q in (0..n - 1).step_by(2).chain((1..n - 1).step_by(2)) {
+            circuit.clifford(Clifford::Cz, &[q, q + 1]).unwrap();
+        }
+    }
+    circuit
+}
+
+/// Strongly entangling layers, RZ RY RZ on every qubit and a ring of two-qubit gates at growing range, after a fixed
+/// embedding.
+pub fn strongly_entangling(n: usize, depth: usize, gate: Clifford) -> Circuit {
+    let mut circuit = Circuit::new(n, 3 * n * depth).unwrap();
+    (0..n).for_each(|q| circuit.rotation([(q, Letter::Y)], 0.1 + q as f64).unwrap());
+    let mut parameter = 0;
+    for layer in 0..depth {
+        for q in 0..n {
+            for letter in [Letter::Z, Letter::Y, Letter::Z] {
+                circuit.rotation([(q, letter)], Angle::parameter(parameter)).unwrap();
+                parameter += 1;
+            }
+        }
+        let range = layer % (n - 1) + 1;
+        (0..n).for_each(|q| circuit.clifford(gate, &[q, (q + range) % n]).unwrap());
+    }
+    circuit
 }

@@ -1,13 +1,14 @@
 //! From one byte per value to planes, and back.
 //!
-//! Eight bytes that hold 0 or 1 become eight bits by one multiplication, so a row of up to 64 values becomes a
-//! word; 64 such rows are transposed into planes. Values are checked on the way, at no extra pass.
+//! Eight bytes that hold 0 or 1 become eight bits by one multiplication. 64 rows of n values are n such words of
+//! bits whatever n is, so they are read as one stream; rows are then cut out of the stream and transposed into
+//! planes. Values are checked on the way, at no extra pass.
 
 use super::Snapshots;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
-use crate::bits::words_for;
+use crate::bits::{tail_mask, words_for};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 
@@ -100,24 +101,34 @@ struct Pack<'a> {
     planes: &'a mut [u64],
 }
 
-/// Up to eight bytes from `at`, little-endian, the rest zero.
-#[inline(always)]
-fn load_eight(data: &[u8], at: usize, count: usize) -> u64 {
-    match data.get(at..at + 8) {
-        Some(eight) => {
-            let word = u64::from_le_bytes([
-                eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7],
-            ]);
-            if count < 8 { word & ((1 << (8 * count)) - 1) } else { word }
-        }
-        None => data[at..at + count].iter().enumerate().fold(0, |w, (i, &b)| w | u64::from(b) << (8 * i)),
-    }
-}
-
 /// Bit i of the result is the lowest bit of byte i.
 #[inline(always)]
 fn gather_bits(bytes: u64) -> u64 {
     (bytes & ONES).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// `width` bits from bit `at` of `stream`, which has a word past them.
+#[inline(always)]
+fn cut(stream: &[u64], at: usize, mask: u64) -> u64 {
+    let (word, bit) = (at / 64, at % 64);
+    (stream[word] >> bit | (stream[word + 1] << 1) << (63 - bit)) & mask
+}
+
+impl Pack<'_> {
+    /// The bits of 64 values: x and z of the letters, and the outcomes. `bad` gathers what is out of range.
+    #[inline(always)]
+    fn gather(bits: &[u8; 64], bases: &[u8; 64], bad: &mut u64) -> [u64; 3] {
+        let (mut x, mut z, mut outcome) = (0, 0, 0);
+        for (i, (bit, base)) in bits.as_chunks::<8>().0.iter().zip(bases.as_chunks::<8>().0).enumerate() {
+            let (bit, base) = (u64::from_le_bytes(*bit), u64::from_le_bytes(*base));
+            let high = base >> 1;
+            *bad |= (bit & !ONES) | (base & !(3 * ONES)) | (base & high & ONES);
+            outcome |= gather_bits(bit) << (8 * i);
+            x |= gather_bits(!high) << (8 * i);
+            z |= gather_bits(base | high) << (8 * i);
+        }
+        [x, z, outcome]
+    }
 }
 
 impl Kernel for Pack<'_> {
@@ -128,31 +139,31 @@ impl Kernel for Pack<'_> {
     fn run(self) -> bool {
         let Pack { bits, bases, n, groups, planes } = self;
         let mut bad = 0u64;
-        let mut blocks = [[0u64; 64]; 3];
-        for group in 0..groups {
-            let rows = 64.min(bits.len() / n - group * 64);
+        let mut streams = [(); 3].map(|()| vec![0u64; n + 1]);
+        let mut block = [0u64; 64];
+        for (group, (bits, bases)) in bits.chunks(64 * n).zip(bases.chunks(64 * n)).enumerate() {
+            let (bit_chunks, bit_rest) = bits.as_chunks::<64>();
+            let (base_chunks, base_rest) = bases.as_chunks::<64>();
+            for (i, (bit, base)) in bit_chunks.iter().zip(base_chunks).enumerate() {
+                let gathered = Self::gather(bit, base, &mut bad);
+                streams.iter_mut().zip(gathered).for_each(|(stream, word)| stream[i] = word);
+            }
+            if !bit_rest.is_empty() {
+                let (mut bit, mut base) = ([0; 64], [0; 64]);
+                bit[..bit_rest.len()].copy_from_slice(bit_rest);
+                base[..base_rest.len()].copy_from_slice(base_rest);
+                let gathered = Self::gather(&bit, &base, &mut bad);
+                streams.iter_mut().zip(gathered).for_each(|(stream, word)| stream[bit_chunks.len()] = word);
+            }
+            let rows = bits.len() / n;
             for column in (0..n).step_by(64) {
                 let width = 64.min(n - column);
-                for row in 0..rows {
-                    let at = (group * 64 + row) * n + column;
-                    let (mut x, mut z, mut outcome) = (0, 0, 0);
-                    for byte in (0..width).step_by(8) {
-                        let count = 8.min(width - byte);
-                        let bit = load_eight(bits, at + byte, count);
-                        let base = load_eight(bases, at + byte, count);
-                        bad |= (bit & !ONES) | (base & !(3 * ONES)) | (base & (base >> 1) & ONES);
-                        outcome |= gather_bits(bit) << byte;
-                        x |= gather_bits(!(base >> 1)) << byte;
-                        z |= gather_bits(base | (base >> 1)) << byte;
+                for (k, stream) in streams.iter().enumerate() {
+                    for (row, target) in block[..rows].iter_mut().enumerate() {
+                        *target = cut(stream, row * n + column, tail_mask(width, 0));
                     }
-                    let mask = if width == 64 { u64::MAX } else { (1 << width) - 1 };
-                    blocks[0][row] = x & mask;
-                    blocks[1][row] = z;
-                    blocks[2][row] = outcome;
-                }
-                for (k, block) in blocks.iter_mut().enumerate() {
                     block[rows..].fill(0);
-                    transpose_64(block);
+                    transpose_64(&mut block);
                     for q in 0..width {
                         planes[(3 * (column + q) + k) * groups + group] = block[q];
                     }

@@ -40,7 +40,7 @@ const GROUP: usize = 16;
 const CLASSES: usize = 6;
 /// The letters take 2 * MAX_STATE_QUBITS bits of a word; a class fits above them.
 const CLASS_SHIFT: u32 = 61;
-/// Lists of up to `FEW` snapshots at vectors of up to `LEAF` amplitudes are followed one by one.
+/// Lists of up to `FEW` snapshots at vectors of at most `LEAF` amplitudes are followed one by one.
 const FEW: usize = 8;
 const LEAF: usize = 8;
 const LARGEST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
@@ -453,24 +453,21 @@ impl Tree<'_> {
                 shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
             }
         }
-        if shots.len() == 1 || (vector.len() <= LEAF && shots.len() <= FEW) {
-            for shot in shots.iter() {
-                let outcome = self.follow(first, vector, q, path, *shot, scratch);
-                outcomes[shot.t as usize].store(outcome, Ordering::Relaxed);
+        match (vector.len(), shots.len()) {
+            (8, ..=FEW) => return self.finish_all::<8>(first, outcomes, vector, q, path, shots),
+            (4, ..=FEW) => return self.finish_all::<4>(first, outcomes, vector, q, path, shots),
+            (2, _) => return self.finish_all::<2>(first, outcomes, vector, q, path, shots),
+            (_, 1) => {
+                let outcome = self.follow(first, vector, q, path, shots[0], scratch);
+                outcomes[shots[0].t as usize].store(outcome, Ordering::Relaxed);
+                return Ok(());
             }
-            return Ok(());
+            _ => {}
         }
         if vector.len() > 1 << 10 {
             self.cancel.check()?;
         }
         let weights = weigh(vector);
-        if q + 1 == self.n {
-            for shot in shots.iter_mut() {
-                let bit = shot.decide(weights.zero[shot.letter(q)], weights.total) as u64;
-                outcomes[shot.t as usize].store(path | bit << q, Ordering::Relaxed);
-            }
-            return Ok(());
-        }
         let mut sizes = [0usize; CLASSES];
         for shot in shots.iter_mut() {
             let letter = shot.letter(q);
@@ -526,9 +523,9 @@ impl Tree<'_> {
                 shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
             }
             match vector.len() {
-                8 => return self.finish::<8>(first, vector, q, path, shot),
-                4 => return self.finish::<4>(first, vector, q, path, shot),
-                2 => return self.finish::<2>(first, vector, q, path, shot),
+                8 => return self.finish::<8>(first, vector, &weigh(vector), q, path, shot),
+                4 => return self.finish::<4>(first, vector, &weigh(vector), q, path, shot),
+                2 => return self.finish::<2>(first, vector, &weigh(vector), q, path, shot),
                 _ => {}
             }
             let (letter, weights) = (shot.letter(q), weigh(vector));
@@ -541,39 +538,63 @@ impl Tree<'_> {
         path
     }
 
-    /// The last qubits of a single snapshot, `LENGTH` amplitudes, without a branch on letters or outcomes.
+    /// The last qubits of every snapshot of a node with `LENGTH` amplitudes, one by one: the first weights are common.
+    fn finish_all<const LENGTH: usize>(
+        &self,
+        first: usize,
+        outcomes: &[AtomicU64],
+        vector: &[Complex64],
+        q: usize,
+        path: u64,
+        shots: &[Shot],
+    ) -> Result<()> {
+        let weights = weigh(vector);
+        for shot in shots {
+            let outcome = self.finish::<LENGTH>(first, vector, &weights, q, path, *shot);
+            outcomes[shot.t as usize].store(outcome, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The last qubits of a single snapshot, without a branch on its letters or outcomes.
     #[inline(always)]
     fn finish<const LENGTH: usize>(
         &self,
         first: usize,
         vector: &[Complex64],
+        weights: &Weights,
         q: usize,
         mut path: u64,
         mut shot: Shot,
     ) -> u64 {
-        let mut local = [Complex64::default(); LENGTH];
-        local.copy_from_slice(vector);
-        let mut q = q;
-        let mut length = LENGTH;
-        while length > 1 {
-            if q.is_multiple_of(GROUP) {
-                shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
-            }
-            let (letter, weights) = (shot.letter(q), weigh(&local[..length]));
+        let mut local = [Complex64::default(); LEAF / 2];
+        let (mut q, mut length, mut weights) = (q, LENGTH, *weights);
+        loop {
+            let letter = shot.letter(q);
             let outcome = shot.decide(weights.zero[letter], weights.total);
             path |= (outcome as u64) << q;
             length /= 2;
-            q += 1;
+            if length == 1 {
+                return path;
+            }
             let [keep, real, imaginary] = MIX[letter][outcome];
             for i in 0..length {
-                let (a, b) = (local[i], local[length + i]);
+                let (a, b) = if 2 * length == LENGTH {
+                    (vector[i], vector[length + i])
+                } else {
+                    (local[i], local[length + i])
+                };
                 local[i] = Complex64::new(
                     keep * a.re + real * b.re - imaginary * b.im,
                     keep * a.im + real * b.im + imaginary * b.re,
                 );
             }
+            weights = weigh(&local[..length]);
+            q += 1;
+            if q.is_multiple_of(GROUP) {
+                shot.u = unit_interval(self.random(first + shot.t as usize, q)[2]);
+            }
         }
-        path
     }
 }
 
