@@ -6,6 +6,7 @@
 pub mod dispatch;
 pub mod parallel;
 pub mod philox;
+pub(crate) mod population;
 pub mod transpose;
 
 /// Number of `u64` that hold `bits` bits.

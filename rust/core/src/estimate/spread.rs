@@ -9,7 +9,7 @@
 //! depend on the number of threads.
 //! Cost: the walk of the words, plus about 2 ns for every snapshot, sum and word revealed.
 
-use super::prefix::{self, BLOCK, PrefixTree, Scratch, Visit};
+use super::prefix::{self, BLOCK, Planes, PrefixTree, Scratch, Visit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::error::Result;
@@ -17,8 +17,8 @@ use crate::pauli::Words;
 use crate::snapshots::Snapshots;
 use std::ops::Range;
 
-/// Sums whose values of a block are in memory together: 16 x 4,096 x 8 bytes, within a second-level cache.
-const GROUP: usize = 16;
+/// Sums whose values of a block are in memory together: 8 x 8,192 x 8 bytes, within a second-level cache.
+const GROUP: usize = 8;
 /// Blocks of one task.
 const BLOCKS_PER_TASK: usize = 8;
 
@@ -92,13 +92,12 @@ struct Scatter<'a> {
 
 impl Visit for Scatter<'_> {
     #[inline(always)]
-    fn visit(&mut self, slot: usize, revealed: &[u64], sign: &[u64], matched: &[u64], outcome: &[u64]) {
+    fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         for &(local, slope, offset) in &self.uses[self.starts[slot]..self.starts[slot + 1]] {
             let (plus, minus) = (offset + slope, offset - slope);
             let values = &mut self.values[local as usize * 64 * BLOCK..][..64 * BLOCK];
-            for (i, values) in values.chunks_exact_mut(64).take(revealed.len()).enumerate() {
-                let mut hit = revealed[i] & matched[i];
-                let negative = sign[i] ^ outcome[i];
+            for (i, values) in values.chunks_exact_mut(64).take(L).enumerate() {
+                let (mut hit, negative) = planes.at(i);
                 while hit != 0 {
                     let t = hit.trailing_zeros() as usize;
                     values[t] += if negative >> t & 1 == 0 { plus } else { minus };

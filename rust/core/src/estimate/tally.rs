@@ -4,9 +4,10 @@
 //! merged in any order, and counts made with any number of threads, have the same bits. What the counts mean
 //! (the response of each word) is applied afterwards, by [`super::estimate_tally`].
 
-use super::prefix::{self, PrefixTree, Scratch, Visit};
+use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
+use crate::bits::population::{FOLD, count};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
@@ -206,12 +207,15 @@ struct Counter {
 
 impl Visit for Counter {
     #[inline(always)]
-    fn visit(&mut self, slot: usize, revealed: &[u64], sign: &[u64], matched: &[u64], outcome: &[u64]) {
+    fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         let mut totals = [0u64; 2];
-        for i in 0..revealed.len() {
-            let hit = revealed[i] & matched[i];
-            totals[0] += u64::from(hit.count_ones());
-            totals[1] += u64::from((hit & (sign[i] ^ outcome[i])).count_ones());
+        let lanes = L / FOLD;
+        for lane in 0..lanes {
+            totals[0] += count(|k| planes.at(k * lanes + lane).0);
+            totals[1] += count(|k| {
+                let (hit, negative) = planes.at(k * lanes + lane);
+                hit & negative
+            });
         }
         let count = &mut self.counts[slot];
         *count = [count[0] + totals[0], count[1] + totals[1]];
