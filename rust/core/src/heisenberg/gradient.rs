@@ -247,6 +247,7 @@ impl Job for Commutators<'_> {
             let mut commutator =
                 Terms::<W>::new(&Truncation { max_terms: truncation.max_terms, ..Truncation::EXACT });
             for (p, c) in pushed.iter() {
+                commutator.check_terms(commutator.coefficients().len())?;
                 for (word, d) in &words {
                     // i P Q is real where P and Q anticommute: i * i^1 = -1, i * i^3 = +1.
                     let sign = match power(&p, word) {
@@ -262,7 +263,6 @@ impl Job for Commutators<'_> {
                     commutator.accumulate(&(x, z), sign * self.factor * c * d);
                 }
             }
-            commutator.check_terms(commutator.coefficients().len())?;
             let (new_words, new_coefficients) = program.collect(&commutator);
             let (words, coefficients) = &mut self.column.entries[o];
             words.extend(&new_words)?;

@@ -209,7 +209,7 @@ fn locate(all: &Words, some: &Words) -> Vec<u32> {
     }
     let mut at = 0;
     for word in some.iter() {
-        while all.get(at) != word {
+        while all.get(at).cmp(&word).is_ne() {
             at += 1;
         }
         index.push(at as u32);

@@ -176,11 +176,9 @@ impl Program<'_> {
         for step in &self.steps {
             cancel.check()?;
             match step {
-                Step::Rotation { letters, cos, sin, feed } => {
-                    terms.rotate(letters, (*cos, *sin), *feed, record)?
-                }
-                Step::Permutation { wires, table } => terms.permute(wires, table, record)?,
-                Step::Map { wires, map, feed } => terms.map(wires, map, *feed, record)?,
+                Step::Rotation { letters, turn } => terms.rotate(letters, *turn, record)?,
+                Step::Permutation { wires, table } => terms.permute(wires, table, record),
+                Step::Map { wires, map, operation } => terms.map(wires, map, *operation, record)?,
             }
         }
         Ok(terms)
