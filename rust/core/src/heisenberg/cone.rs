@@ -138,12 +138,8 @@ impl<'b> Step<'b> {
             Operation::Permutation { wires, table } => {
                 Step::Permutation { wires: relabel(wires), table: table.table(direction) }
             }
-            Operation::Transfer { wires, forward, backward, .. } => {
-                let map = if direction == Direction::Heisenberg { backward } else { forward };
-                Step::Map { wires: relabel(wires), map, operation: index }
-            }
-            Operation::Evolution { wires, .. } => {
-                Step::Map { wires: relabel(wires), map: bound.evolution(index, direction), operation: index }
+            Operation::Transfer { wires, .. } | Operation::Evolution { wires, .. } => {
+                Step::Map { wires: relabel(wires), map: bound.map(index, direction), operation: index }
             }
         }
     }

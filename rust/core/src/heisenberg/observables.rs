@@ -1,7 +1,7 @@
 //! The observables of a gradient: many sparse Pauli sums over one list of words.
 //!
 //! Invariant: the words are strictly ascending and each is used by at least one row; the entries of a row ascend by
-//! word and none is zero. Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
+//! word and none is zero (but rows from a [`super::GradientStructure`] keep entries that vanish at some angles). Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
 //! derivative of that value by parameter `k`. Cost: 12 bytes per entry and 16 per word and 64 qubits; assembly
 //! merges sorted lists in a tree.
 
@@ -71,6 +71,20 @@ impl GradientObservables {
             coefficients,
             dropped,
         })
+    }
+
+    /// The same rows with other coefficients, entry by entry.
+    pub(crate) fn with_coefficients(&self, coefficients: Vec<f64>) -> Self {
+        debug_assert_eq!(coefficients.len(), self.indices.len());
+        GradientObservables {
+            words: self.words.clone(),
+            n_observables: self.n_observables,
+            n_parameters: self.n_parameters,
+            offsets: self.offsets.clone(),
+            indices: self.indices.clone(),
+            coefficients,
+            dropped: self.dropped.clone(),
+        }
     }
 
     /// The words that all rows share, strictly ascending.

@@ -195,6 +195,18 @@ impl Program<'_> {
         key(word.support().map(|(q, letter)| (self.qubits.partition_point(|&other| other < q), letter)))
     }
 
+    /// The words of all slots, in the qubits of the circuit.
+    pub(crate) fn collect_slots<const W: usize>(&self, terms: &Terms<W>) -> Words {
+        let width = words_for(self.n_qubits);
+        let (mut x, mut z) = (vec![0; width], vec![0; width]);
+        let mut words = Words::with_capacity(self.n_qubits, terms.coefficients().len());
+        for word in terms.slots() {
+            self.restore(&word, &mut x, &mut z);
+            words.push_rows(&x, &z);
+        }
+        words
+    }
+
     /// The terms that are not zero, in the qubits of the circuit.
     pub(crate) fn collect<const W: usize>(&self, terms: &Terms<W>) -> (Words, Vec<f64>) {
         let (mut words, mut coefficients) = (Words::new(self.n_qubits), Vec::new());
