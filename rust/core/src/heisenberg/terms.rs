@@ -5,8 +5,11 @@
 //! (an entry is the low half of the hash and the slot plus one). A dropped term stays as a slot with coefficient
 //! zero until the next compaction, so that a rotation never moves slots. A Clifford gate renames words in place and
 //! only marks the index as stale; it is rebuilt at the next gate that needs it, once per run of Clifford gates.
-//! Cost: a rotation scans the slots (under 1 ns each) and looks up one partner per anticommuting pair (about 10 ns).
-//! Sorted arrays with a merge per gate move every term at every gate and rebuild after Cliffords all the same.
+//! Cost: a rotation scans the slots and looks up one partner per anticommuting pair.
+//!
+//! Measured (20 qubits, 590 gates, up to 29,000 terms, one thread): this index 31 and 25 ms on two sets of angles;
+//! sorted arrays with a merge per gate, re-sorted once per run of Clifford gates, 59 and 24 to 44 ms, and their terms
+//! move, so that the sweep back would have to search for them.
 
 use super::cone::Turn;
 use super::propagation::{Dropped, Truncation};
