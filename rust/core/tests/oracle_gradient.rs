@@ -5,8 +5,8 @@ mod dense;
 use dense::{Dense, Gate, I, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::{Cancel, set_num_threads};
 use efl_core::heisenberg::{
-    Angle, Circuit, Clifford, GradientObservables, ProductState, Truncation, gradient_observables, rebase,
-    value_and_gradient,
+    Angle, Circuit, Clifford, GradientObservables, GradientStructure, ProductState, Truncation,
+    gradient_observables, rebase, value_and_gradient,
 };
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
 
@@ -260,4 +260,97 @@ fn words_past_the_cone_and_past_64_qubits_are_kept() {
     assert_eq!(gradient.len(), 1);
     let expected = word(&[(3, Letter::Z), (150, Letter::Y)]);
     assert!((gradient.coefficient(&expected) - 2.0 * f64::cos(0.4)).abs() < 1e-15);
+}
+
+#[test]
+fn a_structure_gives_the_same_observables_at_all_angles() {
+    for seed in 0..25 {
+        let n = 1 + seed as usize % 5;
+        let twin = Twin::random(seed + 11, n, 12, 4, false);
+        let mut random = Random(seed + 3);
+        let observables = [random.observable(n, 3), random.observable(n, 2)];
+        let structure = GradientStructure::new(&twin.circuit, &observables, None, &Cancel::new()).unwrap();
+        for theta in [twin.theta.clone(), vec![0.0; 4], (0..4).map(|_| random.angle()).collect()] {
+            let direct =
+                gradient_observables(&twin.circuit, &theta, &observables, &Truncation::EXACT, &Cancel::new())
+                    .unwrap();
+            let replayed = structure.at(&theta, &Cancel::new()).unwrap();
+            assert_eq!(replayed.n_rows(), direct.n_rows());
+            for row in 0..direct.n_rows() {
+                let minus = direct.sums().sum(row).unwrap().scale(-1.0).unwrap();
+                let difference = replayed.sums().sum(row).unwrap().add(&minus).unwrap();
+                assert!(difference.l1_norm() < TOLERANCE, "seed {seed}, row {row}: {difference}");
+            }
+        }
+    }
+}
+
+/// Gates on 5 qubits, placed on the given qubits of a register.
+fn placed(n: usize, qubits: &[usize; 5]) -> (Circuit, PauliSum, Vec<f64>) {
+    let mut random = Random(2024);
+    let mut circuit = Circuit::new(n, 12).unwrap();
+    for k in 0..36 {
+        let count = 1 + random.below(3);
+        let letters = {
+            let wires = random.wires(count, 5);
+            random.letters(&wires)
+        };
+        circuit.rotation(letters.iter().map(|(q, l)| (qubits[*q], *l)), Angle::parameter(k % 12)).unwrap();
+        let (a, b) = (random.below(5), 1 + random.below(4));
+        circuit.clifford(Clifford::Ecr, &[qubits[a], qubits[(a + b) % 5]]).unwrap();
+        if k % 9 == 0 {
+            let word = |letters: &[(usize, Letter)]| {
+                PauliWord::from_sparse(n, letters.iter().map(|(q, l)| (qubits[*q], *l))).unwrap()
+            };
+            let terms = [(word(&[(0, Letter::X), (1, Letter::Y)]), 0.3), (word(&[(1, Letter::Z)]), 0.8)];
+            let a = PauliSum::from_terms(n, terms.iter().map(|(w, c)| (w, *c))).unwrap();
+            circuit.evolution(&a, Angle::parameter(k % 12)).unwrap();
+        }
+    }
+    let words: Vec<_> =
+        (0..5).map(|q| PauliWord::from_sparse(n, [(qubits[q], Letter::Z)]).unwrap()).collect();
+    let observable = PauliSum::from_terms(n, words.iter().map(|w| (w, random.real()))).unwrap();
+    let theta = (0..12).map(|_| random.angle()).collect();
+    (circuit, observable, theta)
+}
+
+#[test]
+fn where_the_qubits_are_in_the_register_does_not_matter() {
+    let cancel = Cancel::new();
+    let cut = Truncation { max_weight: Some(3), min_coefficient: 1e-2, max_terms: None };
+    let (narrow, o, theta) = placed(5, &[0, 1, 2, 3, 4]);
+    for (n, qubits) in [(64, [1, 7, 30, 62, 63]), (65, [0, 1, 2, 63, 64]), (300, [3, 64, 127, 128, 299])] {
+        let (wide, wide_o, _) = placed(n, &qubits);
+        let letters = |word: &PauliWord| word.support().map(|(q, l)| (qubits[q], l)).collect::<Vec<_>>();
+        let moved = |sum: &PauliSum| {
+            let words: Vec<_> = sum
+                .iter()
+                .map(|(w, c)| (PauliWord::from_sparse(n, letters(&w.to_word())).unwrap(), c))
+                .collect();
+            PauliSum::from_terms(n, words.iter().map(|(w, c)| (w, *c))).unwrap()
+        };
+        for truncation in [Truncation::EXACT, cut] {
+            let value = |circuit: &Circuit, o: &PauliSum| {
+                let state = ProductState::zero(circuit.n_qubits());
+                value_and_gradient(circuit, &theta, o, &state, &truncation, &cancel).unwrap()
+            };
+            let (a, b) = (value(&narrow, &o), value(&wide, &wide_o));
+            assert!((a.value - b.value).abs() < 1e-12 && a.n_terms == b.n_terms);
+            assert!(a.gradient.iter().zip(&b.gradient).all(|(x, y)| (x - y).abs() < 1e-11));
+            let rows = |circuit: &Circuit, o: &PauliSum| {
+                gradient_observables(circuit, &theta, std::slice::from_ref(o), &truncation, &cancel).unwrap()
+            };
+            let (a, b) = (rows(&narrow, &o), rows(&wide, &wide_o));
+            let structure =
+                GradientStructure::new(&wide, std::slice::from_ref(&wide_o), None, &cancel).unwrap();
+            let replayed = structure.at(&theta, &cancel).unwrap();
+            for row in 0..a.n_rows() {
+                let expected = moved(&a.sums().sum(row).unwrap()).scale(-1.0).unwrap();
+                assert!(b.sums().sum(row).unwrap().add(&expected).unwrap().l1_norm() < 1e-11);
+                if truncation == Truncation::EXACT {
+                    assert!(replayed.sums().sum(row).unwrap().add(&expected).unwrap().l1_norm() < 1e-11);
+                }
+            }
+        }
+    }
 }

@@ -258,3 +258,40 @@ fn wide_registers_cost_only_their_light_cone() {
         value(&chain, &[0.3], &x, &ProductState::zero(n), &Truncation::EXACT, &Cancel::new()).unwrap();
     assert!((result.value - f64::cos(0.3)).abs() < 1e-14);
 }
+
+#[test]
+fn quarter_turns_are_the_clifford_gates_that_they_are_also_after_truncation() {
+    let quarter = std::f64::consts::FRAC_PI_2;
+    let n = 6;
+    let mut random = Random(12);
+    let (mut turned, mut named) = (Circuit::new(n, 40).unwrap(), Circuit::new(n, 40).unwrap());
+    for k in 0..40 {
+        let q = random.below(n);
+        let letters = [(q, [Letter::X, Letter::Y, Letter::Z][random.below(3)])];
+        turned.rotation(letters, Angle::parameter(k)).unwrap();
+        named.rotation(letters, Angle::parameter(k)).unwrap();
+        let other = (q + 1) % n;
+        turned.rotation([(q, Letter::X)], quarter).unwrap();
+        named.clifford(Clifford::Sx, &[q]).unwrap();
+        turned.rotation([(q, Letter::Z), (other, Letter::Z)], -quarter).unwrap();
+        turned.rotation([(q, Letter::Z)], quarter).unwrap();
+        turned.rotation([(other, Letter::Z)], quarter).unwrap();
+        named.clifford(Clifford::Cz, &[q, other]).unwrap();
+    }
+    let theta: Vec<f64> = (0..40).map(|_| random.angle()).collect();
+    let observable = random.observable(n, 3);
+    let state = ProductState::zero(n);
+    for min_coefficient in [0.0, 1e-2] {
+        let truncation = Truncation { min_coefficient, ..Truncation::EXACT };
+        let [a, b] = [&turned, &named].map(|circuit| {
+            value_and_gradient(circuit, &theta, &observable, &state, &truncation, &Cancel::new()).unwrap()
+        });
+        let [c, d] = [&turned, &named]
+            .map(|circuit| value(circuit, &theta, &observable, &state, &truncation, &Cancel::new()).unwrap());
+        for other in [&b, &c, &d] {
+            assert!((a.value - other.value).abs() < 1e-12, "{} {}", a.value, other.value);
+            assert_eq!((a.n_terms, a.dropped.count), (other.n_terms, other.dropped.count));
+        }
+        assert!(a.gradient.iter().zip(&b.gradient).all(|(x, y)| (x - y).abs() < 1e-12));
+    }
+}

@@ -368,7 +368,11 @@ pub(crate) struct Bound<'c> {
 }
 
 impl Bound<'_> {
-    pub(crate) fn evolution(&self, operation: usize, direction: Direction) -> &LocalMap {
+    /// The map of an operation that has one.
+    pub(crate) fn map(&self, operation: usize, direction: Direction) -> &LocalMap {
+        if let Operation::Transfer { forward, backward, .. } = &self.circuit.operations[operation] {
+            return if direction == Direction::Heisenberg { backward } else { forward };
+        }
         let at = self.evolutions.partition_point(|(index, _)| *index < operation);
         &self.evolutions[at].1[usize::from(direction == Direction::Schroedinger)]
     }

@@ -39,12 +39,23 @@ impl QubitSet {
 
 /// One operation of a program, its qubits relabelled.
 pub(crate) enum Step<'b> {
-    /// See [`Operation::Rotation`]; `sin` has the sign of the picture.
-    Rotation { letters: Vec<(usize, Letter)>, cos: f64, sin: f64, feed: Option<(usize, f64)> },
+    /// See [`Operation::Rotation`].
+    Rotation { letters: Vec<(usize, Letter)>, turn: Turn },
     /// See [`Operation::Permutation`].
     Permutation { wires: Vec<usize>, table: &'b [u8; 16] },
     /// [`Operation::Transfer`] and [`Operation::Evolution`].
-    Map { wires: Vec<usize>, map: &'b LocalMap, feed: Option<(usize, f64)> },
+    Map { wires: Vec<usize>, map: &'b LocalMap, operation: usize },
+}
+
+/// How far a rotation turns.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turn {
+    pub(crate) cos: f64,
+    /// With the sign of the picture.
+    pub(crate) sin: f64,
+    pub(crate) operation: usize,
+    /// Whether the angle is trainable, so that its derivative may be asked for.
+    pub(crate) trainable: bool,
 }
 
 /// What a sum with a given support meets in a range of a circuit.
@@ -121,27 +132,22 @@ impl<'b> Step<'b> {
                 let (sin, cos) = sin_cos(bound.angles[index]);
                 let sin = if direction == Direction::Heisenberg { sin } else { -sin };
                 let letters = letters.iter().map(|&(q, letter)| (labels[q], letter)).collect();
-                Step::Rotation { letters, cos, sin, feed: angle.feed() }
+                let trainable = angle.feed().is_some();
+                Step::Rotation { letters, turn: Turn { cos, sin, operation: index, trainable } }
             }
             Operation::Permutation { wires, table } => {
                 Step::Permutation { wires: relabel(wires), table: table.table(direction) }
             }
-            Operation::Transfer { wires, forward, backward, .. } => {
-                let map = if direction == Direction::Heisenberg { backward } else { forward };
-                Step::Map { wires: relabel(wires), map, feed: None }
+            Operation::Transfer { wires, .. } | Operation::Evolution { wires, .. } => {
+                Step::Map { wires: relabel(wires), map: bound.map(index, direction), operation: index }
             }
-            Operation::Evolution { wires, angle, .. } => Step::Map {
-                wires: relabel(wires),
-                map: bound.evolution(index, direction),
-                feed: angle.feed(),
-            },
         }
     }
 }
 
 /// Sine and cosine, exact at the multiples of a quarter turn: what remains there is the rounding of pi, and would
 /// double the terms for nothing.
-fn sin_cos(angle: f64) -> (f64, f64) {
+pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
     const ROUNDING: f64 = 1e-15;
     let (sin, cos) = angle.sin_cos();
     if cos.abs() <= ROUNDING {

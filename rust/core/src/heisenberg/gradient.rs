@@ -1,24 +1,21 @@
 //! The gradient of every observable by every parameter, as Pauli sums on the final state.
 //!
-//! For a gate `exp(-i theta P / 2)` followed by the gates V, `d<O>/dtheta = <psi| (i/2) [V P V^dag, O] |psi>`, psi
-//! being the state after *all* gates. The generator is pushed forwards once for all observables; a generator A of
-//! `exp(-i theta A)` counts double. A gate outside the backward light cone of an observable has derivative zero
-//! without any work, and gates off the forward light cone of the generator are skipped.
+//! A generator is pushed forwards once for all observables (see [`super::forward`]); the commutators with each are
+//! merged, truncated and put over one list of words.
 //!
 //! Invariant: with nothing dropped, a row is exact up to [`ROUNDING`]; equal bits with any number of threads.
 //! Cost: one forward propagation per gate that is fed, in parallel over parameters, then terms times words of O.
 
-use super::circuit::{Bound, Circuit, Operation};
-use super::cone::{Program, QubitSet, walk};
+use super::circuit::{Bound, Circuit};
+use super::forward::{Push, Use, Uses};
 use super::observables::GradientObservables;
-use super::propagation::{Dropped, Job, Truncation, dispatch, support};
+use super::propagation::{Dropped, Job, Truncation, dispatch};
 use super::tape::Silent;
-use super::terms::{Key, Terms, power};
-use super::transfer::Direction;
+use super::terms::Terms;
 use crate::bits::parallel::{Cancel, map};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pauli::word::check_width;
-use crate::pauli::{Letter, PauliSum, PauliWord, Words};
+use crate::pauli::{PauliSum, Words};
 
 /// Coefficients of a gradient observable below this times the norms of O and of the generator are zeros that
 /// rounding has spoilt; they are left out and are no loss.
@@ -39,54 +36,31 @@ pub fn gradient_observables(
     let n = circuit.n_qubits();
     observables.iter().try_for_each(|o| check_width("observables", n, o.n_qubits()))?;
     let bound = circuit.bind(theta)?;
-    let operations = circuit.operations();
-    // Which operations each observable meets on its way back.
-    let reached: Vec<Vec<bool>> = observables
-        .iter()
-        .map(|observable| {
-            let mut reached = vec![false; operations.len()];
-            let range = 0..operations.len();
-            walk(operations, range, Direction::Heisenberg, &mut support(observable), |_| false)
-                .into_iter()
-                .for_each(|index| reached[index] = true);
-            reached
-        })
-        .collect();
-    let mut fed = vec![Vec::new(); circuit.n_parameters()];
-    for (index, operation) in operations.iter().enumerate() {
-        if let Some((parameter, scale)) = operation.angle().and_then(|angle| angle.feed())
-            && scale != 0.0
-        {
-            fed[parameter].push((index, scale));
-        }
-    }
+    let uses = Uses::new(circuit, observables);
     let columns = map(circuit.n_parameters(), cancel, |parameter| {
         let mut column = Column::new(n, observables.len());
-        for &(operation, scale) in &fed[parameter] {
-            let active: Vec<usize> = (0..observables.len()).filter(|&o| reached[o][operation]).collect();
+        for &of in &uses.of_parameter[parameter] {
+            let active = uses.active(of);
             if !active.is_empty() {
-                let gate = Gate { operation, scale, parameter };
-                push_forward(&bound, gate, observables, &active, truncation, cancel, &mut column)?;
+                contribute(&bound, of, observables, &active, truncation, cancel, &mut column)?;
             }
         }
         column.finish(truncation)
     })?;
     let mut rows: Vec<(PauliSum, Dropped)> =
         observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
-    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
-    for _ in observables {
-        rows.extend(columns.iter_mut().filter_map(Iterator::next));
-    }
-    drop(columns);
+    rows.extend(by_observable(columns, observables.len()));
     GradientObservables::assemble(n, observables.len(), circuit.n_parameters(), &rows, cancel)
 }
 
-/// One use of a parameter.
-#[derive(Clone, Copy)]
-struct Gate {
-    operation: usize,
-    scale: f64,
-    parameter: usize,
+/// Rows of parameters (each by observable) in the order of observables (each by parameter).
+pub(crate) fn by_observable<T>(columns: Vec<Vec<T>>, n_observables: usize) -> impl Iterator<Item = T> {
+    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+    let mut rows = Vec::new();
+    for _ in 0..n_observables {
+        rows.extend(columns.iter_mut().filter_map(Iterator::next));
+    }
+    rows.into_iter()
 }
 
 /// The derivatives of all observables by one parameter, in the making.
@@ -140,89 +114,21 @@ pub(crate) fn retain(
 }
 
 /// Adds what one gate contributes to the derivatives of the active observables.
-fn push_forward(
+fn contribute(
     bound: &Bound<'_>,
-    gate: Gate,
+    of: Use,
     observables: &[PauliSum],
     active: &[usize],
     truncation: &Truncation,
     cancel: &Cancel,
     column: &mut Column,
 ) -> Result<()> {
-    let circuit = bound.circuit;
-    let operations = circuit.operations();
-    let (generator, factor) = generator(circuit.n_qubits(), &operations[gate.operation])?;
-    let mut cone = support(&generator);
-    let range = gate.operation + 1..operations.len();
-    let met = walk(operations, range, Direction::Schroedinger, &mut cone, |_| false);
-    if let Some(&channel) = met.iter().find(|&&index| !operations[index].is_unitary()) {
-        return Err(Error::invalid(
-            "circuit",
-            "unitary gates only in the light cone after a trainable gate (past a channel the derivative is no \
-             observable of the final state: put the noise into the response, or use parameter shifts)",
-            format!(
-                "a channel at gate {}, after gate {} of parameter {}",
-                circuit.gate_of(channel),
-                circuit.gate_of(gate.operation),
-                gate.parameter
-            ),
-        ));
-    }
-    // Words of the observables off the cone commute with the generator; the others may reach past it.
-    let mut labelled = cone.clone();
-    for &o in active {
-        observables[o]
-            .iter()
-            .filter(|(word, _)| cone.touches(*word))
-            .for_each(|(word, _)| labelled.insert_support(word));
-    }
-    let program = Program::of_operations(bound, &met, Direction::Schroedinger, &labelled);
-    let factor = factor * gate.scale;
-    dispatch(
-        &program,
-        Commutators {
-            program: &program,
-            cone: &cone,
-            generator,
-            factor,
-            observables,
-            active,
-            truncation,
-            cancel,
-            column,
-        },
-    )
-}
-
-/// The generator A of a gate such that the derivative is `factor (i/2) [A~, O]`.
-fn generator(n_qubits: usize, operation: &Operation) -> Result<(PauliSum, f64)> {
-    match operation {
-        Operation::Rotation { letters, .. } => {
-            let word = PauliWord::from_sparse(n_qubits, letters.iter().copied())?;
-            Ok((PauliSum::from_word(&word), 1.0))
-        }
-        Operation::Evolution { wires, generator, .. } => {
-            let word = |code: usize| {
-                let letters = wires.iter().enumerate().map(|(j, &q)| {
-                    let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
-                    (q, Letter::from_bits(bit(0), bit(1)))
-                });
-                PauliWord::from_sparse(n_qubits, letters)
-            };
-            let words: Vec<PauliWord> =
-                generator.iter().map(|(code, _)| word(*code)).collect::<Result<_>>()?;
-            let terms = words.iter().zip(generator).map(|(word, (_, coefficient))| (word, *coefficient));
-            Ok((PauliSum::from_terms(n_qubits, terms)?, 2.0))
-        }
-        Operation::Permutation { .. } | Operation::Transfer { .. } => Ok((PauliSum::zero(n_qubits), 0.0)),
-    }
+    let push = Push::new(bound, of, observables, active)?;
+    dispatch(&push.program, Commutators { push: &push, observables, active, truncation, cancel, column })
 }
 
 struct Commutators<'a> {
-    program: &'a Program<'a>,
-    cone: &'a QubitSet,
-    generator: PauliSum,
-    factor: f64,
+    push: &'a Push<'a>,
     observables: &'a [PauliSum],
     active: &'a [usize],
     truncation: &'a Truncation,
@@ -234,42 +140,25 @@ impl Job for Commutators<'_> {
     type Output = ();
 
     fn run<const W: usize>(self) -> Result<()> {
-        let (program, truncation) = (self.program, self.truncation);
-        let pushed = program.run::<W, _>(&self.generator, truncation, &mut Silent, self.cancel)?;
+        let (push, truncation) = (self.push, self.truncation);
+        let pushed = push.program.run::<W, _>(&push.generator, truncation, &mut Silent, self.cancel)?;
+        let limit = Truncation { max_terms: truncation.max_terms, ..Truncation::EXACT };
         for &o in self.active {
             self.cancel.check()?;
             let observable = &self.observables[o];
-            let words: Vec<(Key<W>, f64)> = observable
-                .iter()
-                .filter(|(word, _)| self.cone.touches(*word))
-                .map(|(word, c)| (program.label(word), c))
-                .collect();
-            let mut commutator =
-                Terms::<W>::new(&Truncation { max_terms: truncation.max_terms, ..Truncation::EXACT });
-            for (p, c) in pushed.iter() {
-                for (word, d) in &words {
-                    // i P Q is real where P and Q anticommute: i * i^1 = -1, i * i^3 = +1.
-                    let sign = match power(&p, word) {
-                        1 => -1.0,
-                        3 => 1.0,
-                        _ => continue,
-                    };
-                    let (mut x, mut z) = p;
-                    for i in 0..W {
-                        x[i] ^= word.0[i];
-                        z[i] ^= word.1[i];
-                    }
-                    commutator.accumulate(&(x, z), sign * self.factor * c * d);
-                }
-            }
-            commutator.check_terms(commutator.coefficients().len())?;
-            let (new_words, new_coefficients) = program.collect(&commutator);
+            let mut commutator = Terms::<W>::new(&limit);
+            let terms = pushed.slots().enumerate().filter(|(slot, _)| pushed.coefficients()[*slot] != 0.0);
+            push.commute(terms, observable, |slot, word, weight| {
+                commutator.accumulate(word, weight * pushed.coefficients()[slot]);
+                commutator.check_terms(commutator.coefficients().len())
+            })?;
+            let (new_words, new_coefficients) = push.program.collect(&commutator);
             let (words, coefficients) = &mut self.column.entries[o];
             words.extend(&new_words)?;
             coefficients.extend(new_coefficients);
-            let norm = self.factor.abs() * observable.l1_norm();
+            let norm = push.factor.abs() * observable.l1_norm();
             self.column.dropped[o].merge(pushed.dropped, norm);
-            self.column.rounding[o] += ROUNDING * norm * self.generator.l1_norm();
+            self.column.rounding[o] += ROUNDING * norm * push.generator.l1_norm();
         }
         Ok(())
     }

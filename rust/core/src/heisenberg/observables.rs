@@ -1,7 +1,7 @@
 //! The observables of a gradient: many sparse Pauli sums over one list of words.
 //!
 //! Invariant: the words are strictly ascending and each is used by at least one row; the entries of a row ascend by
-//! word and none is zero. Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
+//! word and none is zero (but rows from a [`super::GradientStructure`] keep entries that vanish at some angles). Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
 //! derivative of that value by parameter `k`. Cost: 12 bytes per entry and 16 per word and 64 qubits; assembly
 //! merges sorted lists in a tree.
 
@@ -52,6 +52,12 @@ impl GradientObservables {
         let dropped = rows.iter().map(|(_, dropped)| *dropped).collect();
         let sums = Sums::from_rows(words, offsets, indices, coefficients);
         Ok(GradientObservables { sums, n_observables, n_parameters, dropped })
+    }
+
+    /// The same rows with other coefficients, entry by entry.
+    pub(crate) fn with_coefficients(&self, coefficients: Vec<f64>) -> Self {
+        let sums = self.sums.with_coefficients(coefficients);
+        GradientObservables { sums, dropped: self.dropped.clone(), ..*self }
     }
 
     /// All rows, over one list of words: a value per observable, then a derivative per observable and parameter.
@@ -151,7 +157,7 @@ fn locate(all: &Words, some: &Words) -> Vec<u32> {
     }
     let mut at = 0;
     for word in some.iter() {
-        while all.get(at) != word {
+        while all.get(at).cmp(&word).is_ne() {
             at += 1;
         }
         index.push(at as u32);

@@ -176,11 +176,9 @@ impl Program<'_> {
         for step in &self.steps {
             cancel.check()?;
             match step {
-                Step::Rotation { letters, cos, sin, feed } => {
-                    terms.rotate(letters, (*cos, *sin), *feed, record)?
-                }
-                Step::Permutation { wires, table } => terms.permute(wires, table, record)?,
-                Step::Map { wires, map, feed } => terms.map(wires, map, *feed, record)?,
+                Step::Rotation { letters, turn } => terms.rotate(letters, *turn, record)?,
+                Step::Permutation { wires, table } => terms.permute(wires, table, record),
+                Step::Map { wires, map, operation } => terms.map(wires, map, *operation, record)?,
             }
         }
         Ok(terms)
@@ -195,6 +193,18 @@ impl Program<'_> {
             return (x, z);
         }
         key(word.support().map(|(q, letter)| (self.qubits.partition_point(|&other| other < q), letter)))
+    }
+
+    /// The words of all slots, in the qubits of the circuit.
+    pub(crate) fn collect_slots<const W: usize>(&self, terms: &Terms<W>) -> Words {
+        let width = words_for(self.n_qubits);
+        let (mut x, mut z) = (vec![0; width], vec![0; width]);
+        let mut words = Words::with_capacity(self.n_qubits, terms.coefficients().len());
+        for word in terms.slots() {
+            self.restore(&word, &mut x, &mut z);
+            words.push_rows(&x, &z);
+        }
+        words
     }
 
     /// The terms that are not zero, in the qubits of the circuit.

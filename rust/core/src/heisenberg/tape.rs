@@ -6,12 +6,14 @@
 //! coefficient) along as the transposed maps. Cost: 8 bytes per rotated pair, 16 per truncation; the sweep back
 //! touches each entry once and never hashes.
 
+use super::transfer::LocalEntry;
+
 /// Receives the changes of a propagation. The silent recorder [`Silent`] costs nothing.
 pub(crate) trait Record {
     /// Whether anything is kept; terms that are zero matter only then, for their derivatives do not vanish.
     const ON: bool;
-    /// A rotation begins; its pairs and lone terms follow.
-    fn rotation(&mut self, cos: f64, sin: f64, feed: Option<(usize, f64)>);
+    /// The rotation of an operation of the circuit begins; its pairs and lone terms follow.
+    fn rotation(&mut self, cos: f64, sin: f64, operation: usize);
     /// Slots `a` and `b` turned: `a' = cos a - s sin b`, `b' = cos b + s sin a`, with `s = -1` when `negative`.
     fn pair(&mut self, a: usize, b: usize, negative: bool);
     /// The slot held `before` and was multiplied by `cos`; its partner was truncated.
@@ -26,10 +28,10 @@ pub(crate) trait Record {
     fn flipped(&mut self, slot: usize);
     /// Only these of `before` slots remain, in this order.
     fn compacted(&mut self, kept: &[u32], before: usize);
-    /// A linear map begins; its entries follow. `before` are the coefficients that it reads.
-    fn map(&mut self, before: &[f64], feed: Option<(usize, f64)>);
-    /// The new slot `to` received `value` (with derivative `slope`) times the old slot `from`.
-    fn entry(&mut self, from: usize, to: usize, value: f64, slope: f64);
+    /// The linear map of an operation begins; its entries follow. `before` are the coefficients that it reads.
+    fn map(&mut self, before: &[f64], operation: usize);
+    /// The new slot `to` received the entry of the local row `code` times the old slot `from`.
+    fn entry(&mut self, from: usize, to: usize, code: usize, entry: &LocalEntry);
 }
 
 /// Records nothing.
@@ -37,7 +39,7 @@ pub(crate) struct Silent;
 
 impl Record for Silent {
     const ON: bool = false;
-    fn rotation(&mut self, _: f64, _: f64, _: Option<(usize, f64)>) {}
+    fn rotation(&mut self, _: f64, _: f64, _: usize) {}
     fn pair(&mut self, _: usize, _: usize, _: bool) {}
     fn lone(&mut self, _: usize, _: f64) {}
     fn truncation(&mut self) {}
@@ -45,18 +47,18 @@ impl Record for Silent {
     fn signs(&mut self) {}
     fn flipped(&mut self, _: usize) {}
     fn compacted(&mut self, _: &[u32], _: usize) {}
-    fn map(&mut self, _: &[f64], _: Option<(usize, f64)>) {}
-    fn entry(&mut self, _: usize, _: usize, _: f64, _: f64) {}
+    fn map(&mut self, _: &[f64], _: usize) {}
+    fn entry(&mut self, _: usize, _: usize, _: usize, _: &LocalEntry) {}
 }
 
 /// One change; the numbers are where its entries start in the arrays of the [`Tape`].
 #[derive(Debug, Clone, Copy)]
 enum Event {
-    Rotation { cos: f64, sin: f64, feed: Option<(usize, f64)>, pairs: usize, lone: usize },
+    Rotation { cos: f64, sin: f64, operation: usize, pairs: usize, lone: usize },
     Truncation { dropped: usize },
     Signs { flipped: usize },
     Compaction { kept: usize, before: usize },
-    Map { feed: Option<(usize, f64)>, entries: usize, before: usize },
+    Map { operation: usize, entries: usize, before: usize },
 }
 
 /// Marks the negative sign of a pair in its second slot.
@@ -86,8 +88,14 @@ pub(crate) struct Tape {
 impl Record for Tape {
     const ON: bool = true;
 
-    fn rotation(&mut self, cos: f64, sin: f64, feed: Option<(usize, f64)>) {
-        self.events.push(Event::Rotation { cos, sin, feed, pairs: self.pairs.len(), lone: self.lone.len() });
+    fn rotation(&mut self, cos: f64, sin: f64, operation: usize) {
+        self.events.push(Event::Rotation {
+            cos,
+            sin,
+            operation,
+            pairs: self.pairs.len(),
+            lone: self.lone.len(),
+        });
     }
 
     #[inline]
@@ -123,26 +131,32 @@ impl Record for Tape {
         self.kept.extend_from_slice(kept);
     }
 
-    fn map(&mut self, before: &[f64], feed: Option<(usize, f64)>) {
-        self.events.push(Event::Map { feed, entries: self.entries.len(), before: self.before.len() });
+    fn map(&mut self, before: &[f64], operation: usize) {
+        self.events.push(Event::Map { operation, entries: self.entries.len(), before: self.before.len() });
         self.before.extend_from_slice(before);
     }
 
     #[inline]
-    fn entry(&mut self, from: usize, to: usize, value: f64, slope: f64) {
+    fn entry(&mut self, from: usize, to: usize, _: usize, entry: &LocalEntry) {
+        let LocalEntry { value, slope, .. } = *entry;
         self.entries.push(Entry { from: from as u32, to: to as u32, value, slope });
     }
 }
 
 impl Tape {
     /// Undoes the propagation that ended with `coefficients`, whose value has the derivatives `lambda` by them,
-    /// and adds the derivative of the value by each parameter to `gradient`.
-    pub(crate) fn sweep(mut self, coefficients: &[f64], lambda: &[f64], gradient: &mut [f64]) {
+    /// and hands the derivative of the value by the angle of each operation that it meets to `slope_of`.
+    pub(crate) fn sweep(
+        mut self,
+        coefficients: &[f64],
+        lambda: &[f64],
+        mut slope_of: impl FnMut(usize, f64),
+    ) {
         // Coefficient and derivative side by side: a pair costs two cache lines, not four.
         let mut slots: Vec<[f64; 2]> = coefficients.iter().zip(lambda).map(|(&c, &l)| [c, l]).collect();
         while let Some(event) = self.events.pop() {
             match event {
-                Event::Rotation { cos, sin, feed, pairs, lone } => {
+                Event::Rotation { cos, sin, operation, pairs, lone } => {
                     let mut slope = 0.0;
                     for &(a, b) in &self.pairs[pairs..] {
                         let sign = if b & NEGATIVE == 0 { 1.0 } else { -1.0 };
@@ -160,7 +174,7 @@ impl Tape {
                     }
                     self.pairs.truncate(pairs);
                     self.lone.truncate(lone);
-                    feed_gradient(gradient, feed, slope);
+                    slope_of(operation, slope);
                 }
                 Event::Truncation { dropped } => {
                     for (slot, before) in self.dropped.drain(dropped..) {
@@ -180,7 +194,7 @@ impl Tape {
                     }
                     slots = spread;
                 }
-                Event::Map { feed, entries, before } => {
+                Event::Map { operation, entries, before } => {
                     let mut old: Vec<[f64; 2]> = self.before.drain(before..).map(|c| [c, 0.0]).collect();
                     let mut slope = 0.0;
                     for entry in self.entries.drain(entries..) {
@@ -190,15 +204,9 @@ impl Tape {
                         slope += entry.slope * lambda * *c;
                     }
                     slots = old;
-                    feed_gradient(gradient, feed, slope);
+                    slope_of(operation, slope);
                 }
             }
         }
-    }
-}
-
-fn feed_gradient(gradient: &mut [f64], feed: Option<(usize, f64)>, slope: f64) {
-    if let Some((parameter, scale)) = feed {
-        gradient[parameter] += scale * slope;
     }
 }

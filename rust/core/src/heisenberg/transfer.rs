@@ -177,6 +177,12 @@ impl LocalMap {
     pub(crate) fn row(&self, from: usize) -> &[LocalEntry] {
         &self.entries[self.offsets[from]..self.offsets[from + 1]]
     }
+
+    /// One entry, zero where the row has none.
+    pub(crate) fn value(&self, from: usize, to: u32) -> f64 {
+        let row = self.row(from);
+        row.binary_search_by_key(&to, |entry| entry.to).map_or(0.0, |at| row[at].value)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Observables of one circuit share most of their words, and a word costs the same whether one sum needs it or a
 //! hundred do. [`Sums`] is a sparse matrix: a list of distinct words (columns) and a row of coefficients per sum.
-//! Invariant: within a row, columns ascend and no coefficient is zero, NaN or infinite.
+//! Invariant: within a row, columns ascend strictly; no coefficient is NaN or infinite.
 
 use super::{PauliSum, WordRef, Words};
 use crate::error::{Error, Result};
@@ -64,6 +64,17 @@ impl Sums {
         debug_assert!(words.iter().zip(words.iter().skip(1)).all(|(a, b)| a < b));
         debug_assert!(columns.len() == coefficients.len() && starts.last() == Some(&columns.len()));
         Sums { words, starts, columns, coefficients }
+    }
+
+    /// The same pattern with other coefficients, row after row.
+    pub(crate) fn with_coefficients(&self, coefficients: Vec<f64>) -> Self {
+        debug_assert_eq!(coefficients.len(), self.coefficients.len());
+        Sums {
+            words: self.words.clone(),
+            starts: self.starts.clone(),
+            columns: self.columns.clone(),
+            coefficients,
+        }
     }
 
     /// Number of sums.

@@ -203,8 +203,9 @@ impl Twin {
         let mut circuit = Circuit::new(n, n_parameters).unwrap();
         let mut gates = Vec::new();
         for _ in 0..n_gates {
-            let angle = match random.below(4) {
+            let angle = match random.below(5) {
                 0 => Angle::Fixed(random.angle()),
+                4 => Angle::Fixed(std::f64::consts::FRAC_PI_2 * (random.below(9) as f64 - 4.0)),
                 1 => Angle::parameter(random.below(n_parameters)),
                 _ => Angle::Trainable {
                     parameter: random.below(n_parameters),

@@ -1,0 +1,162 @@
+//! Generators pushed forwards: what the gradient of a circuit is made of.
+//!
+//! For a gate `exp(-i theta P / 2)` followed by the gates V, `d<O>/dtheta = <psi| (i/2) [V P V^dag, O] |psi>`, psi
+//! being the state after *all* gates. A generator A of `exp(-i theta A)` counts double. Invariant: a use of a
+//! parameter outside the backward light cone of every observable is never pushed, and gates off the forward light
+//! cone of the generator are skipped; both are exact. Cost: the light cones are linear in the operations.
+
+use super::circuit::{Angle, Bound, Circuit, Operation};
+use super::cone::{Program, QubitSet, walk};
+use super::propagation::support;
+use super::terms::{Key, power};
+use super::transfer::Direction;
+use crate::error::{Error, Result};
+use crate::pauli::{Letter, PauliSum, PauliWord};
+
+/// Where the parameters of a circuit enter, and which observables they can move.
+pub(crate) struct Uses {
+    /// For each parameter the gates that it feeds.
+    pub(crate) of_parameter: Vec<Vec<Use>>,
+    /// For each observable whether it meets an operation on its way back.
+    reached: Vec<Vec<bool>>,
+}
+
+/// One gate that a parameter feeds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Use {
+    pub(crate) parameter: usize,
+    pub(crate) operation: usize,
+    /// Derivative of the angle by the parameter, not zero.
+    scale: f64,
+}
+
+impl Uses {
+    pub(crate) fn new(circuit: &Circuit, observables: &[PauliSum]) -> Self {
+        let operations = circuit.operations();
+        let reached = observables.iter().map(|observable| {
+            let mut reached = vec![false; operations.len()];
+            let (range, mut cone) = (0..operations.len(), support(observable));
+            for index in walk(operations, range, Direction::Heisenberg, &mut cone, |_| false) {
+                reached[index] = true;
+            }
+            reached
+        });
+        let mut of_parameter = vec![Vec::new(); circuit.n_parameters()];
+        for (index, operation) in operations.iter().enumerate() {
+            if let Some((parameter, scale)) = operation.angle().and_then(Angle::feed)
+                && scale != 0.0
+            {
+                of_parameter[parameter].push(Use { parameter, operation: index, scale });
+            }
+        }
+        Uses { of_parameter, reached: reached.collect() }
+    }
+
+    /// The observables that a use can move.
+    pub(crate) fn active(&self, of: Use) -> Vec<usize> {
+        (0..self.reached.len()).filter(|&o| self.reached[o][of.operation]).collect()
+    }
+}
+
+/// A generator about to be pushed to the final state.
+pub(crate) struct Push<'b> {
+    pub(crate) program: Program<'b>,
+    pub(crate) generator: PauliSum,
+    /// The derivative is this times `(i/2) [generator, O]`.
+    pub(crate) factor: f64,
+    cone: QubitSet,
+}
+
+impl<'b> Push<'b> {
+    /// The way of a generator, in labels that also cover what the active observables have in its light cone.
+    pub(crate) fn new(
+        bound: &'b Bound<'_>,
+        of: Use,
+        observables: &[PauliSum],
+        active: &[usize],
+    ) -> Result<Self> {
+        let circuit = bound.circuit;
+        let operations = circuit.operations();
+        let (generator, factor) = generator(circuit.n_qubits(), &operations[of.operation])?;
+        let mut cone = support(&generator);
+        let range = of.operation + 1..operations.len();
+        let met = walk(operations, range, Direction::Schroedinger, &mut cone, |_| false);
+        if let Some(&channel) = met.iter().find(|&&index| !operations[index].is_unitary()) {
+            return Err(Error::invalid(
+                "circuit",
+                "unitary gates only in the light cone after a trainable gate (past a channel the derivative is no \
+                 observable of the final state: put the noise into the response, or use parameter shifts)",
+                format!(
+                    "a channel at gate {}, after gate {} of parameter {}",
+                    circuit.gate_of(channel),
+                    circuit.gate_of(of.operation),
+                    of.parameter
+                ),
+            ));
+        }
+        // Words of the observables off the cone commute with the generator; the others may reach past it.
+        let mut labelled = cone.clone();
+        for &o in active {
+            let touching = observables[o].iter().filter(|(word, _)| cone.touches(*word));
+            touching.for_each(|(word, _)| labelled.insert_support(word));
+        }
+        let program = Program::of_operations(bound, &met, Direction::Schroedinger, &labelled);
+        Ok(Push { program, generator, factor: factor * of.scale, cone })
+    }
+
+    /// Calls `visit(slot, word, weight)` for every product of a pushed word with a word of the observable that the
+    /// derivative has: it is the sum of `weight * coefficient of the slot * word`.
+    pub(crate) fn commute<const W: usize>(
+        &self,
+        pushed: impl Iterator<Item = (usize, Key<W>)>,
+        observable: &PauliSum,
+        mut visit: impl FnMut(usize, &Key<W>, f64) -> Result<()>,
+    ) -> Result<()> {
+        let words: Vec<(Key<W>, f64)> = observable
+            .iter()
+            .filter(|(word, _)| self.cone.touches(*word))
+            .map(|(word, c)| (self.program.label(word), self.factor * c))
+            .collect();
+        for (slot, p) in pushed {
+            for (word, weight) in &words {
+                // i P Q is real where P and Q anticommute: i * i^1 = -1, i * i^3 = +1.
+                let weight = match power(&p, word) {
+                    1 => -weight,
+                    3 => *weight,
+                    _ => continue,
+                };
+                let (mut x, mut z) = p;
+                for i in 0..W {
+                    x[i] ^= word.0[i];
+                    z[i] ^= word.1[i];
+                }
+                visit(slot, &(x, z), weight)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The generator A of a gate such that the derivative is `factor (i/2) [A~, O]`.
+fn generator(n_qubits: usize, operation: &Operation) -> Result<(PauliSum, f64)> {
+    match operation {
+        Operation::Rotation { letters, .. } => {
+            let word = PauliWord::from_sparse(n_qubits, letters.iter().copied())?;
+            Ok((PauliSum::from_word(&word), 1.0))
+        }
+        Operation::Evolution { wires, generator, .. } => {
+            let word = |code: usize| {
+                let letters = wires.iter().enumerate().map(|(j, &q)| {
+                    let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
+                    (q, Letter::from_bits(bit(0), bit(1)))
+                });
+                PauliWord::from_sparse(n_qubits, letters)
+            };
+            let words: Vec<PauliWord> =
+                generator.iter().map(|(code, _)| word(*code)).collect::<Result<_>>()?;
+            let terms = words.iter().zip(generator).map(|(word, (_, coefficient))| (word, *coefficient));
+            Ok((PauliSum::from_terms(n_qubits, terms)?, 2.0))
+        }
+        Operation::Permutation { .. } | Operation::Transfer { .. } => Ok((PauliSum::zero(n_qubits), 0.0)),
+    }
+}
