@@ -4,7 +4,7 @@ A `Circuit` is gates in order and the current values of its parameters. It is bu
 from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Simulation is not its task: it moves Pauli sums.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
@@ -100,7 +100,7 @@ class Circuit:
     True
     """
 
-    __slots__ = ("_bloch", "_native", "_parameters", "observables")
+    __slots__ = ("_bloch", "_native", "_parameters", "observables", "wires")
 
     def __init__(self, n_qubits: SupportsIndex, parameters: ArrayLike = ()) -> None:
         values = _real_vector("parameters", parameters)
@@ -110,6 +110,8 @@ class Circuit:
         self._bloch: NDArray[np.float64] | None = np.tile([0.0, 0.0, 1.0], (width, 1))
         self.observables: tuple[PauliSum, ...] = ()
         """What the circuit answers with, if it was made from a QNode or a tape."""
+        self.wires: tuple[Hashable, ...] = tuple(range(width))
+        """What the user calls the qubits: PennyLane's wire labels, or their numbers."""
 
     @staticmethod
     def from_tape(tape: "QuantumScript") -> "Circuit":
@@ -163,6 +165,7 @@ class Circuit:
         other._parameters = self._parameters
         other._bloch = self._bloch
         other.observables = self.observables
+        other.wires = self.wires
         return other
 
     def prepare(self, bloch: ArrayLike | None) -> "Circuit":
