@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import reduce
 from operator import matmul
+from typing import Any
 
 import numpy as np
 import pennylane as qml
@@ -26,7 +27,7 @@ from efl_core.pennylane.tracing import Form, bound, combine, decompose, describe
 
 __all__ = ["from_qnode", "from_tape"]
 
-# GlobalPhase has no effect, and the others no meaning, for expectation values of the whole circuit.
+# What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
 CLIFFORDS = {
     "PauliX": "X",
@@ -45,7 +46,7 @@ CLIFFORDS = {
     "Adjoint(ISWAP)": "ISWAPDG",
     "ECR": "ECR",
 }
-# exp(-i angle P / 2), up to a global phase
+# Gates exp(-i angle P / 2), up to a global phase.
 ROTATIONS = {
     "RX": "X",
     "RY": "Y",
@@ -142,6 +143,8 @@ def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
                 "(qml.workflow.construct_batch, from_tape)"
             )
         [tape] = tapes
+        trained = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+        tape = tape.copy(trainable_params=sorted(trained))
         circuit = from_tape(tape, wires=qnode.device.wires)
         if circuit.n_parameters == 0 and any(op.num_params for op in tape.operations):
             warnings.warn(
@@ -165,13 +168,21 @@ def _check_not_batched(tape: QuantumScript) -> None:
 
 
 def _with_numbers(tape: QuantumScript) -> QuantumScript:
-    """Replace what a framework has put in the place of numbers."""
-    operations = [
-        op if qml.math.get_interface(*op.data) == "numpy" else bound(op, qml.math.unwrap(op.data))
-        for op in tape.operations
-    ]
+    """Replace what a framework has put in the place of numbers, and single precision."""
+    operations = []
+    for op in tape.operations:
+        numbers = [_number(d) for d in qml.math.unwrap(op.data)]
+        kept = all(type(new) is type(old) for new, old in zip(numbers, op.data, strict=True))
+        operations.append(op if kept else bound(op, numbers))
     [measured], _ = qml.transforms.convert_to_numpy_parameters(QuantumScript([], tape.measurements))
     return QuantumScript(operations, measured.measurements, trainable_params=tape.trainable_params)
+
+
+def _number(data: Any) -> Any:  # noqa: ANN401
+    array = np.asarray(data)
+    if isinstance(data, (int, float, complex)) or array.dtype.kind not in "fc":
+        return data
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)[()]
 
 
 def _check_finite(tape: QuantumScript) -> None:
@@ -191,27 +202,25 @@ def _wire_order(tape: QuantumScript) -> Sequence[Hashable]:
 
 def _parameters(tape: QuantumScript) -> tuple[NDArray[np.float64], list[list[Form]]]:
     """Return the values of the parameters, and the slopes of each operation's flattened data."""
-    trainable = set(tape.trainable_params)
     values: list[float] = []
-    forms: list[list[Form]] = []
-    position = 0
-    for op in tape.operations:
-        own: list[Form] = []
-        for data in op.data:
-            entries = np.ravel(data)
-            if position in trainable:
-                if entries.dtype.kind not in "iuf":
-                    advice = "write qml.evolve(operator, time)" if _is_exponential(op) else FREEZE
-                    raise InvalidInputError(
-                        f"tape: expected real trainable parameters, got {entries.dtype} in {described(op)}; "
-                        f"{advice}"
-                    )
-                own += [{len(values) + i: 1.0} for i in range(entries.size)]
-                values += entries.tolist()
-            else:
-                own += [{} for _ in range(entries.size)]
-            position += 1
-        forms.append(own)
+    found: dict[tuple[int, int], list[Form]] = {}
+    places = tape.par_info
+    for place in tape.trainable_params:
+        op, which, position = (places[place][key] for key in ("op", "op_idx", "p_idx"))
+        if which >= len(tape.operations):
+            continue
+        entries = np.ravel(op.data[position])
+        if entries.dtype.kind not in "iuf":
+            advice = "write qml.evolve(operator, time)" if _is_exponential(op) else FREEZE
+            raise InvalidInputError(
+                f"tape: expected real trainable parameters, got {entries.dtype} in {described(op)}; {advice}"
+            )
+        found[which, position] = [{len(values) + i: 1.0} for i in range(entries.size)]
+        values += entries.tolist()
+    forms = [
+        [form for j, d in enumerate(op.data) for form in found.get((i, j), [{}] * np.size(d))]
+        for i, op in enumerate(tape.operations)
+    ]
     return np.array(values, dtype=np.float64), forms
 
 
@@ -345,9 +354,10 @@ class _Conversion:
     ) -> None:
         if not op.has_decomposition:
             kind = "channel" if isinstance(op, qml.operation.Channel) else "operation"
+            small = "" if trained else "on at most two wires, "
             raise InvalidInputError(
-                "tape: expected operations on at most two wires, with a generator or with a decomposition, "
-                f"got the {kind} {described(op)}; write it as gates"
+                f"tape: expected an operation {small}with a Pauli generator or with a decomposition, got the "
+                f"{'trained ' if trained else ''}{kind} {described(op)}; write it as gates"
             )
         if trained:
             parts, rows = trace(op, trained)
@@ -399,8 +409,8 @@ def _bloch_vectors(state: NDArray[np.complex128], width: int) -> NDArray[np.floa
 def _measured(measurement: MeasurementProcess, qubits: dict[Hashable, int]) -> PauliSum:
     if not isinstance(measurement, qml.measurements.ExpectationMP) or measurement.obs is None:
         raise InvalidInputError(
-            f"tape: expected measurements qml.expval(observable), got {measurement!r:.80}; only expectation "
-            "values of observables can be converted"
+            f"tape: expected measurements qml.expval(observable), got {described(measurement)}; only "
+            "expectation values of observables can be converted"
         )
     return _pauli_sum(measurement.obs, qubits)
 
@@ -412,7 +422,7 @@ def _pauli_sum(operator: Operator, qubits: dict[Hashable, int]) -> PauliSum:
         number = complex(coefficient)
         if not abs(number.imag) <= ROUNDING * (1 + abs(number)):
             raise InvalidInputError(
-                f"tape: expected real coefficients, got {number} for {word} in observable {operator!r:.80}"
+                f"tape: expected real coefficients, got {number} for {word} in {described(operator)}"
             )
         terms.append(({qubits[wire]: letter for wire, letter in word.items()}, number.real))
     return PauliSum(terms, n_qubits=len(qubits))
@@ -431,12 +441,12 @@ def _sentence(operator: Operator) -> PauliSentence:
     if width > MAX_EXPANDED_WIRES:
         raise InvalidInputError(
             "tape: expected an observable of Pauli words, or of matrices on at most "
-            f"{MAX_EXPANDED_WIRES} wires, got {operator!r:.80}; write it as a sum of Pauli words"
+            f"{MAX_EXPANDED_WIRES} wires, got {described(operator)}; write it as a sum of Pauli words"
         )
     try:
         matrix = qml.matrix(operator, wire_order=operator.wires)
         return qml.pauli_decompose(matrix, wire_order=operator.wires, pauli=True)
     except (ValueError, qml.exceptions.QuantumFunctionError, qml.operation.MatrixUndefinedError) as error:
         raise InvalidInputError(
-            f"tape: expected an observable with a Hermitian matrix, got {operator!r:.80} ({error})"
+            f"tape: expected an observable with a Hermitian matrix, got {described(operator)} ({error})"
         ) from error

@@ -34,9 +34,9 @@ class _Evaluation:
     numbers: NDArray[np.complex128]
 
 
-def described(operation: Operator) -> str:
-    """Return how an operation is called in messages."""
-    return f"{operation!r:.80}"
+def described(operation: object) -> str:
+    """Return what an operation or a measurement is called in messages."""
+    return " ".join(repr(operation).split())[:80]
 
 
 def decompose(operation: Operator) -> list[Operator]:
@@ -158,7 +158,7 @@ def _slopes(change: Callable[[NDArray[np.float64]], NDArray[np.complex128]], cou
 def _rounded(slopes: NDArray[np.complex128]) -> NDArray[np.complex128]:
     """Remove the rounding of differences: slopes are simple fractions as a rule."""
     near = np.round(slopes * 1024) / 1024
-    return np.where(np.abs(near - slopes) < 1e-12, near, slopes)
+    return np.where(np.abs(near - slopes) < np.where(near == 0, 1e-14, 1e-12), near, slopes)
 
 
 def _evaluate(operation: Operator) -> _Evaluation:
@@ -171,7 +171,7 @@ def _evaluate(operation: Operator) -> _Evaluation:
 
 def _shifted(operation: Operator, traced: Sequence[int], step: NDArray[np.float64]) -> Operator:
     """Return the operation with other values of the traced parameters."""
-    flat = [np.array(d, dtype=np.result_type(np.asarray(d).dtype, float)) for d in operation.data]
+    flat = [np.array(d, dtype=np.result_type(np.asarray(d).dtype, np.float64)) for d in operation.data]
     ends = np.cumsum([d.size for d in flat])
     changed = set()
     for position, shift in zip(traced, step, strict=True):
