@@ -4,7 +4,7 @@ A `Circuit` is gates in order and the current values of its parameters. It is bu
 from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). It does not simulate: it moves Pauli sums.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
 
@@ -96,11 +96,11 @@ class Circuit:
     >>> circuit = efl.Circuit(2, parameters=[0.3]).rotation({0: "Y"}, theta).clifford("CNOT", 0, 1)
     >>> circuit
     Circuit(2 qubits, 2 gates, 1 parameters)
-    >>> efl.propagate(circuit, "ZI").value == np.cos(0.3)
+    >>> bool(np.isclose(efl.propagate(circuit, "ZI").value, np.cos(0.3)))
     True
     """
 
-    __slots__ = ("_bloch", "_native", "_parameters", "observables")
+    __slots__ = ("_bloch", "_native", "_parameters", "observables", "wires")
 
     def __init__(self, n_qubits: SupportsIndex, parameters: ArrayLike = ()) -> None:
         values = _real_vector("parameters", parameters)
@@ -110,6 +110,8 @@ class Circuit:
         self._bloch: NDArray[np.float64] | None = np.tile([0.0, 0.0, 1.0], (width, 1))
         self.observables: tuple[PauliSum, ...] = ()
         """What the circuit answers with, if it was made from a QNode or a tape."""
+        self.wires: tuple[Hashable, ...] = tuple(range(width))
+        """What the user calls the qubits: PennyLane's wire labels, or their numbers."""
 
     @staticmethod
     def from_tape(tape: "QuantumScript") -> "Circuit":
@@ -161,6 +163,7 @@ class Circuit:
         other._parameters = self._parameters
         other._bloch = self._bloch
         other.observables = self.observables
+        other.wires = self.wires
         return other
 
     def prepare(self, bloch: ArrayLike | None) -> "Circuit":

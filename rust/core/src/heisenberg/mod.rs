@@ -21,7 +21,7 @@
 //!
 //! let rows = gradient_observables(&circuit, &theta, &[zz.clone()], &Truncation::EXACT, &cancel)?;
 //! // d<ZZ>/dtheta_1 = <ZY> on the state that the circuit prepares.
-//! assert_eq!(rows.sum(rows.gradient_row(0, 1))?.to_string(), "1*ZY");
+//! assert_eq!(rows.sums().sum(rows.gradient_row(0, 1))?.to_string(), "1*ZY");
 //!
 //! let state = ProductState::zero(2);
 //! let exact = value_and_gradient(&circuit, &theta, &zz, &state, &Truncation::EXACT, &cancel)?;

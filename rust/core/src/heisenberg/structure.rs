@@ -32,7 +32,7 @@ use crate::pauli::{PauliSum, Words};
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
 /// let structure = GradientStructure::new(&circuit, &[z], None, &Cancel::new())?;
 /// let rows = structure.at(&[0.3], &Cancel::new())?;
-/// assert_eq!(rows.sum(rows.gradient_row(0, 0))?.to_string(), "1*Y");
+/// assert_eq!(rows.sums().sum(rows.gradient_row(0, 0))?.to_string(), "1*Y");
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
