@@ -84,16 +84,20 @@ def main():
     command = ["cargo", "run", "--quiet", "--release", "-p", "efl-benches", "--example", "propagate_angles"]
     lines = "\n".join(" ".join(map(repr, theta)) for theta in angles)
     ours = subprocess.run(command, input=lines, capture_output=True, text=True, check=True, cwd=ROOT)
-    print("angles seed |   value     terms | ms: efl  ppvm  paulistrings | value/peer (goal <= 1)"
-          " | gradient/value (goal <= 3)")
+    print(
+        "angles seed |   value     terms | ms: efl  ppvm  paulistrings | value/peer (goal <= 1)"
+        " | gradient/value (goal <= 3)"
+    )
     for (name, seed, _), theta, line in zip(sets, angles, ours.stdout.splitlines(), strict=True):
         value, terms, seconds, gradient = map(float, line.split())
         (v1, n1), t1 = best(lambda theta=theta: run_ppvm(theta))
         (v2, n2), t2 = best(prepare_paulistrings(theta))
         agree = max(abs(value - v1), abs(value - v2)) < 1e-9 and terms == n1 == n2
-        print(f"{name:>6} {seed:4} | {value:9.6f} {terms:7.0f} | {seconds * 1e3:7.2f} {t1 * 1e3:7.2f} {t2 * 1e3:7.2f}"
-              f" | {seconds / min(t1, t2):5.2f} | {gradient / seconds:5.2f}"
-              f"{'' if agree else f'  DIFFERS: {v1} {n1} {v2} {n2}'}")
+        print(
+            f"{name:>6} {seed:4} | {value:9.6f} {terms:7.0f} | {seconds * 1e3:7.2f} {t1 * 1e3:7.2f} {t2 * 1e3:7.2f}"
+            f" | {seconds / min(t1, t2):5.2f} | {gradient / seconds:5.2f}"
+            f"{'' if agree else f'  DIFFERS: {v1} {n1} {v2} {n2}'}"
+        )
 
 
 if __name__ == "__main__":
