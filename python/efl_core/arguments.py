@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
-__all__ = ["array", "byte_table", "column", "integer"]
+__all__ = ["array", "byte_table", "check_range", "column", "integer"]
 
 Unsigned = TypeVar("Unsigned", np.uint32, np.uint64)
 
@@ -48,12 +48,7 @@ def byte_table(name: str, value: ArrayLike, most: int) -> NDArray[np.uint8]:
     if found.ndim != 2 or found.shape[1] == 0:
         raise ShapeError(f"{name}: expected shape (shots, n_qubits), got {found.shape}")
     if found.dtype.itemsize > 1:
-        bad = (found < 0) | (found > most)
-        if bad.any():
-            row, qubit = (int(i) for i in np.argwhere(bad)[0])
-            raise InvalidInputError(
-                f"{name}[{row}, {qubit}]: expected an integer from 0 to {most}, got {found[row, qubit]}"
-            )
+        check_range(name, found, most)
         return found.astype(np.uint8, order="C")
     return np.ascontiguousarray(found).view(np.uint8)
 
@@ -67,7 +62,7 @@ def column(
     limits = np.iinfo(dtype)
     expected = f"integers from 0 to {limits.max}, one per snapshot"
     found = array(name, value, expected)
-    if found.dtype.kind not in "biu":
+    if found.dtype.kind not in "biu" and found.size:
         raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
     if found.ndim == 0:
         found = np.broadcast_to(found, length)

@@ -32,9 +32,9 @@ def _inspect(options: argparse.Namespace) -> None:
 
         print(Tally.from_bytes(path.read_bytes()))
         return
-    from efl_core import storage
+    from efl_core.storage import inspect
 
-    for name, value in storage.inspect(path).items():
+    for name, value in inspect(path).items():
         print(f"{name:>14}  {value}")
 
 

@@ -103,7 +103,8 @@ def estimate(
         own words.
     combine
         ``"mean"``: the mean over all snapshots, unbiased. ``"hit_normalised"``: the mean over the snapshots
-        that reveal a word; less error when hits are many, 0 with error 1 when there are none.
+        that reveal a word; less error when hits are many, 0 with error 1 when there are none (its error bars
+        are those of a normal distribution from about 50 hits on).
         ``"median_of_means"``: the median over ``buckets`` of the means of the observable (PennyLane takes
         the median word by word; the two agree for words).
     buckets

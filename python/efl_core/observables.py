@@ -21,7 +21,7 @@ def read_observables(
     """Compile one observable or several; the second result says whether it was one."""
     if isinstance(observables, (str, Mapping, PauliWord, PauliSum)):
         return Observables([observables], n_qubits), True
-    if not isinstance(observables, Iterable):
+    if not isinstance(observables, Iterable) or isinstance(observables, (bytes, bytearray)):
         raise InputTypeError(
             "observables: expected a Pauli word or sum, or a sequence of them, "
             f"got {type(observables).__name__} {observables!r:.40}"

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core._native import Ensemble
-from efl_core.arguments import array, byte_table, column, integer
+from efl_core.arguments import array, byte_table, check_range, column, integer
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
 if TYPE_CHECKING:
@@ -81,7 +81,12 @@ class Snapshots:
         if outcomes.shape != letters.shape:
             raise ShapeError(f"bases: expected shape {outcomes.shape}, as bits has, got {letters.shape}")
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
-        snaps = cls(_native.Snapshots.from_arrays(outcomes, letters, ensemble))
+        try:
+            snaps = cls(_native.Snapshots.from_arrays(outcomes, letters, ensemble))
+        except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
+            check_range("bits", np.asarray(bits), 1)
+            check_range("bases", np.asarray(bases), 2)
+            raise
         if version is None and replica is None and sequence is None:
             return snaps
         return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
@@ -123,6 +128,8 @@ class Snapshots:
     @classmethod
     def concat(cls, parts: Iterable["Snapshots"]) -> "Snapshots":
         """Join snapshots of one width and ensemble, in order."""
+        if not isinstance(parts, Iterable):
+            raise InputTypeError(f"parts: expected a sequence of Snapshots, got {type(parts).__name__}")
         listed = list(parts)
         for i, part in enumerate(listed):
             if not isinstance(part, Snapshots):
@@ -204,7 +211,10 @@ class Snapshots:
     def __getitem__(self, key: slice | ArrayLike) -> "Snapshots":
         """Select snapshots by a slice, a boolean mask or an array of indices."""
         if isinstance(key, slice):
-            start, stop, step = key.indices(len(self))
+            try:
+                start, stop, step = key.indices(len(self))
+            except (TypeError, ValueError) as error:
+                raise InvalidInputError(f"slice: expected integers and a step, got {key} ({error})") from None
             if step == 1:
                 return Snapshots(self._native.slice(start, max(start, stop)))
             order = np.arange(start, stop, step)
@@ -225,7 +235,8 @@ class Snapshots:
             return np.flatnonzero(found)
         if found.dtype.kind not in "iu" and found.size:
             raise InputTypeError(f"indices: expected integers, got dtype {found.dtype}")
-        order = np.where(found < 0, found + len(self), found) if found.dtype.kind == "i" else found
+        wide = found.astype(np.int64) if found.dtype.kind == "i" else found
+        order = np.where(wide < 0, wide + len(self), wide) if found.dtype.kind == "i" else wide
         if order.size and (order.min() < 0 or order.max() >= len(self)):
             raise InvalidInputError(
                 f"indices: expected -{len(self)} to {len(self) - 1}, "

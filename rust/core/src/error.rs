@@ -63,6 +63,14 @@ pub enum Error {
         /// What to change.
         remedy: Cow<'static, str>,
     },
+    /// The operating system has no room for the result.
+    #[error("not enough memory for {what}: {bytes} bytes; ask for less at a time")]
+    Memory {
+        /// What would be held.
+        what: Cow<'static, str>,
+        /// Bytes that it takes.
+        bytes: u128,
+    },
     /// The caller asked for the computation to stop.
     #[error("interrupted")]
     Interrupted,
@@ -80,7 +88,7 @@ pub enum ErrorKind {
     Corrupt,
     /// See [`Error::NewerFormat`].
     NewerFormat,
-    /// See [`Error::Limit`].
+    /// See [`Error::Limit`] and [`Error::Memory`].
     Limit,
     /// See [`Error::Interrupted`].
     Interrupted,
@@ -111,7 +119,7 @@ impl Error {
             Error::Shape { .. } => ErrorKind::Shape,
             Error::Corrupt { .. } => ErrorKind::Corrupt,
             Error::NewerFormat { .. } => ErrorKind::NewerFormat,
-            Error::Limit { .. } => ErrorKind::Limit,
+            Error::Limit { .. } | Error::Memory { .. } => ErrorKind::Limit,
             Error::Interrupted => ErrorKind::Interrupted,
         }
     }

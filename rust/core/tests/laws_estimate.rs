@@ -27,7 +27,7 @@ proptest! {
     #[test]
     fn packing_and_rows_round_trip(case in case()) {
         let snaps = case.snapshots();
-        prop_assert_eq!(unpack(&snaps), (case.bits.clone(), case.bases.clone()));
+        prop_assert_eq!(unpack(&snaps, &Cancel::new()).unwrap(), (case.bits.clone(), case.bases.clone()));
         let rows = Rows::from_snapshots(&snaps);
         let uniform = Ensemble::uniform(case.n).unwrap();
         let again = rows.clone().into_snapshots(case.shots, uniform.clone(), Provenance::default()).unwrap();

@@ -50,7 +50,7 @@ fn frequencies_follow_the_exact_probabilities() {
             (0..n).map(|q| if q % 2 == 0 { [0.5, 0.2, 0.3] } else { [0.0, 0.6, 0.4] }).collect();
         let ensemble = if biased { Ensemble::biased(rows) } else { Ensemble::uniform(n) }.unwrap();
         let snaps = sample(&StateVector::new(&state).unwrap(), &ensemble, shots, 5, &Cancel::new()).unwrap();
-        let (bits, bases) = unpack(&snaps);
+        let (bits, bases) = unpack(&snaps, &Cancel::new()).unwrap();
         let settings = 3usize.pow(n as u32);
         let mut seen = vec![0u64; settings << n];
         for t in 0..shots {
@@ -94,7 +94,7 @@ fn wide_states_use_fresh_randomness_per_group() {
     let shots = 2000;
     let ensemble = Ensemble::uniform(n).unwrap();
     let snaps = sample(&StateVector::new(&state).unwrap(), &ensemble, shots, 3, &Cancel::new()).unwrap();
-    let (bits, bases) = unpack(&snaps);
+    let (bits, bases) = unpack(&snaps, &Cancel::new()).unwrap();
     let mut ones = vec![[0f64; 2]; n];
     for (i, (&bit, &base)) in bits.iter().zip(&bases).enumerate() {
         if base == 1 {

@@ -6,6 +6,7 @@
 
 use crate::error::{self, InputTypeError, InvalidInputError};
 use efl_core::Result;
+use efl_core::bits::MAX_QUBITS;
 use efl_core::bits::parallel::{self, Cancel};
 use pyo3::prelude::*;
 
@@ -44,6 +45,17 @@ pub(crate) fn integer(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyRes
 /// The same for sizes.
 pub(crate) fn size(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<usize> {
     integer(name, value, least).map(|v| v as usize)
+}
+
+/// A number of qubits.
+pub(crate) fn width(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let found = size(name, value, 1)?;
+    if found > MAX_QUBITS {
+        return Err(InvalidInputError::new_err(format!(
+            "{name}: expected 1 to {MAX_QUBITS} qubits, got {found}"
+        )));
+    }
+    Ok(found)
 }
 
 /// A real number.

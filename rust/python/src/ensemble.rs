@@ -1,6 +1,6 @@
 //! Ensembles of measurement settings.
 
-use crate::boundary::{describe, size};
+use crate::boundary::{describe, width};
 use crate::error::{InputTypeError, OrRaise, ShapeError};
 use crate::pauli::read_word;
 use efl_core::design as core;
@@ -29,19 +29,25 @@ impl Ensemble {
     /// X, Y and Z with probability 1/3 on each of ``n_qubits`` qubits.
     #[staticmethod]
     fn uniform(n_qubits: &Bound<'_, PyAny>) -> PyResult<Self> {
-        core::Ensemble::uniform(size("n_qubits", n_qubits, 1)?).or_raise().map(Ensemble)
+        core::Ensemble::uniform(width("n_qubits", n_qubits)?).or_raise().map(Ensemble)
     }
 
     /// The probabilities of X, Y and Z for each qubit, array-like of shape ``(n_qubits, 3)``; rows sum to one.
     #[staticmethod]
     fn biased(probabilities: &Bound<'_, PyAny>) -> PyResult<Self> {
         let numpy = probabilities.py().import("numpy")?;
-        let array = numpy.call_method1("asarray", (probabilities, "float64")).map_err(|_| {
+        let wrong_type = || {
             InputTypeError::new_err(format!(
                 "probabilities: expected real numbers of shape (n_qubits, 3), got {}",
                 describe(probabilities)
             ))
-        })?;
+        };
+        let array = numpy.call_method1("asarray", (probabilities,)).map_err(|_| wrong_type())?;
+        let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
+        if !"biuf".contains(&kind) {
+            return Err(wrong_type());
+        }
+        let array = array.call_method1("astype", ("float64",))?;
         let shape: Vec<usize> = array.getattr("shape")?.extract()?;
         if shape.len() != 2 || shape[1] != 3 {
             return Err(ShapeError::new_err(format!(

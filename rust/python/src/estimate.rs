@@ -9,6 +9,7 @@ use crate::snapshots::Snapshots;
 use efl_core::estimate::{self as core, Combine};
 use efl_core::pauli::{Sums, Words};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyType};
 
@@ -200,11 +201,11 @@ impl Tally {
     }
 
     /// Lets ``sum(tallies)`` begin with its zero.
-    fn __radd__(&self, other: &Bound<'_, PyAny>) -> PyResult<Tally> {
+    fn __radd__(&self, other: &Bound<'_, PyAny>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         if other.extract::<i64>().is_ok_and(|zero| zero == 0) {
-            return Ok(Tally(self.0.clone()));
+            return Tally(self.0.clone()).into_py_any(py);
         }
-        self.__add__(other)
+        Ok(py.NotImplemented())
     }
 
     fn __len__(&self) -> usize {

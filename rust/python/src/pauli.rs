@@ -1,13 +1,13 @@
 //! Pauli words and sums.
 
-use crate::boundary::{describe, float, size};
+use crate::boundary::{describe, float, size, width};
 use crate::error::{InputTypeError, InvalidInputError, OrRaise};
 use efl_core::pauli::{self as core, Letter};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
-use pyo3::types::{PyComplex, PyDict, PyString};
+use pyo3::types::{PyComplex, PyDict, PyMapping, PyString};
 
 /// A Pauli string without a phase: one letter I, X, Y or Z per qubit.
 ///
@@ -45,6 +45,17 @@ fn letter(place: &str, value: &Bound<'_, PyAny>) -> PyResult<Letter> {
     )
 }
 
+/// A dict, or a copy of another mapping.
+fn mapping<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    if let Ok(dict) = value.cast::<PyDict>() {
+        return Ok(Some(dict.clone()));
+    }
+    match value.cast::<PyMapping>() {
+        Ok(other) => PyDict::from_sequence(other.items()?.as_any()).map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Reads a word in any form that users write it in; `name` is what an error calls it.
 pub(crate) fn read_word(
     name: &str,
@@ -52,9 +63,9 @@ pub(crate) fn read_word(
     n_qubits: Option<usize>,
 ) -> PyResult<core::PauliWord> {
     let word = if let Ok(label) = value.cast::<PyString>() {
-        core::PauliWord::from_label(label.to_str()?)
+        core::PauliWord::from_label(&label.to_string_lossy())
             .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))?
-    } else if let Ok(dict) = value.cast::<PyDict>() {
+    } else if let Some(dict) = mapping(value)? {
         let Some(n_qubits) = n_qubits else {
             return Err(InvalidInputError::new_err(format!(
                 "{name}: expected n_qubits beside a dict of letters, got none"
@@ -84,8 +95,11 @@ pub(crate) fn read_word(
     }
 }
 
+/// Words on more qubits are shown by their support.
+const WIDE: usize = 64;
+
 fn optional_width(n_qubits: Option<&Bound<'_, PyAny>>) -> PyResult<Option<usize>> {
-    n_qubits.map(|n| size("n_qubits", n, 1)).transpose()
+    n_qubits.map(|n| width("n_qubits", n)).transpose()
 }
 
 #[pymethods]
@@ -151,7 +165,14 @@ impl PauliWord {
     }
 
     /// The word with I outside the given qubits.
-    fn restrict(&self, qubits: Vec<usize>) -> PyResult<PauliWord> {
+    fn restrict(&self, qubits: &Bound<'_, PyAny>) -> PyResult<PauliWord> {
+        let items = qubits.try_iter().map_err(|_| {
+            InputTypeError::new_err(format!(
+                "qubits: expected a sequence of integers, got {}",
+                describe(qubits)
+            ))
+        })?;
+        let qubits: Vec<usize> = items.map(|q| size("qubits", &q?, 0)).collect::<PyResult<_>>()?;
         self.0.restrict(&qubits).or_raise().map(PauliWord)
     }
 
@@ -174,7 +195,12 @@ impl PauliWord {
     }
 
     fn __repr__(&self) -> String {
-        format!("PauliWord('{}')", self.0)
+        if self.0.n_qubits() <= WIDE {
+            return format!("PauliWord('{}')", self.0);
+        }
+        let more = if self.0.weight() > WIDE { ", ..." } else { "" };
+        let letters: Vec<String> = self.0.support().take(WIDE).map(|(q, l)| format!("{q}: '{l}'")).collect();
+        format!("PauliWord({{{}{more}}}, n_qubits={})", letters.join(", "), self.0.n_qubits())
     }
 
     fn __getnewargs__(&self) -> (String,) {
@@ -219,16 +245,18 @@ pub(crate) fn read_sum(
             _ => Ok(sum.clone()),
         };
     }
-    let is_word_dict = |dict: &Bound<'_, PyDict>| dict.iter().all(|(_, v)| v.is_instance_of::<PyString>());
-    let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = match value.cast::<PyDict>() {
-        Ok(dict) if !dict.is_empty() && is_word_dict(dict) => {
+    // A dict from qubits to letters is a word; one from words to coefficients is a sum.
+    let is_letter =
+        |key: &Bound<'_, PyAny>| !key.is_instance_of::<PyString>() && !key.is_instance_of::<PauliWord>();
+    let pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)> = match mapping(value)? {
+        Some(dict) if !dict.is_empty() && dict.iter().all(|(key, _)| is_letter(&key)) => {
             return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
         }
-        Ok(dict) => dict.iter().collect(),
-        Err(_) if value.is_instance_of::<PyString>() || value.is_instance_of::<PauliWord>() => {
+        Some(dict) => dict.iter().collect(),
+        None if value.is_instance_of::<PyString>() || value.is_instance_of::<PauliWord>() => {
             return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
         }
-        Err(_) => {
+        None => {
             let items = value.try_iter().and_then(|items| items.collect::<PyResult<Vec<_>>>());
             let pairs = items.and_then(|items| items.iter().map(|item| item.extract()).collect());
             pairs.map_err(|_| {
@@ -311,6 +339,14 @@ impl PauliSum {
     fn __sub__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
         let other = read_sum("other", other, Some(self.0.n_qubits()))?.scale(-1.0).or_raise()?;
         self.0.add(&other).or_raise().map(PauliSum)
+    }
+
+    fn __radd__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        self.__add__(other)
+    }
+
+    fn __rsub__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
+        self.__neg__()?.__add__(other)
     }
 
     fn __mul__(&self, factor: &Bound<'_, PyAny>) -> PyResult<PauliSum> {

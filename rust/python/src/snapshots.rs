@@ -2,7 +2,7 @@
 
 use crate::boundary::enter;
 use crate::ensemble::Ensemble;
-use crate::error::{OrRaise, ShapeError};
+use crate::error::ShapeError;
 use efl_core::snapshots as core;
 use num_complex::Complex64;
 use numpy::{
@@ -79,7 +79,7 @@ impl Snapshots {
 
     /// Bits and bases, one byte per value.
     fn to_arrays<'py>(&self, py: Python<'py>) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
-        let (bits, bases) = enter(py, |_| Ok(core::unpack(&self.0)))?;
+        let (bits, bases) = enter(py, |cancel| core::unpack(&self.0, cancel))?;
         let shape = [self.0.len(), self.0.n_qubits()];
         Ok((bits.into_pyarray(py).reshape(shape)?, bases.into_pyarray(py).reshape(shape)?))
     }
@@ -90,7 +90,7 @@ impl Snapshots {
 
     fn take(&self, py: Python<'_>, order: PyReadonlyArray1<'_, u64>) -> PyResult<Self> {
         let order: Vec<usize> = order.as_array().iter().map(|&t| t as usize).collect();
-        enter(py, |_| self.0.take(&order)).map(wrap)
+        enter(py, |cancel| self.0.take(&order, cancel)).map(wrap)
     }
 
     #[staticmethod]
@@ -102,16 +102,18 @@ impl Snapshots {
     #[pyo3(signature = (version=None, replica=None, sequence=None))]
     fn with_provenance(
         &self,
+        py: Python<'_>,
         version: Option<PyReadonlyArray1<'_, u32>>,
         replica: Option<PyReadonlyArray1<'_, u64>>,
         sequence: Option<PyReadonlyArray1<'_, u64>>,
     ) -> PyResult<Self> {
         let provenance = provenance(version, replica, sequence);
-        (*self.0).clone().with_provenance(provenance).or_raise().map(wrap)
+        enter(py, |_| (*self.0).clone().with_provenance(provenance)).map(wrap)
     }
 
-    fn with_ensemble(&self, ensemble: &Ensemble) -> PyResult<Self> {
-        (*self.0).clone().with_ensemble(ensemble.0.clone()).or_raise().map(wrap)
+    fn with_ensemble(&self, py: Python<'_>, ensemble: &Ensemble) -> PyResult<Self> {
+        let ensemble = ensemble.0.clone();
+        enter(py, |_| (*self.0).clone().with_ensemble(ensemble)).map(wrap)
     }
 
     #[getter]

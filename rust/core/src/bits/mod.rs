@@ -9,6 +9,30 @@ pub mod philox;
 pub(crate) mod population;
 pub mod transpose;
 
+use crate::error::{Error, Result};
+
+/// Most qubits of anything: a bound against absurd sizes, far above what the formats and kernels are made for.
+pub const MAX_QUBITS: usize = 1 << 20;
+
+/// Refuses a width of zero or above [`MAX_QUBITS`].
+pub fn check_qubits(n_qubits: usize) -> Result<()> {
+    if n_qubits == 0 || n_qubits > MAX_QUBITS {
+        return Err(Error::invalid("n_qubits", format!("1 to {MAX_QUBITS}"), n_qubits.to_string()));
+    }
+    Ok(())
+}
+
+/// `rows * columns` zeros, or an error where a plain allocation would end the process.
+pub(crate) fn zeros<T: Clone + Default>(what: &'static str, rows: usize, columns: usize) -> Result<Vec<T>> {
+    let bytes = rows as u128 * columns as u128 * size_of::<T>() as u128;
+    let refused = || Error::Memory { what: what.into(), bytes };
+    let count = rows.checked_mul(columns).ok_or_else(refused)?;
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| refused())?;
+    values.resize(count, T::default());
+    Ok(values)
+}
+
 /// Number of `u64` that hold `bits` bits.
 #[inline]
 pub const fn words_for(bits: usize) -> usize {

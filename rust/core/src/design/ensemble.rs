@@ -4,6 +4,7 @@
 //! being revealed is a product over the support: `3^-w` for uniform letters, `prod beta_i(Q_i)` for biased ones.
 //! Cost: O(weight) per word.
 
+use crate::bits::check_qubits;
 use crate::error::{Error, Result};
 use crate::pauli::{Letter, WordRef};
 use std::sync::Arc;
@@ -35,13 +36,13 @@ enum Letters {
 impl Ensemble {
     /// X, Y and Z with probability 1/3 each on every qubit.
     pub fn uniform(n_qubits: usize) -> Result<Self> {
-        check_width(n_qubits)?;
+        check_qubits(n_qubits)?;
         Ok(Ensemble { n_qubits, letters: Letters::Uniform })
     }
 
     /// The probabilities of X, Y and Z for each qubit.
     pub fn biased(probabilities: Vec<[f64; 3]>) -> Result<Self> {
-        check_width(probabilities.len())?;
+        check_qubits(probabilities.len())?;
         for (q, row) in probabilities.iter().enumerate() {
             if let Some(bad) = row.iter().find(|p| !(p.is_finite() && **p >= 0.0)) {
                 return Err(Error::invalid(
@@ -99,13 +100,6 @@ impl Ensemble {
                 .product(),
         }
     }
-}
-
-fn check_width(n_qubits: usize) -> Result<()> {
-    if n_qubits == 0 {
-        return Err(Error::invalid("n_qubits", "at least 1", "0"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 use super::clifford::Clifford;
 use super::matrix::Matrix;
 use super::transfer::{Direction, LocalMap, Permutation, Transfer};
+use crate::bits::check_qubits;
 use crate::error::{Error, Result};
 use crate::pauli::word::{check_width, check_wire};
 use crate::pauli::{Letter, PauliSum};
@@ -134,9 +135,7 @@ pub struct Circuit {
 impl Circuit {
     /// A circuit without gates, whose angles may use `n_parameters` parameters.
     pub fn new(n_qubits: usize, n_parameters: usize) -> Result<Self> {
-        if n_qubits == 0 {
-            return Err(Error::invalid("n_qubits", "at least 1", "0"));
-        }
+        check_qubits(n_qubits)?;
         Ok(Circuit { n_qubits, n_parameters, operations: Vec::new(), gate_ends: Vec::new() })
     }
 

@@ -4,7 +4,7 @@
 //! `String` does to `str`. Invariant: both rows have `words_for(n_qubits)` entries and zero padding bits.
 //! Cost: everything is linear in the number of `u64`, except [`WordRef::support`], linear in the weight.
 
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{check_qubits, tail_mask, words_for};
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 use std::fmt;
@@ -323,6 +323,7 @@ impl PauliWord {
         if label.is_empty() {
             return Err(Error::invalid("label", expected, "an empty label"));
         }
+        check_qubits(label.chars().count())?;
         let mut word = PauliWord::identity(label.chars().count());
         for (q, character) in label.chars().enumerate() {
             let letter = Letter::from_char(character)
@@ -334,6 +335,7 @@ impl PauliWord {
 
     /// The word with the given letters on the given qubits and I elsewhere; each qubit at most once.
     pub fn from_sparse(n_qubits: usize, letters: impl IntoIterator<Item = (usize, Letter)>) -> Result<Self> {
+        check_qubits(n_qubits)?;
         let mut word = PauliWord::identity(n_qubits);
         let mut seen = vec![0u64; words_for(n_qubits)];
         for (q, letter) in letters {

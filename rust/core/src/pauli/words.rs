@@ -5,7 +5,7 @@
 //! [`Words::sort_dedup`] is one sort.
 
 use super::word::{PauliWord, WordRef, check_row, check_width};
-use crate::bits::words_for;
+use crate::bits::{check_qubits, words_for};
 use crate::error::{Error, Result};
 
 /// Many Pauli words of one width.
@@ -49,9 +49,7 @@ impl Words {
     /// A list over packed rows, row after row; their lengths and their padding are checked.
     pub fn from_rows(n_qubits: usize, x: Vec<u64>, z: Vec<u64>) -> Result<Self> {
         let width = words_for(n_qubits);
-        if width == 0 {
-            return Err(Error::invalid("n_qubits", "at least 1", "0"));
-        }
+        check_qubits(n_qubits)?;
         if x.len() != z.len() || !x.len().is_multiple_of(width) {
             return Err(Error::shape(
                 "x and z",

@@ -16,6 +16,7 @@ pub use pack::unpack;
 pub use rows::Rows;
 pub use sample::{MAX_STATE_QUBITS, StateVector, sample};
 
+use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
@@ -209,12 +210,13 @@ impl Snapshots {
     }
 
     /// The snapshots at `order`, in that order, with repetitions if it has any.
-    pub fn take(&self, order: &[usize]) -> Result<Self> {
+    pub fn take(&self, order: &[usize], cancel: &Cancel) -> Result<Self> {
         if let Some(&bad) = order.iter().find(|&&t| t >= self.shots) {
             return Err(Error::invalid("order", format!("indices below {}", self.shots), bad.to_string()));
         }
         let mut planes = Vec::with_capacity(3 * self.n_qubits * words_for(order.len()));
         for p in 0..3 * self.n_qubits {
+            cancel.check()?;
             let plane = self.plane(p / 3, p % 3);
             planes.extend(order.chunks(64).map(|chunk| {
                 chunk
@@ -305,11 +307,13 @@ mod tests {
     fn slices_take_and_concat_agree_with_arrays() {
         for (shots, n) in [(1, 1), (64, 3), (200, 10), (517, 70)] {
             let (bits, bases, snaps) = example(shots, n);
-            assert_eq!(unpack(&snaps), (bits.clone(), bases.clone()));
+            let cancel = Cancel::new();
+            assert_eq!(unpack(&snaps, &cancel).unwrap(), (bits.clone(), bases.clone()));
             for (a, b) in [(0, shots), (0, 0), (shots / 3, shots), (shots / 2, shots / 2 + shots / 3)] {
                 let part = snaps.slice(a, b).unwrap();
-                assert_eq!(unpack(&part), (bits[a * n..b * n].to_vec(), bases[a * n..b * n].to_vec()));
-                assert_eq!(part, snaps.take(&(a..b).collect::<Vec<_>>()).unwrap());
+                let expected = (bits[a * n..b * n].to_vec(), bases[a * n..b * n].to_vec());
+                assert_eq!(unpack(&part, &cancel).unwrap(), expected);
+                assert_eq!(part, snaps.take(&(a..b).collect::<Vec<_>>(), &cancel).unwrap());
                 let whole =
                     Snapshots::concat(&[&snaps.slice(0, a).unwrap(), &part, &snaps.slice(b, shots).unwrap()]);
                 assert_eq!(whole.unwrap(), snaps);

@@ -8,7 +8,7 @@ use super::Snapshots;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{tail_mask, words_for, zeros};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 
@@ -82,11 +82,10 @@ fn first_bad_value(bits: &[u8], bases: &[u8], n: usize, start: usize) -> Error {
     for i in start..bits.len() {
         let place = |name: &str| format!("{name}[{}, {}]", i / n, i % n);
         if bits[i] > 1 {
-            return Error::invalid(place("bits"), "0 or 1", (bits[i] as i8).to_string());
+            return Error::invalid(place("bits"), "0 or 1", bits[i].to_string());
         }
         if bases[i] > 2 {
-            let found = (bases[i] as i8).to_string();
-            return Error::invalid(place("bases"), "0, 1 or 2 for X, Y or Z", found);
+            return Error::invalid(place("bases"), "0, 1 or 2 for X, Y or Z", bases[i].to_string());
         }
     }
     Error::invalid("bits", "0 or 1", "a value that changed while it was read")
@@ -175,10 +174,14 @@ impl Kernel for Pack<'_> {
 }
 
 /// The snapshots as row-major bytes `(bits, bases)`, the inverse of [`Snapshots::from_arrays`].
-pub fn unpack(snaps: &Snapshots) -> (Vec<u8>, Vec<u8>) {
+pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
-    let (mut bits, mut bases) = (vec![0; shots * n], vec![0; shots * n]);
+    let mut bits: Vec<u8> = zeros("the bits", shots, n)?;
+    let mut bases: Vec<u8> = zeros("the bases", shots, n)?;
     for group in 0..words_for(shots) {
+        if group.is_multiple_of(64) {
+            cancel.check()?;
+        }
         let first = group * 64;
         for q in 0..n {
             let (x, z) = (snaps.x_plane(q)[group], snaps.z_plane(q)[group]);
@@ -191,7 +194,7 @@ pub fn unpack(snaps: &Snapshots) -> (Vec<u8>, Vec<u8>) {
             }
         }
     }
-    (bits, bases)
+    Ok((bits, bases))
 }
 
 #[cfg(test)]
@@ -207,7 +210,7 @@ mod tests {
             bits[at] = value;
             let found =
                 Snapshots::from_arrays(&bits, &vec![2; n * shots], shots, Ensemble::uniform(n).unwrap());
-            let place = format!("bits[{}, {}]: expected 0 or 1, got {}", at / n, at % n, value as i8);
+            let place = format!("bits[{}, {}]: expected 0 or 1, got {}", at / n, at % n, value);
             assert_eq!(found.unwrap_err().to_string(), place);
             let mut bases = vec![0; n * shots];
             bases[at] = value.max(3);

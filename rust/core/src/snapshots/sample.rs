@@ -18,7 +18,7 @@ use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{tail_mask, words_for, zeros};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
@@ -124,7 +124,7 @@ pub fn sample(
         cancel,
     };
     let stride = words_for(shots);
-    let mut planes = vec![0; 3 * n * stride];
+    let mut planes = zeros("the snapshots", 3 * n, stride)?;
     for first in (0..shots).step_by(BATCH) {
         let count = BATCH.min(shots - first);
         let outcomes = tree.run(first, count, stride, &mut planes)?;
