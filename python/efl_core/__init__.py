@@ -3,7 +3,7 @@
 >>> import efl_core as efl
 >>> snaps = efl.sample([2**-0.5, 0, 0, 2**-0.5], shots=100_000, seed=7)
 >>> efl.estimate(snaps, {"XX": 0.5, "ZZ": 0.5})
-Estimate(1.00203 +- 0.0068, shots=100000)
+Estimate(1.00386 +- 0.0059, shots=100000)
 
 Importing this module imports numpy and nothing else. Optional dependencies are imported by the function
 that needs them: `efl_core.storage` needs pyarrow.

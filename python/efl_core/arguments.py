@@ -53,6 +53,16 @@ def byte_table(name: str, value: ArrayLike, most: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(found).view(np.uint8)
 
 
+def check_range(name: str, table: NDArray[Any], most: int) -> None:
+    """Refuse the first value of a table that is not an integer from 0 to ``most``."""
+    bad = (table < 0) | (table > most)
+    if bad.any():
+        row, qubit = (int(i) for i in np.argwhere(bad)[0])
+        raise InvalidInputError(
+            f"{name}[{row}, {qubit}]: expected an integer from 0 to {most}, got {table[row, qubit]}"
+        )
+
+
 def column(
     name: str, value: ArrayLike | None, dtype: type[Unsigned], length: int
 ) -> NDArray[Unsigned] | None:

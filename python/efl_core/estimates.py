@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
 
@@ -72,7 +72,7 @@ def tally(snaps: Snapshots, words: Iterable[WordLike] | WordLike, *, buckets: Su
     >>> total
     Tally(2 words of 2 qubits, 20000 shots, 1 buckets)
     >>> efl.estimate(total, "ZZ")
-    Estimate(1.01475 +- 0.02, shots=20000)
+    Estimate(0.9783 +- 0.02, shots=20000)
     """
     if not isinstance(snaps, Snapshots):
         raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
@@ -80,7 +80,7 @@ def tally(snaps: Snapshots, words: Iterable[WordLike] | WordLike, *, buckets: Su
         words = [words]
     if not isinstance(words, Iterable):
         raise InputTypeError(f"words: expected a sequence of Pauli words, got {type(words).__name__}")
-    listed: list[Any] = [words] if isinstance(words, dict) else list(words)
+    listed: list[Any] = [words] if isinstance(words, Mapping) else list(words)
     return _native.tally(snaps._native, listed, integer("buckets", buckets, 1))
 
 
@@ -145,8 +145,8 @@ def estimate(
 def check_rule(combine: str) -> None:
     """Refuse an unknown combination rule."""
     if combine not in get_args(Combine):
-        known = ", ".join(repr(rule) for rule in get_args(Combine))
-        raise InvalidInputError(f"combine: expected one of {known}, got {combine!r}")
+        *others, last = (repr(rule) for rule in get_args(Combine))
+        raise InvalidInputError(f"combine: expected {', '.join(others)} or {last}, got {combine!r}")
 
 
 def check_combination(combine: str, buckets: SupportsIndex | None, observables: int, shots: int) -> int:

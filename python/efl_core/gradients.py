@@ -268,7 +268,7 @@ def gradient_observables(
     >>> theta, phi = efl.Parameter(0), efl.Parameter(1)
     >>> circuit = efl.Circuit(2, parameters=[0.4, 0.0]).ry(theta, 0).clifford("CNOT", 0, 1).rx(phi, 1)
     >>> efl.gradient_observables(circuit, "IZ").gradients
-    [PauliSum('-1*YY'), PauliSum('1*IY')]
+    [PauliSum('1*YY'), PauliSum('1*IY')]
     """
     check_circuit(circuit)
     if observables is None:

@@ -21,7 +21,8 @@ def read_observables(
     """Compile one observable or several; the second result says whether it was one."""
     if isinstance(observables, (str, Mapping, PauliWord, PauliSum)):
         return Observables([observables], n_qubits), True
-    if not isinstance(observables, Iterable) or isinstance(observables, (bytes, bytearray)):
+    given: object = observables  # bytes are iterable, but never what was meant
+    if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise InputTypeError(
             "observables: expected a Pauli word or sum, or a sequence of them, "
             f"got {type(observables).__name__} {observables!r:.40}"

@@ -307,8 +307,8 @@ def sample(
     >>> import efl_core as efl
     >>> bell = [2**-0.5, 0, 0, 2**-0.5]
     >>> snaps = efl.sample(bell, shots=100_000, seed=7)
-    >>> efl.estimate(snaps, ["XX", "YY", "ZZ", "ZI"]).value.round(1)
-    array([ 1., -1.,  1.,  0.])
+    >>> efl.estimate(snaps, ["XX", "YY", "ZZ"]).value.round(1)
+    array([ 1., -1.,  1.])
     """
     expected = "2^n real or complex amplitudes"
     amplitudes = array("state", state, expected)

@@ -362,7 +362,7 @@ ENSEMBLES = [
     case("four letters", biased([[0.25] * 4]), ShapeError, "probabilities", "(n_qubits, 3)", "[1, 4]"),
     case("three axes", biased([[[1, 0, 0]]]), ShapeError, "probabilities", "(n_qubits, 3)", "[1, 1, 3]"),
     case("nothing", biased([]), ShapeError, "probabilities", "(n_qubits, 3)", "[0]"),
-    case("no rows", biased(np.zeros((0, 3))), InvalidInputError, "n_qubits", "at least 1", "0"),
+    case("no rows", biased(np.zeros((0, 3))), InvalidInputError, "n_qubits", "1 to 1048576", "0"),
     case(
         "sum too large",
         biased([[1, 0, 0], [0.5, 0.5, 0.5]]),

@@ -11,7 +11,7 @@ use efl_core::pauli::{Sums, Words};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyInt, PyString, PyType};
 
 /// A list of observables, compiled: their distinct words, and a row of coefficients for each.
 #[pyclass(frozen, module = "efl_core._native")]
@@ -204,6 +204,12 @@ impl Tally {
     fn __radd__(&self, other: &Bound<'_, PyAny>, py: Python<'_>) -> PyResult<Py<PyAny>> {
         if other.extract::<i64>().is_ok_and(|zero| zero == 0) {
             return Tally(self.0.clone()).into_py_any(py);
+        }
+        if other.is_instance_of::<PyInt>() || other.is_instance_of::<PyString>() {
+            return Err(InputTypeError::new_err(format!(
+                "other: expected a Tally (or the 0 that sum() begins with), got {}",
+                crate::boundary::describe(other)
+            )));
         }
         Ok(py.NotImplemented())
     }
