@@ -12,6 +12,7 @@ __all__ = [
     "Circuit",
     "Ensemble",
     "GradientObservables",
+    "GradientStructure",
     "Observables",
     "PauliSum",
     "PauliWord",
@@ -158,6 +159,13 @@ class GradientObservables:
     def row_lengths(self) -> NDArray[np.uint64]: ...
     def dropped(self) -> tuple[int, float]: ...
     def dropped_rows(self) -> NDArray[np.float64]: ...
+
+@final
+class GradientStructure:
+    def __new__(
+        cls, circuit: Circuit, observables: Sequence[PauliSum], max_terms: int | None
+    ) -> GradientStructure: ...
+    def at(self, theta: NDArray[np.float64]) -> GradientObservables: ...
 
 def gradient_observables(
     circuit: Circuit, theta: NDArray[np.float64], observables: Sequence[PauliSum], limits: _Limits

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
-__all__ = ["array", "byte_table", "check_range", "column", "integer"]
+__all__ = ["array", "byte_table", "check_range", "column", "integer", "real"]
 
 Unsigned = TypeVar("Unsigned", np.uint32, np.uint64)
 
@@ -26,6 +26,22 @@ def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
     if not least <= found <= most:
         raise InvalidInputError(f"{name}: expected an integer from {least} to {most}, got {found}")
     return found
+
+
+def real(name: str, value: object) -> float:
+    """Return a real number; text and complex numbers are refused."""
+    if isinstance(value, (str, bytes, complex, np.complexfloating)):
+        raise InputTypeError(f"{name}: expected a real number, got {type(value).__name__} {value!r:.40}")
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise InputTypeError(
+            f"{name}: expected a real number, got {type(value).__name__} {value!r:.40}"
+        ) from None
+    except OverflowError:
+        raise InvalidInputError(
+            f"{name}: expected a number that a float can hold, got a larger one"
+        ) from None
 
 
 def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:

@@ -4,17 +4,17 @@ A `Circuit` is gates in order and the current values of its parameters. It is bu
 from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). It does not simulate: it moves Pauli sums.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, SupportsFloat, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import array, integer
+from efl_core.arguments import array, integer, real
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
-from efl_core.observables import Observable, PauliSum, PauliWord, WordLike
+from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_word
 
 if TYPE_CHECKING:
     from pennylane import QNode
@@ -38,20 +38,32 @@ class Parameter:
     offset: float = 0.0
 
     def __mul__(self, factor: SupportsFloat) -> "Parameter":
-        return Parameter(self.index, self.scale * float(factor), self.offset * float(factor))
+        if isinstance(factor, Parameter):
+            raise InputTypeError(
+                "factor: expected a real number (an angle is affine in one parameter), got a Parameter"
+            )
+        by = real("factor", factor)
+        return Parameter(self.index, self.scale * by, self.offset * by)
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: SupportsFloat) -> "Parameter":
-        return self * (1 / float(divisor))
+        by = real("divisor", divisor)
+        if by == 0:
+            raise InvalidInputError("divisor: expected a number that is not zero, got 0")
+        return self * (1 / by)
 
     def __add__(self, offset: SupportsFloat) -> "Parameter":
-        return Parameter(self.index, self.scale, self.offset + float(offset))
+        if isinstance(offset, Parameter):
+            raise InputTypeError(
+                "offset: expected a real number (an angle is affine in one parameter), got a Parameter"
+            )
+        return Parameter(self.index, self.scale, self.offset + real("offset", offset))
 
     __radd__ = __add__
 
     def __sub__(self, offset: SupportsFloat) -> "Parameter":
-        return self + -float(offset)
+        return self + -real("offset", offset)
 
     def __rsub__(self, offset: SupportsFloat) -> "Parameter":
         return -self + offset
@@ -66,15 +78,9 @@ Angle: TypeAlias = SupportsFloat | Parameter
 
 def _angle(value: Angle) -> float | tuple[int, float, float]:
     if isinstance(value, Parameter):
-        return (integer("angle", value.index, 0), float(value.scale), float(value.offset))
-    if isinstance(value, (complex, np.complexfloating)):
-        raise InputTypeError(f"angle: expected a real number or a Parameter, got {value!r}")
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise InputTypeError(
-            f"angle: expected a real number or a Parameter, got {type(value).__name__} {value!r:.40}"
-        ) from None
+        scale, offset = real("angle: scale", value.scale), real("angle: offset", value.offset)
+        return (integer("angle: index", value.index, 0), scale, offset)
+    return real("angle", value)
 
 
 class Circuit:
@@ -100,13 +106,14 @@ class Circuit:
     True
     """
 
-    __slots__ = ("_bloch", "_native", "_parameters", "observables", "wires")
+    __slots__ = ("_bloch", "_gates", "_native", "_parameters", "observables", "wires")
 
     def __init__(self, n_qubits: SupportsIndex, parameters: ArrayLike = ()) -> None:
         values = _real_vector("parameters", parameters)
         width = integer("n_qubits", n_qubits, 1, 2**31)
         self._native = _native.Circuit(width, len(values))
         self._parameters = values
+        self._gates: list[tuple[str, tuple[Any, ...]]] = []
         self._bloch: NDArray[np.float64] | None = np.tile([0.0, 0.0, 1.0], (width, 1))
         self.observables: tuple[PauliSum, ...] = ()
         """What the circuit answers with, if it was made from a QNode or a tape."""
@@ -155,12 +162,15 @@ class Circuit:
 
     def copy(self) -> "Circuit":
         """Return an independent circuit with the same gates."""
-        return self._copy(self._native.copy())
+        other = self._copy(self._native.copy())
+        other._gates = list(self._gates)
+        return other
 
     def _copy(self, native: _native.Circuit) -> "Circuit":
         other = object.__new__(Circuit)
         other._native = native
         other._parameters = self._parameters
+        other._gates = self._gates
         other._bloch = self._bloch
         other.observables = self.observables
         other.wires = self.wires
@@ -176,8 +186,10 @@ class Circuit:
             self._bloch = None
             return self
         found = array("bloch", bloch, f"real numbers of shape ({self.n_qubits}, 3)")
-        if found.shape != (self.n_qubits, 3) or found.dtype.kind == "c":
-            raise ShapeError(f"bloch: expected real numbers of shape ({self.n_qubits}, 3), got {found.shape}")
+        if found.dtype.kind == "c":
+            raise InputTypeError(f"bloch: expected real numbers, got dtype {found.dtype}")
+        if found.shape != (self.n_qubits, 3):
+            raise ShapeError(f"bloch: expected shape ({self.n_qubits}, 3), got {found.shape}")
         self._bloch = np.array(found, dtype=np.float64)
         return self
 
@@ -186,45 +198,73 @@ class Circuit:
 
         The names are I, X, Y, Z, H, S, SDG, SX, SXDG, CNOT, CY, CZ, SWAP, ISWAP, ISWAPDG, ECR.
         """
-        self._native.clifford(name, _wires(wires))
-        return self
+        if not isinstance(name, str):
+            raise InputTypeError(f"name: expected the name of a gate, got {type(name).__name__} {name!r:.40}")
+        return self._add("clifford", name, _wires(wires))
 
     def rotation(self, word: WordLike, angle: Angle) -> "Circuit":
         """Add ``exp(-i angle P / 2)`` for a Pauli word P of any width."""
-        letters = PauliWord(word, n_qubits=self.n_qubits)
-        self._native.rotation(letters, _angle(angle))
-        return self
+        return self._add("rotation", read_word("word", word, self.n_qubits), _angle(angle))
 
     def rx(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
         """Add a rotation about X."""
-        return self.rotation({integer("wire", wire, 0): "X"}, angle)
+        return self.rotation(self._letter(wire, "X"), angle)
 
     def ry(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
         """Add a rotation about Y."""
-        return self.rotation({integer("wire", wire, 0): "Y"}, angle)
+        return self.rotation(self._letter(wire, "Y"), angle)
 
     def rz(self, angle: Angle, wire: SupportsIndex) -> "Circuit":
         """Add a rotation about Z."""
-        return self.rotation({integer("wire", wire, 0): "Z"}, angle)
+        return self.rotation(self._letter(wire, "Z"), angle)
 
     def evolution(self, generator: Observable, angle: Angle) -> "Circuit":
         """Add ``exp(-i angle A)`` for a real Pauli sum A: commuting words, or at most 4 qubits."""
-        self._native.evolution(PauliSum(generator, n_qubits=self.n_qubits), _angle(angle))
-        return self
+        return self._add("evolution", read_sum("generator", generator, self.n_qubits), _angle(angle))
 
     def unitary(self, matrix: ArrayLike, *wires: SupportsIndex) -> "Circuit":
         """Add a unitary on one or two wires; the first wire is the most significant."""
-        self._native.unitary(_matrix("matrix", matrix), _wires(wires))
-        return self
+        return self._add("unitary", _matrix("matrix", matrix), _wires(wires))
 
     def channel(self, kraus: Sequence[ArrayLike], *wires: SupportsIndex) -> "Circuit":
         """Add a channel on one or two wires, given by its Kraus operators."""
+        if not isinstance(kraus, Iterable):
+            raise InputTypeError(f"kraus: expected a sequence of matrices, got {type(kraus).__name__}")
         operators = [_matrix(f"kraus[{i}]", k) for i, k in enumerate(kraus)]
-        self._native.channel(operators, _wires(wires))
+        for i, operator in enumerate(operators):
+            if operator.shape != operators[0].shape:
+                raise ShapeError(f"kraus[{i}]: expected shape {operators[0].shape}, got {operator.shape}")
+        return self._add("channel", operators, _wires(wires))
+
+    def _letter(self, wire: SupportsIndex, letter: str) -> dict[int, str]:
+        return {integer("wire", wire, 0, self.n_qubits - 1): letter}
+
+    def _add(self, kind: str, *arguments: Any) -> "Circuit":  # noqa: ANN401 (the arguments of a native method)
+        getattr(self._native, kind)(*arguments)
+        self._gates.append((kind, arguments))
         return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (self._parameters, self._gates, self._bloch, self.observables, self.wires)
+        return _rebuild, (self.n_qubits, *state)
 
     def __repr__(self) -> str:
         return f"Circuit({self.n_qubits} qubits, {self.n_gates} gates, {self.n_parameters} parameters)"
+
+
+def _rebuild(
+    n_qubits: int,
+    parameters: NDArray[np.float64],
+    gates: list[tuple[str, tuple[Any, ...]]],
+    bloch: NDArray[np.float64] | None,
+    observables: tuple[PauliSum, ...],
+    wires: tuple[Hashable, ...],
+) -> Circuit:
+    made = Circuit(n_qubits, parameters)
+    for kind, arguments in gates:
+        made._add(kind, *arguments)
+    made._bloch, made.observables, made.wires = bloch, observables, wires
+    return made
 
 
 def _real_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ the final state are the value and all derivatives; `gradient` estimates them fro
 circuit and its input can be propagated, measuring them teaches nothing new.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import SupportsIndex, TypeVar
 
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import integer
+from efl_core.arguments import integer, real
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.estimates import Combine, check_combination
-from efl_core.observables import Observable, PauliSum, PauliWord
+from efl_core.observables import Observable, PauliSum, read_sum, read_sums
 from efl_core.snapshots import Snapshots
 
 __all__ = [
@@ -58,12 +58,15 @@ class Truncation:
         """Return the three numbers, checked."""
         weight = None if self.max_weight is None else integer("max_weight", self.max_weight, 0)
         terms = None if self.max_terms is None else integer("max_terms", self.max_terms, 1)
-        try:
-            return weight, float(self.min_coefficient), terms
-        except (TypeError, ValueError):
-            raise InputTypeError(
-                f"min_coefficient: expected a real number, got {self.min_coefficient!r:.40}"
-            ) from None
+        return weight, real("min_coefficient", self.min_coefficient), terms
+
+
+def _limits(truncation: Truncation | None) -> tuple[int | None, float, int | None]:
+    if truncation is None:
+        return Truncation().limits()
+    if not isinstance(truncation, Truncation):
+        raise InputTypeError(f"truncation: expected a Truncation, got {type(truncation).__name__}")
+    return truncation.limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +138,7 @@ def propagate(
         circuit.parameters,
         only_observable(circuit, observable),
         circuit.bloch,
-        (truncation or Truncation()).limits(),
+        _limits(truncation),
         bool(gradient),
     )
     return Propagation(value, slopes, terms, Dropped(*dropped))
@@ -230,7 +233,7 @@ class GradientObservables:
             self._circuit.parameters,
             old.parameters,
             self._circuit._native.trainable_block,
-            (truncation or Truncation()).limits(),
+            _limits(truncation),
         )
         return GradientObservables(native, self._circuit, self._single)
 
@@ -278,14 +281,10 @@ def gradient_observables(
                 "observables: expected some, because the circuit has none of its own, got none"
             )
     else:
-        single = isinstance(observables, (str, Mapping, PauliWord, PauliSum))
-        listed = [observables] if single else list(observables)  # type: ignore[arg-type]
-        sums = [PauliSum(o, n_qubits=circuit.n_qubits) for o in listed]  # type: ignore[arg-type]
+        sums, single = read_sums(observables, circuit.n_qubits)
         if not sums:
             raise InvalidInputError("observables: expected at least one, got an empty sequence")
-    native = _native.gradient_observables(
-        circuit._native, circuit.parameters, sums, (truncation or Truncation()).limits()
-    )
+    native = _native.gradient_observables(circuit._native, circuit.parameters, sums, _limits(truncation))
     return GradientObservables(native, circuit, single)
 
 
@@ -376,7 +375,7 @@ def check_circuit(circuit: Circuit) -> None:
 def only_observable(circuit: Circuit, observable: Observable | None) -> PauliSum:
     """Return the observable asked for, or the only one that the circuit has."""
     if observable is not None:
-        return PauliSum(observable, n_qubits=circuit.n_qubits)
+        return read_sum("observable", observable, circuit.n_qubits)
     if len(circuit.observables) != 1:
         raise InvalidInputError(
             f"observable: expected one, as the circuit has {len(circuit.observables)} of its own, got none"

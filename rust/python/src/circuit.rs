@@ -232,6 +232,32 @@ pub(crate) fn gradient_observables(
         .map(|found| GradientObservables(Arc::new(found)))
 }
 
+/// What gradient observables have in common at all angles: words, and how coefficients reach them.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct GradientStructure(core::GradientStructure);
+
+#[pymethods]
+impl GradientStructure {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        circuit: &Circuit,
+        observables: Vec<PauliSum>,
+        max_terms: Option<usize>,
+    ) -> PyResult<Self> {
+        let gates = circuit.gates();
+        let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
+        enter(py, |cancel| core::GradientStructure::new(&gates, &sums, max_terms, cancel))
+            .map(GradientStructure)
+    }
+
+    /// The observables at these angles.
+    fn at(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<GradientObservables> {
+        let theta = theta.as_array().to_vec();
+        enter(py, |cancel| self.0.at(&theta, cancel)).map(|found| GradientObservables(Arc::new(found)))
+    }
+}
+
 /// The same observables on the state at older parameters.
 #[pyfunction]
 pub(crate) fn rebase(

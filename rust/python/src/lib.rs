@@ -15,7 +15,9 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::circuit::{Circuit, GradientObservables, evaluate, gradient_observables, propagate, rebase};
+    use crate::circuit::{
+        Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, propagate, rebase,
+    };
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]

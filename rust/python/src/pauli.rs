@@ -45,6 +45,13 @@ fn letter(place: &str, value: &Bound<'_, PyAny>) -> PyResult<Letter> {
     )
 }
 
+/// An error of the core about a word, with the caller's name of the argument in place of the core's.
+fn renamed(name: &str, error: &efl_core::Error) -> PyErr {
+    let text = error.to_string();
+    let rest = text.strip_prefix("label: ").or_else(|| text.strip_prefix("letters: ")).unwrap_or(&text);
+    InvalidInputError::new_err(format!("{name}: {rest}"))
+}
+
 /// A dict, or a copy of another mapping.
 fn mapping<'py>(value: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
     if let Ok(dict) = value.cast::<PyDict>() {
@@ -63,8 +70,7 @@ pub(crate) fn read_word(
     n_qubits: Option<usize>,
 ) -> PyResult<core::PauliWord> {
     let word = if let Ok(label) = value.cast::<PyString>() {
-        core::PauliWord::from_label(&label.to_string_lossy())
-            .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))?
+        core::PauliWord::from_label(&label.to_string_lossy()).map_err(|error| renamed(name, &error))?
     } else if let Some(dict) = mapping(value)? {
         let Some(n_qubits) = n_qubits else {
             return Err(InvalidInputError::new_err(format!(
@@ -76,8 +82,7 @@ pub(crate) fn read_word(
             let qubit = size(&format!("{name}: qubit"), &q, 0)?;
             letters.push((qubit, letter(&format!("{name}[{qubit}]"), &l)?));
         }
-        core::PauliWord::from_sparse(n_qubits, letters)
-            .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))?
+        core::PauliWord::from_sparse(n_qubits, letters).map_err(|error| renamed(name, &error))?
     } else if let Ok(word) = value.cast::<PauliWord>() {
         word.get().0.clone()
     } else {
