@@ -7,7 +7,7 @@
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
-use crate::bits::population::{FOLD, count};
+use crate::bits::population::{FOLD, count_pair};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
@@ -211,11 +211,11 @@ impl Visit for Counter {
         let mut totals = [0u64; 2];
         let lanes = L / FOLD;
         for lane in 0..lanes {
-            totals[0] += count(|k| planes.at(k * lanes + lane).0);
-            totals[1] += count(|k| {
+            let [revealed, minus] = count_pair(|k| {
                 let (hit, negative) = planes.at(k * lanes + lane);
-                hit & negative
+                [hit, hit & negative]
             });
+            totals = [totals[0] + revealed, totals[1] + minus];
         }
         let count = &mut self.counts[slot];
         *count = [count[0] + totals[0], count[1] + totals[1]];
