@@ -6,7 +6,7 @@ A program is a list of gates; an angle is ``(parameter, scale, offset)``, or a n
 import numpy as np
 import pennylane as qml
 from scipy.linalg import expm
-from tests.oracle.dense import MATRICES, sum_matrix, word_matrix
+from tests.oracle.dense import sum_matrix, word_matrix
 
 import efl_core as efl
 
@@ -163,13 +163,7 @@ def matrix_of(observable, n_qubits):
     return total
 
 
-__all__ = [
-    "MATRICES",
-    "apply",
-    "build",
-    "dense_gradients",
-    "embedded",
-    "matrix_of",
-    "random_observable",
-    "random_program",
-]
+def operator(terms):
+    """A dict from labels to coefficients as a PennyLane operator."""
+    words = [qml.prod(*(getattr(qml, x)(q) for q, x in enumerate(label))) for label in terms]
+    return qml.dot(list(terms.values()), words)

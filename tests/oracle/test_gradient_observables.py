@@ -13,6 +13,7 @@ from tests.oracle.programs import (
     build,
     dense_gradients,
     matrix_of,
+    operator,
     random_observable,
     random_program,
 )
@@ -33,20 +34,13 @@ def drawn(seed):
     return n, program, rng.uniform(-2, 2, PARAMETERS), [random_observable(seed + 2000, n), {word: 1.0}]
 
 
-def operator(terms, n):
-    return qml.dot(
-        list(terms.values()),
-        [qml.prod(*(getattr(qml, x)(q) for q, x in enumerate(label))) for label in terms],
-    )
-
-
 def pennylane_gradients(n, program, theta, observables, method):
     """PennyLane's own derivatives, one row per observable."""
 
     @qml.qnode(qml.device("default.qubit", wires=n), diff_method=method)
     def model(x):
         apply(program, x)
-        return [qml.expval(operator(o, n)) for o in observables]
+        return [qml.expval(operator(o)) for o in observables]
 
     return qml.jacobian(lambda x: pnp.stack(model(x)))(pnp.array(theta, requires_grad=True))
 
