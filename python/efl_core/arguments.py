@@ -28,20 +28,17 @@ def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
     return found
 
 
-def real(name: str, value: object) -> float:
+def real(name: str, value: object, expected: str = "a real number") -> float:
     """Return a real number; text and complex numbers are refused."""
+    wrong = InputTypeError(f"{name}: expected {expected}, got {type(value).__name__} {value!r:.40}")
     if isinstance(value, (str, bytes, complex, np.complexfloating)):
-        raise InputTypeError(f"{name}: expected a real number, got {type(value).__name__} {value!r:.40}")
+        raise wrong
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise InputTypeError(
-            f"{name}: expected a real number, got {type(value).__name__} {value!r:.40}"
-        ) from None
+        raise wrong from None
     except OverflowError:
-        raise InvalidInputError(
-            f"{name}: expected a number that a float can hold, got a larger one"
-        ) from None
+        raise InvalidInputError(f"{name}: expected a number that a float can hold, got a larger one") from None
 
 
 def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:

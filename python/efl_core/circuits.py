@@ -80,7 +80,7 @@ def _angle(value: Angle) -> float | tuple[int, float, float]:
     if isinstance(value, Parameter):
         scale, offset = real("angle: scale", value.scale), real("angle: offset", value.offset)
         return (integer("angle: index", value.index, 0), scale, offset)
-    return real("angle", value)
+    return real("angle", value, "a real number or a Parameter")
 
 
 class Circuit:
@@ -114,7 +114,8 @@ class Circuit:
         self._native = _native.Circuit(width, len(values))
         self._parameters = values
         self._gates: list[tuple[str, tuple[Any, ...]]] = []
-        self._bloch: NDArray[np.float64] | None = np.tile([0.0, 0.0, 1.0], (width, 1))
+        self._bloch: NDArray[np.float64] | None = None
+        self.prepare(np.tile([0.0, 0.0, 1.0], (width, 1)))
         self.observables: tuple[PauliSum, ...] = ()
         """What the circuit answers with, if it was made from a QNode or a tape."""
         self.wires: tuple[Hashable, ...] = tuple(range(width))
@@ -190,7 +191,9 @@ class Circuit:
             raise InputTypeError(f"bloch: expected real numbers, got dtype {found.dtype}")
         if found.shape != (self.n_qubits, 3):
             raise ShapeError(f"bloch: expected shape ({self.n_qubits}, 3), got {found.shape}")
-        self._bloch = np.array(found, dtype=np.float64)
+        table = np.array(found, dtype=np.float64)
+        table.flags.writeable = False  # shared by copies
+        self._bloch = table
         return self
 
     def clifford(self, name: str, *wires: SupportsIndex) -> "Circuit":

@@ -8,7 +8,7 @@ circuit and its input can be propagated, measuring them teaches nothing new.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import SupportsIndex, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -233,6 +233,11 @@ class GradientObservables:
         circuit = self._circuit.at(parameters)
         return GradientObservables(self._made.at(circuit), circuit, self._single, self._made)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._made is None:
+            raise InputTypeError("rebased observables are not pickled: pickle the others, and rebase again")
+        return _make, (self._circuit, self._made.sums, self._made.limits, self._single)
+
     def rebase(self, parameters: ArrayLike, *, truncation: Truncation | None = None) -> "GradientObservables":
         """Return the same derivatives as observables of the state at other, older parameters.
 
@@ -318,7 +323,13 @@ def gradient_observables(
         sums, single = read_sums(observables, circuit.n_qubits)
         if not sums:
             raise InvalidInputError("observables: expected at least one, got an empty sequence")
-    made = _Made(sums, _limits(truncation))
+    return _make(circuit.copy(), sums, _limits(truncation), single)  # a copy: gates may be added later
+
+
+def _make(
+    circuit: Circuit, sums: list[PauliSum], limits: tuple[int | None, float, int | None], single: bool
+) -> GradientObservables:
+    made = _Made(sums, limits)
     return GradientObservables(made.directly(circuit), circuit, single, made)
 
 

@@ -109,7 +109,7 @@ GATES = [
     case("word-letter", lambda: model().rotation("XQ", 0.1), InvalidInputError, "", "'Q' at position 1"),
     case("word-width", lambda: model().rotation("XYZ", 0.1), ShapeError, "", "2 qubits", "got 3 qubits"),
     case("word-type", lambda: model().rotation(3, 0.1), InputTypeError, "", "Pauli word", "int 3"),
-    case("rx-wire", lambda: model().rx(0.1, 2), InvalidInputError, "", "below 2", "got 2"),
+    case("rx-wire", lambda: model().rx(0.1, 2), InvalidInputError, "wire", "0 to 1", "got 2"),
     case("generator-width", lambda: model().evolution("XXX", 0.1), ShapeError, "", "2 qubits", "3 qubits"),
     case("generator-complex", lambda: model().evolution({"XX": 1j}, 0.1), InputTypeError, "", "real", "1j"),
     case(
@@ -313,7 +313,8 @@ def test_a_parameter_that_is_never_used():
     found = efl.gradient_observables(Circuit(1, [0.1, 0.2]).ry(Parameter(1), 0), "Z")
     assert found.is_zero.tolist() == [True, False]
     assert repr(found) == (
-        "GradientObservables(1 observables, 2 parameters, 2 words, 1 derivatives identically zero, error <= 0)"
+        "GradientObservables(1 observables, 2 parameters, 2 words, "
+        "1 derivatives identically zero, error <= 0)"
     )
 
 

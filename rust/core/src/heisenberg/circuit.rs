@@ -259,6 +259,9 @@ impl Circuit {
     /// Adds a channel on one or two wires: its Kraus operators, each like the matrix of [`Circuit::unitary`].
     pub fn channel<K: AsRef<[Complex64]>>(&mut self, kraus: &[K], wires: &[usize]) -> Result<()> {
         self.check_dense_wires(wires)?;
+        if kraus.is_empty() {
+            return Err(Error::invalid("kraus", "at least one operator", "none"));
+        }
         let operators: Vec<Matrix> =
             kraus.iter().map(|k| Matrix::new("kraus", wires.len(), k.as_ref())).collect::<Result<_>>()?;
         self.push_transfer(wires, Transfer::of_kraus(wires.len(), &operators)?);
