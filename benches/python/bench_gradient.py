@@ -157,7 +157,7 @@ def exact(name, n):
             label = str(word)
             flips = int("".join("01"[x in "XY"] for x in label), 2)
             signs = int("".join("01"[x in "YZ"] for x in label), 2)
-            phase = (1 - 2 * (np.bitwise_count(index & signs) & 1)) * 1j ** label.count("Y")
+            phase = (-1.0) ** np.bitwise_count(index & signs) * 1j ** label.count("Y")
             total += coefficient * np.vdot(state[index ^ flips], phase * state).real
         return total
 
