@@ -14,6 +14,7 @@ import sidebyside  # isort: skip (before numpy)
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from sidebyside import Method
@@ -116,6 +117,10 @@ def observables(name, n):
 
 def peak():
     """Largest resident size of this process so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: ru_maxrss would start from the size of the parent
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
