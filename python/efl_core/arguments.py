@@ -38,7 +38,9 @@ def real(name: str, value: object, expected: str = "a real number") -> float:
     except (TypeError, ValueError):
         raise wrong from None
     except OverflowError:
-        raise InvalidInputError(f"{name}: expected a number that a float can hold, got a larger one") from None
+        raise InvalidInputError(
+            f"{name}: expected a number that a float can hold, got a larger one"
+        ) from None
 
 
 def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:

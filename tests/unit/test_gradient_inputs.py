@@ -65,7 +65,19 @@ GATES = [
     case("angle-infinite", lambda: model().rz(-INF, 0), InvalidInputError, "angle", "finite", "inf"),
     case("angle-complex", lambda: model().rx(1j, 0), InputTypeError, "angle", "real number", "1j"),
     case("angle-numpy", lambda: model().rx(np.complex128(1), 0), InputTypeError, "angle", "real number"),
-    case("angle-str", lambda: model().rx("half", 0), InputTypeError, "angle", "Parameter", "str 'half'"),
+    case("angle-str", lambda: model().rx("half", 0), InputTypeError, "angle", "real number", "str 'half'"),
+    case("angle-digits", lambda: model().rx("0.3", 0), InputTypeError, "angle", "str '0.3'"),
+    case("angle-huge", lambda: model().rx(10**400, 0), InvalidInputError, "angle", "float"),
+    case("scale-str", lambda: model().rx(Parameter(0, "x"), 0), InputTypeError, "angle", "scale", "str 'x'"),
+    case("offset-none", lambda: model().rx(Parameter(0, 1.0, None), 0), InputTypeError, "angle", "offset"),
+    case("product", lambda: Parameter(0) * Parameter(1), InputTypeError, "factor", "affine", "Parameter"),
+    case("sum", lambda: Parameter(0) + Parameter(1), InputTypeError, "offset", "affine", "Parameter"),
+    case("times-complex", lambda: 1j * Parameter(0), InputTypeError, "factor", "1j"),
+    case("by-zero", lambda: Parameter(0) / 0, InvalidInputError, "divisor", "zero", "got 0"),
+    case("minus-list", lambda: Parameter(0) - [1], InputTypeError, "offset", "[1]"),
+    case("name-type", lambda: model().clifford(3, 0), InputTypeError, "name", "int 3"),
+    case("kraus-type", lambda: model().channel(3, 0), InputTypeError, "kraus", "int"),
+    case("kraus-mixed", lambda: model().channel([np.eye(2), np.eye(4)], 0), ShapeError, "kraus[1]", "(4, 4)"),
     case("angle-none", lambda: model().ry(None, 0), InputTypeError, "angle", "NoneType"),
     case("angle-vector", lambda: model().ry([0.1, 0.2], 0), InputTypeError, "angle", "[0.1, 0.2]"),
     case("evolution-nan", lambda: model().evolution("XX", NAN), InvalidInputError, "angle", "NaN"),
@@ -106,17 +118,41 @@ GATES = [
     case(
         "generator", lambda: Circuit(5).evolution(FIVE, 0.1), InvalidInputError, "generator", "4 qubits", "5"
     ),
-    case("word-letter", lambda: model().rotation("XQ", 0.1), InvalidInputError, "", "'Q' at position 1"),
-    case("word-width", lambda: model().rotation("XYZ", 0.1), ShapeError, "", "2 qubits", "got 3 qubits"),
-    case("word-type", lambda: model().rotation(3, 0.1), InputTypeError, "", "Pauli word", "int 3"),
+    case("word-letter", lambda: model().rotation("XQ", 0.1), InvalidInputError, "word", "'Q' at position 1"),
+    case("word-width", lambda: model().rotation("XYZ", 0.1), ShapeError, "word", "2 qubits", "got 3 qubits"),
+    case("word-type", lambda: model().rotation(3, 0.1), InputTypeError, "word", "Pauli word", "int 3"),
     case("rx-wire", lambda: model().rx(0.1, 2), InvalidInputError, "wire", "0 to 1", "got 2"),
-    case("generator-width", lambda: model().evolution("XXX", 0.1), ShapeError, "", "2 qubits", "3 qubits"),
-    case("generator-complex", lambda: model().evolution({"XX": 1j}, 0.1), InputTypeError, "", "real", "1j"),
     case(
-        "generator-nan", lambda: model().evolution({"XX": NAN}, 0.1), InvalidInputError, "", "finite", "NaN"
+        "generator-width",
+        lambda: model().evolution("XXX", 0.1),
+        ShapeError,
+        "generator",
+        "2 qubits",
+        "3 qubits",
     ),
     case(
-        "generator-type", lambda: model().evolution(3, 0.1), InputTypeError, "", "Pauli word or sum", "int 3"
+        "generator-complex",
+        lambda: model().evolution({"XX": 1j}, 0.1),
+        InputTypeError,
+        "generator",
+        "real",
+        "1j",
+    ),
+    case(
+        "generator-nan",
+        lambda: model().evolution({"XX": NAN}, 0.1),
+        InvalidInputError,
+        "generator",
+        "finite",
+        "NaN",
+    ),
+    case(
+        "generator-type",
+        lambda: model().evolution(3, 0.1),
+        InputTypeError,
+        "generator",
+        "Pauli word or sum",
+        "int 3",
     ),
 ]
 
@@ -137,6 +173,7 @@ CIRCUITS = [
     case("at-scalar", lambda: CIRCUIT.at(1.0), ShapeError, "parameters", "()"),
     case("prepare-shape", lambda: model().prepare([[0, 0, 1]]), ShapeError, "bloch", "(2, 3)", "(1, 3)"),
     case("prepare-str", lambda: model().prepare("up"), InputTypeError, "bloch", "dtype <U2"),
+    case("prepare-complex", lambda: model().prepare([[0, 0, 1j]] * 2), InputTypeError, "bloch", "complex128"),
     case("tape", lambda: Circuit.from_tape(3), InputTypeError, "tape", "int"),
     case("qnode", lambda: efl.circuit(3)(1), InputTypeError, "qnode", "int"),
 ]
@@ -152,14 +189,29 @@ ANSWERS = [
     case("none", lambda: efl.gradient_observables(CIRCUIT), InvalidInputError, "observables", "got none"),
     case("empty", lambda: efl.gradient_observables(CIRCUIT, []), InvalidInputError, "observables", "empty"),
     case("propagate-none", lambda: efl.propagate(CIRCUIT), InvalidInputError, "observable", "has 0"),
-    case("propagate-list", propagated(["ZZ", "XX"]), InputTypeError, "", "Pauli word or sum", "list"),
-    case("type", lambda: efl.gradient_observables(CIRCUIT, [5]), InputTypeError, "", "word or sum", "int 5"),
-    case("propagate-type", propagated(5), InputTypeError, "", "Pauli word or sum", "int 5"),
-    case("width", lambda: efl.gradient_observables(CIRCUIT, ["ZZ", "ZZZ"]), ShapeError, "", "got 3 qubits"),
-    case("propagate-width", propagated("Z"), ShapeError, "", "2 qubits", "got 1 qubits"),
-    case("letter", propagated("ZQ"), InvalidInputError, "", "'Q' at position 1"),
-    case("coefficient-nan", propagated({"ZZ": NAN}), InvalidInputError, "", "finite", "NaN"),
-    case("coefficient-complex", propagated({"ZZ": 1j}), InputTypeError, "", "real number", "1j"),
+    case(
+        "propagate-list", propagated(["ZZ", "XX"]), InputTypeError, "observable", "Pauli word or sum", "list"
+    ),
+    case(
+        "type",
+        lambda: efl.gradient_observables(CIRCUIT, [5]),
+        InputTypeError,
+        "observables[0]",
+        "word or sum",
+        "int 5",
+    ),
+    case("propagate-type", propagated(5), InputTypeError, "observable", "Pauli word or sum", "int 5"),
+    case(
+        "width",
+        lambda: efl.gradient_observables(CIRCUIT, ["ZZ", "ZZZ"]),
+        ShapeError,
+        "observables",
+        "got 3 qubits",
+    ),
+    case("propagate-width", propagated("Z"), ShapeError, "observable", "2 qubits", "got 1 qubits"),
+    case("letter", propagated("ZQ"), InvalidInputError, "observable", "'Q' at position 1"),
+    case("coefficient-nan", propagated({"ZZ": NAN}), InvalidInputError, "observable", "finite", "NaN"),
+    case("coefficient-complex", propagated({"ZZ": 1j}), InputTypeError, "observable", "real number", "1j"),
     case("input", prepared(None), InvalidInputError, "circuit", "product input", "gradient_observables"),
     case("bloch-long", prepared([[0, 0, 2], [0, 0, 1]]), InvalidInputError, "bloch", "at most 1", "qubit 0"),
     case("bloch-nan", prepared([[0, 0, 1], [0, NAN, 1]]), InvalidInputError, "bloch", "qubit 1"),
@@ -170,6 +222,14 @@ ANSWERS = [
     case("cut-infinite", propagated(min_coefficient=INF), InvalidInputError, "min_coefficient", "inf"),
     case("cut-none", propagated(min_coefficient=None), InputTypeError, "min_coefficient", "None"),
     case("cut-complex", propagated(min_coefficient=1j), InputTypeError, "min_coefficient", "1j"),
+    case("cut-str", propagated(min_coefficient="0.1"), InputTypeError, "min_coefficient", "str '0.1'"),
+    case(
+        "truncation", lambda: efl.propagate(CIRCUIT, "ZZ", truncation=3), InputTypeError, "truncation", "int"
+    ),
+    case("truncate", lambda: ROWS.rebase([1, 2], truncation=3), InputTypeError, "truncation", "int"),
+    case("number", lambda: efl.gradient_observables(CIRCUIT, 5), InputTypeError, "observables", "int 5"),
+    case("at-short", lambda: ROWS.at([1.0]), ShapeError, "parameters", "2 values", "got 1"),
+    case("at-rebased", lambda: ROWS.rebase([1, 2]).at([1, 2]), InvalidInputError, "observables", "rebased"),
     case("budget", propagated(max_terms=0), InvalidInputError, "max_terms", "got 0"),
     case("budget-float", propagated(max_terms=2.0), InputTypeError, "max_terms", "float 2.0"),
     case("derivative", lambda: ROWS.derivative(0, 2), InvalidInputError, "parameter", "0 to 1", "got 2"),
@@ -216,8 +276,7 @@ def test_refused(call, error, name, said):
         call()
     text = str(caught.value)
     assert type(caught.value) is error, text
-    if name:
-        assert re.match(re.escape(name) + r"[:\[,]", text), text
+    assert re.match(re.escape(name) + r"[:\[,]", text), text
     assert "expected" in text, text
     assert ", got " in text, text
     for part in said:
@@ -313,8 +372,8 @@ def test_a_parameter_that_is_never_used():
     found = efl.gradient_observables(Circuit(1, [0.1, 0.2]).ry(Parameter(1), 0), "Z")
     assert found.is_zero.tolist() == [True, False]
     assert repr(found) == (
-        "GradientObservables(1 observables, 2 parameters, 2 words, "
-        "1 derivatives identically zero, error <= 0)"
+        "GradientObservables(1 observables, 2 parameters, 2 words, 1 derivatives identically zero, "
+        "error <= 0)"
     )
 
 
@@ -413,6 +472,8 @@ def test_values_are_copied_and_pickled(how):
     assert how(truncation) == truncation
     assert hash(how(truncation)) == hash(truncation)
     assert how(ROWS.dropped) == ROWS.dropped
+    assert how(CIRCUIT).parameters.tolist() == [0.3, 0.4]
+    assert efl.gradient_observables(how(CIRCUIT), "ZZ").gradients == ROWS.gradients
     found = efl.gradient(SNAPS, ROWS)
     assert how(found).gradient.tolist() == found.gradient.tolist()
     assert how(efl.propagate(CIRCUIT, "ZZ")).value == efl.propagate(CIRCUIT, "ZZ").value
