@@ -4,15 +4,13 @@ import functools
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import efl_core as efl
-
-pa = pytest.importorskip("pyarrow")
-
-from efl_core import storage  # noqa: E402 (needs pyarrow)
+from efl_core import storage
 
 WIDTHS = st.sampled_from([1, 2, 10, 63, 64, 65, 128, 200])
 

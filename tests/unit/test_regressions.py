@@ -1,5 +1,6 @@
 """Defects found while the tests were written: each test holds what should be, and stays once mended."""
 
+import pickle
 import subprocess
 import sys
 from types import MappingProxyType
@@ -154,3 +155,36 @@ print(min(latencies))
 @pytest.mark.parametrize("call", ["snaps.to_arrays()", "snaps[::-1]"])
 def test_ctrl_c_ends_long_conversions(call):
     assert float(run(INTERRUPT_TO_ARRAYS.format(call=call))) < 0.2
+
+
+def small_circuit():
+    first, second = efl.Parameter(0), efl.Parameter(1)
+    return efl.Circuit(2, [0.3, 0.4]).ry(first, 0).clifford("CNOT", 0, 1).rx(second, 1)
+
+
+def test_gradient_observables_keep_the_circuit_that_they_were_made_of():
+    circuit = small_circuit()
+    observables = efl.gradient_observables(circuit, "IZ")
+    before = observables.rebase([0.1, 0.2]).gradients, observables.at([0.1, 0.2]).gradients
+    circuit.ry(0.9, 0).rx(efl.Parameter(0), 1)
+    assert (observables.rebase([0.1, 0.2]).gradients, observables.at([0.1, 0.2]).gradients) == before
+
+
+def test_the_input_of_a_circuit_is_read_only():
+    circuit = small_circuit()
+    with pytest.raises(ValueError, match="read-only"):
+        circuit.copy().bloch[0] = [1.0, 0.0, 0.0]
+    given = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    circuit.prepare(given)
+    given[0] = 0.0
+    assert circuit.bloch[0, 0] == 1.0
+
+
+def test_circuits_and_gradient_observables_are_pickled():
+    circuit = small_circuit().unitary(np.diag([1, 1j]), 1).evolution({"XY": 0.5}, efl.Parameter(1) * 2 + 0.1)
+    again = pickle.loads(pickle.dumps(circuit))
+    assert efl.propagate(again, "ZZ").value == efl.propagate(circuit, "ZZ").value
+    observables = efl.gradient_observables(circuit, ["IZ", "XX"])
+    assert pickle.loads(pickle.dumps(observables)).gradients == observables.gradients
+    with pytest.raises(efl.EflError, match="rebase again"):
+        pickle.dumps(observables.rebase([0.0, 0.0]))

@@ -11,15 +11,14 @@ import textwrap
 import time
 
 import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import efl_core as efl
-
-pa = pytest.importorskip("pyarrow")
-pq = pytest.importorskip("pyarrow.parquet")
-
-from efl_core import storage  # noqa: E402 (needs pyarrow)
-from efl_core.storage import columns, parquet  # noqa: E402
+from efl_core import storage
+from efl_core.storage import columns, parquet
 
 
 def make(n, shots, *, provenance=True, biased=False, seed=0):
@@ -156,7 +155,6 @@ def test_binary_of_the_exact_width(kind):
 
 
 def test_polars_both_ways(path):
-    pl = pytest.importorskip("polars")
     snaps = make(10, 100)
     frame = pl.DataFrame(snaps)
     assert frame.height == 100
