@@ -154,7 +154,9 @@ print(min(latencies))
 
 @pytest.mark.parametrize("call", ["snaps.to_arrays()", "snaps[::-1]"])
 def test_ctrl_c_ends_long_conversions(call):
-    assert float(run(INTERRUPT_TO_ARRAYS.format(call=call))) < 0.2
+    # One of three, because a loaded machine may keep any process waiting for longer than that.
+    latencies = (float(run(INTERRUPT_TO_ARRAYS.format(call=call))) for _ in range(3))
+    assert any(latency < 0.2 for latency in latencies)
 
 
 def small_circuit():

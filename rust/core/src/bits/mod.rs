@@ -22,14 +22,20 @@ pub fn check_qubits(n_qubits: usize) -> Result<()> {
     Ok(())
 }
 
-/// `rows * columns` zeros, or an error where a plain allocation would end the process.
-pub(crate) fn zeros<T: Clone + Default>(what: &'static str, rows: usize, columns: usize) -> Result<Vec<T>> {
+/// Room for `rows * columns` values, not yet touched, or an error where a plain allocation would end the process.
+pub(crate) fn room<T>(what: &'static str, rows: usize, columns: usize) -> Result<Vec<T>> {
     let bytes = rows as u128 * columns as u128 * size_of::<T>() as u128;
     let refused = || Error::Memory { what: what.into(), bytes };
     let count = rows.checked_mul(columns).ok_or_else(refused)?;
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|_| refused())?;
-    values.resize(count, T::default());
+    Ok(values)
+}
+
+/// [`room`], filled with zeros.
+pub(crate) fn zeros(what: &'static str, rows: usize, columns: usize) -> Result<Vec<u64>> {
+    let mut values = room(what, rows, columns)?;
+    values.resize(rows * columns, 0);
     Ok(values)
 }
 

@@ -8,7 +8,7 @@ use super::Snapshots;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{tail_mask, words_for, zeros};
+use crate::bits::{room, tail_mask, words_for};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 
@@ -176,23 +176,25 @@ impl Kernel for Pack<'_> {
 /// The snapshots as row-major bytes `(bits, bases)`, the inverse of [`Snapshots::from_arrays`].
 pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
-    let mut bits: Vec<u8> = zeros("the bits", shots, n)?;
-    let mut bases: Vec<u8> = zeros("the bases", shots, n)?;
+    // Written as it grows: touching half a gigabyte at once could not be interrupted.
+    let (mut bits, mut bases) = (room("the bits", shots, n)?, room("the bases", shots, n)?);
+    let (mut bit_rows, mut base_rows) = (vec![0; 64 * n], vec![0; 64 * n]);
     for group in 0..words_for(shots) {
         if group.is_multiple_of(64) {
             cancel.check()?;
         }
-        let first = group * 64;
+        let height = 64.min(shots - group * 64);
         for q in 0..n {
             let (x, z) = (snaps.x_plane(q)[group], snaps.z_plane(q)[group]);
             let outcome = snaps.outcome_plane(q)[group];
-            for t in 0..64.min(shots - first) {
-                let at = (first + t) * n + q;
-                bits[at] = (outcome >> t & 1) as u8;
+            for t in 0..height {
+                bit_rows[t * n + q] = (outcome >> t & 1) as u8;
                 // X = 10, Y = 11, Z = 01 as (x, z): 0 when z is clear, else 1 or 2.
-                bases[at] = (z >> t & 1) as u8 * (2 - (x >> t & 1) as u8);
+                base_rows[t * n + q] = (z >> t & 1) as u8 * (2 - (x >> t & 1) as u8);
             }
         }
+        bits.extend_from_slice(&bit_rows[..height * n]);
+        bases.extend_from_slice(&base_rows[..height * n]);
     }
     Ok((bits, bases))
 }
