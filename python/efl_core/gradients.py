@@ -117,7 +117,7 @@ def propagate(
     truncation
         What to leave out; by default nothing.
     gradient
-        Whether to compute the gradient as well (about twice the cost, whatever the number of parameters).
+        Whether to compute the gradient as well (up to half as much again, whatever their number).
 
     Examples
     --------
@@ -226,7 +226,7 @@ class GradientObservables:
         """Return the same derivatives at other parameters, reusing what does not depend on them.
 
         The first call finds the structure, at about the cost of `gradient_observables`; every further one is
-        8 to 30 times cheaper. With a truncation there is no structure to reuse: everything is computed again.
+        4 to 35 times cheaper. With a truncation there is no structure to reuse: everything is computed again.
         """
         if self._made is None:
             raise InvalidInputError("observables: expected ones that were not rebased, got rebased ones")

@@ -3,8 +3,8 @@
 //! Bits of equal weight are added three by three into a sum and a carry (five logical operations). Sixteen words
 //! become five, of weights 1, 2, 4, 8 and 16, before any bit is counted: about 6.5 operations per word where a
 //! table look-up takes 8, on ports that look-ups leave free (after Harley and Seal; see W. Mula, N. Kurz, D. Lemire,
-//! "Faster population counts using AVX2 instructions", 2018). Measured on the tally: about 10 %
-//! (`benches/rust/estimate.rs`).
+//! "Faster population counts using AVX2 instructions", 2018). The tally became 8 % faster by it
+//! when it replaced plain `count_ones`.
 
 /// Words that are added up before they are counted.
 pub(crate) const FOLD: usize = 16;
