@@ -4,5 +4,7 @@
 //! revealed, and one for the sampler, the letter probabilities of a qubit.
 
 mod ensemble;
+mod setting;
 
 pub use ensemble::Ensemble;
+pub use setting::{Gate, Reading, Setting};

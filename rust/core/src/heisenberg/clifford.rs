@@ -5,7 +5,9 @@
 //! added to a circuit.
 
 use super::matrix::Matrix;
+use super::transfer::{Direction, Permutation, Transfer};
 use num_complex::Complex64;
+use std::sync::OnceLock;
 
 /// A named Clifford gate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +144,22 @@ impl Clifford {
     }
 }
 
+/// Where each code on the wires of a gate goes: the letters (two bits per wire), with the sign that [`negates`] reads.
+pub(crate) fn clifford_table(gate: Clifford, direction: Direction) -> &'static [u8; 16] {
+    static TABLES: OnceLock<Vec<Permutation>> = OnceLock::new();
+    let tables = TABLES.get_or_init(|| {
+        let permutation =
+            |gate: Clifford| Transfer::of_unitary(gate.n_wires(), &gate.dense().ok()?).ok()?.to_permutation();
+        Clifford::ALL.map(|gate| permutation(gate).expect("named gates are Clifford gates")).into()
+    });
+    tables[gate as usize].table(direction)
+}
+
+/// Whether an entry of [`clifford_table`] changes the sign.
+pub(crate) fn negates(image: u8) -> bool {
+    image & Permutation::NEGATIVE != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,6 +168,7 @@ mod tests {
     fn names_round_trip_and_are_exact() {
         for gate in Clifford::ALL {
             assert_eq!(Clifford::from_name(gate.name()), Some(gate));
+            assert_eq!(Clifford::ALL[gate as usize], gate);
             assert_eq!(gate.matrix().len(), 1 << (2 * gate.n_wires()));
         }
         assert_eq!(Clifford::from_name("cnot"), None);

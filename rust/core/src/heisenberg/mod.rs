@@ -57,6 +57,7 @@ mod transfer;
 
 pub use circuit::{Angle, Circuit};
 pub use clifford::Clifford;
+pub(crate) use clifford::{clifford_table, negates};
 pub use gradient::gradient_observables;
 pub use observables::GradientObservables;
 pub use propagation::{Dropped, Propagated, Truncation, propagate};

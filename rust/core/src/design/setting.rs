@@ -1,0 +1,329 @@
+//! A setting: a Clifford rotation followed by a readout in the computational basis.
+//!
+//! What matters about it is what its bits mean: bit `i` of the readout is the outcome of one signed word, and the
+//! `n` words commute and are independent. The setting *reveals* the words they generate: each is, up to its sign,
+//! the product of some of them, so its outcome is the parity of some bits (a *mask*).
+//!
+//! Invariant: measured word `i` anticommutes with partner `i` and with no other partner, so the mask of a revealed
+//! word is read off its commutation with the partners. A product setting (a letter per qubit) stores letters only.
+//! Cost: [`Setting::reveal`] is O(n^2 / 64) for a Clifford setting and O(n / 64) for a product one.
+
+use crate::bits::{check_qubits, words_for};
+use crate::error::{Error, Result};
+use crate::heisenberg::{Clifford, Direction, clifford_table, negates};
+use crate::pauli::word::{check_wire, product_power};
+use crate::pauli::{Letter, PauliWord, WordRef, Words};
+use std::fmt;
+use std::sync::Arc;
+
+/// A Clifford gate on its wires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Gate {
+    clifford: Clifford,
+    wires: [usize; 2],
+}
+
+impl Gate {
+    /// A gate on one wire, or on two, in the order of [`Clifford`].
+    pub fn new(clifford: Clifford, wires: &[usize]) -> Result<Self> {
+        match *wires {
+            [q] if clifford.n_wires() == 1 => Ok(Gate { clifford, wires: [q, q] }),
+            [a, b] if clifford.n_wires() == 2 && a != b => Ok(Gate { clifford, wires: [a, b] }),
+            _ => Err(Error::invalid(
+                "wires",
+                format!("{} different wires for {}", clifford.n_wires(), clifford.name()),
+                format!("{wires:?}"),
+            )),
+        }
+    }
+
+    /// Which gate.
+    pub fn clifford(&self) -> Clifford {
+        self.clifford
+    }
+
+    /// On which wires.
+    pub fn wires(&self) -> &[usize] {
+        &self.wires[..self.clifford.n_wires()]
+    }
+}
+
+/// How a revealed word is read: its value is the parity of the readout bits in `mask`, negated if `negative`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// One bit per readout bit, 64 to a `u64`.
+    pub mask: Vec<u64>,
+    /// Whether an even parity means -1.
+    pub negative: bool,
+}
+
+/// A Clifford rotation and a readout of all qubits.
+///
+/// ```
+/// use efl_core::design::{Gate, Setting};
+/// use efl_core::{heisenberg::Clifford, pauli::PauliWord};
+/// let word = |label| PauliWord::from_label(label).unwrap();
+/// // The Bell basis: CNOT, then H on the control.
+/// let gates = [Gate::new(Clifford::Cnot, &[0, 1])?, Gate::new(Clifford::H, &[0])?];
+/// let bell = Setting::from_gates(2, gates)?;
+/// assert_eq!(bell.reveal(word("XX").view())?.unwrap().mask, [0b01]);
+/// let yy = bell.reveal(word("YY").view())?.unwrap();
+/// assert_eq!((yy.mask[0], yy.negative), (0b11, true)); // YY = -(XX)(ZZ)
+/// assert!(bell.reveal(word("XI").view())?.is_none());
+/// assert!(Setting::product("XY")?.reveal(word("IY").view())?.is_some());
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Setting {
+    n_qubits: usize,
+    basis: Basis,
+}
+
+#[derive(Clone, PartialEq)]
+enum Basis {
+    /// A letter X, Y or Z on every qubit.
+    Product(PauliWord),
+    Clifford(Arc<Tableau>),
+}
+
+/// What a rotation makes of the readout: `measured[i] = C^dag Z_i C`, `partners[i] = C^dag X_i C`.
+#[derive(PartialEq)]
+struct Tableau {
+    gates: Vec<Gate>,
+    measured: Words,
+    /// Signs of the measured words.
+    negative: Vec<bool>,
+    partners: Words,
+}
+
+impl Setting {
+    /// Reads qubit `q` in the basis of letter `q`: "XYZ".
+    pub fn product(letters: &str) -> Result<Self> {
+        Setting::of_letters(PauliWord::from_label(letters)?)
+    }
+
+    /// Reads every qubit in the basis of its letter; none may be I.
+    pub fn of_letters(letters: PauliWord) -> Result<Self> {
+        check_qubits(letters.n_qubits())?;
+        if letters.weight() < letters.n_qubits() {
+            return Err(Error::invalid("letters", "X, Y or Z on every qubit", letters.to_string()));
+        }
+        Ok(Setting { n_qubits: letters.n_qubits(), basis: Basis::Product(letters) })
+    }
+
+    /// Reads all qubits in the computational basis after `gates`.
+    pub fn from_gates(n_qubits: usize, gates: impl IntoIterator<Item = Gate>) -> Result<Self> {
+        check_qubits(n_qubits)?;
+        let gates: Vec<Gate> = gates.into_iter().collect();
+        for gate in &gates {
+            gate.wires().iter().try_for_each(|&q| check_wire("gates", q, n_qubits))?;
+        }
+        let row = words_for(n_qubits);
+        let unit = |q: usize| (0..row).map(move |i| if i == q / 64 { 1u64 << (q % 64) } else { 0 });
+        let units: Vec<u64> = (0..n_qubits).flat_map(unit).collect();
+        let zeros = vec![0; units.len()];
+        let (mut measured, mut partners) = ((zeros.clone(), units.clone()), (units, zeros));
+        let mut negative = vec![false; n_qubits];
+        for gate in gates.iter().rev() {
+            let table = clifford_table(gate.clifford, Direction::Heisenberg);
+            for (i, negative) in negative.iter_mut().enumerate() {
+                let range = i * row..(i + 1) * row;
+                *negative ^= conjugate(
+                    &mut measured.0[range.clone()],
+                    &mut measured.1[range.clone()],
+                    gate.wires(),
+                    table,
+                );
+                conjugate(&mut partners.0[range.clone()], &mut partners.1[range], gate.wires(), table);
+            }
+        }
+        let measured = Words::from_rows(n_qubits, measured.0, measured.1)?;
+        let partners = Words::from_rows(n_qubits, partners.0, partners.1)?;
+        let tableau = Tableau { gates, measured, negative, partners };
+        Ok(Setting { n_qubits, basis: Basis::Clifford(Arc::new(tableau)) })
+    }
+
+    /// Number of qubits, which is the number of readout bits.
+    pub fn n_qubits(&self) -> usize {
+        self.n_qubits
+    }
+
+    /// The letters, when this was made as a product setting.
+    pub fn letters(&self) -> Option<&PauliWord> {
+        match &self.basis {
+            Basis::Product(letters) => Some(letters),
+            Basis::Clifford(_) => None,
+        }
+    }
+
+    /// The rotation, gate after gate.
+    pub fn gates(&self) -> Vec<Gate> {
+        let one = |clifford, q| Gate { clifford, wires: [q, q] };
+        match &self.basis {
+            Basis::Product(letters) => letters
+                .support()
+                .flat_map(|(q, letter)| match letter {
+                    Letter::X => vec![one(Clifford::H, q)],
+                    Letter::Y => vec![one(Clifford::Sdg, q), one(Clifford::H, q)],
+                    Letter::Z | Letter::I => vec![],
+                })
+                .collect(),
+            Basis::Clifford(tableau) => tableau.gates.clone(),
+        }
+    }
+
+    /// The word that readout bit `i` measures, and whether a bit 0 means -1.
+    pub fn measured(&self, i: usize) -> Result<(PauliWord, bool)> {
+        check_wire("i", i, self.n_qubits)?;
+        match &self.basis {
+            Basis::Product(letters) => Ok((letters.restrict(&[i])?, false)),
+            Basis::Clifford(tableau) => Ok((tableau.measured.get(i).to_word(), tableau.negative[i])),
+        }
+    }
+
+    /// How `word` is read in this setting, `None` when it is not revealed. The identity has an empty mask.
+    pub fn reveal(&self, word: WordRef<'_>) -> Result<Option<Reading>> {
+        crate::pauli::word::check_width("word", self.n_qubits, word.n_qubits())?;
+        let mut mask = vec![0; words_for(self.n_qubits)];
+        Ok(self.read(word, &mut mask).map(|negative| Reading { mask, negative }))
+    }
+
+    /// Whether `word`, of the right width, is revealed.
+    #[inline]
+    pub(crate) fn reveals(&self, word: WordRef<'_>) -> bool {
+        match &self.basis {
+            Basis::Product(letters) => agrees(letters, word),
+            Basis::Clifford(tableau) => {
+                (0..self.n_qubits).all(|i| !anticommute(tableau.measured.get(i), word))
+            }
+        }
+    }
+
+    /// [`Setting::reveal`] for a word of the right width into a mask that is all zero; returns the sign.
+    #[inline]
+    pub(crate) fn read(&self, word: WordRef<'_>, mask: &mut [u64]) -> Option<bool> {
+        if !self.reveals(word) {
+            return None;
+        }
+        let tableau = match &self.basis {
+            Basis::Product(_) => {
+                mask.iter_mut().zip(word.x().iter().zip(word.z())).for_each(|(m, (x, z))| *m = x | z);
+                return Some(false);
+            }
+            Basis::Clifford(tableau) => tableau,
+        };
+        // The product of the measured words in the mask, letter by letter, is `i^power` times the word.
+        let (mut power, mut negative) = (0u32, false);
+        for i in 0..self.n_qubits {
+            if anticommute(tableau.partners.get(i), word) {
+                mask[i / 64] |= 1 << (i % 64);
+                negative ^= tableau.negative[i];
+            }
+        }
+        for k in 0..mask.len() {
+            let (mut x, mut z) = (0, 0);
+            for i in (0..self.n_qubits).filter(|i| mask[i / 64] >> (i % 64) & 1 == 1) {
+                let factor = tableau.measured.get(i);
+                power = power.wrapping_add(product_power(x, z, factor.x()[k], factor.z()[k]));
+                (x, z) = (x ^ factor.x()[k], z ^ factor.z()[k]);
+            }
+            debug_assert!(x == word.x()[k] && z == word.z()[k]);
+        }
+        debug_assert!(power.is_multiple_of(2));
+        Some(negative ^ (power & 2 != 0))
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.basis {
+            Basis::Product(letters) => write!(f, "Setting({letters})"),
+            Basis::Clifford(tableau) => {
+                let words = (0..self.n_qubits).map(|i| {
+                    format!("{}{}", if tableau.negative[i] { "-" } else { "" }, tableau.measured.get(i))
+                });
+                write!(f, "Setting({})", words.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+#[inline]
+fn anticommute(a: WordRef<'_>, b: WordRef<'_>) -> bool {
+    let rows = a.x().iter().zip(a.z()).zip(b.x().iter().zip(b.z()));
+    rows.fold(0, |odd, ((ax, az), (bx, bz))| odd ^ (ax & bz) ^ (az & bx)).count_ones() % 2 == 1
+}
+
+/// Whether a word has no letter that differs from that of the setting.
+#[inline]
+fn agrees(letters: &PauliWord, word: WordRef<'_>) -> bool {
+    let rows = letters.x().iter().zip(letters.z()).zip(word.x().iter().zip(word.z()));
+    rows.fold(0, |clash, ((lx, lz), (x, z))| clash | (((lx ^ x) | (lz ^ z)) & (x | z))) == 0
+}
+
+/// Moves a word (its rows) through a gate; returns whether its sign changes.
+pub(crate) fn conjugate(x: &mut [u64], z: &mut [u64], wires: &[usize], table: &[u8; 16]) -> bool {
+    let mut code = 0;
+    for (i, q) in wires.iter().enumerate() {
+        code |= ((x[q / 64] >> (q % 64) & 1) | (z[q / 64] >> (q % 64) & 1) << 1) << (2 * i);
+    }
+    let image = table[code as usize];
+    for (i, q) in wires.iter().enumerate() {
+        let letter = u64::from(image >> (2 * i));
+        let put = |row: &mut u64, bit: u64| *row = *row & !(1 << (q % 64)) | (bit & 1) << (q % 64);
+        put(&mut x[q / 64], letter);
+        put(&mut z[q / 64], letter >> 1);
+    }
+    negates(image)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_of_a_product_setting_measure_its_letters() {
+        for label in ["XYZ", "ZZYX", "Y"] {
+            let product = Setting::product(label).unwrap();
+            let rotated = Setting::from_gates(label.len(), product.gates()).unwrap();
+            for i in 0..label.len() {
+                assert_eq!(product.measured(i).unwrap(), rotated.measured(i).unwrap(), "{label} {i}");
+            }
+        }
+        assert!(Setting::product("XIZ").is_err());
+    }
+
+    #[test]
+    fn signs_come_from_the_product_of_the_measured_words() {
+        for n in [3, 66] {
+            // A ghz-like rotation at the end of the register.
+            let at = n - 3;
+            let gate = |c, wires: &[usize]| Gate::new(c, wires).unwrap();
+            let gates = [
+                gate(Clifford::Cnot, &[at, at + 1]),
+                gate(Clifford::S, &[at + 1]),
+                gate(Clifford::Cz, &[at + 1, at + 2]),
+                gate(Clifford::H, &[at]),
+                gate(Clifford::Sx, &[at + 2]),
+                gate(Clifford::X, &[at + 1]),
+            ];
+            let setting = Setting::from_gates(n, gates).unwrap();
+            let words: Vec<_> = (at..n).map(|i| setting.measured(i).unwrap()).collect();
+            for subset in 1..8usize {
+                let mut product = (crate::pauli::Phase::ONE, PauliWord::identity(n));
+                let mut negative = false;
+                for (i, (word, sign)) in words.iter().enumerate().filter(|(i, _)| subset >> i & 1 == 1) {
+                    let (phase, next) = product.1.multiply(word).unwrap();
+                    product = (product.0.multiply(phase), next);
+                    negative ^= sign;
+                    let _ = i;
+                }
+                assert_eq!(product.0.power() % 2, 0);
+                let reading = setting.reveal(product.1.view()).unwrap().unwrap();
+                let mask: u128 = reading.mask.iter().rev().fold(0, |m, w| m << 64 | u128::from(*w));
+                assert_eq!(mask, (subset as u128) << at);
+                assert_eq!(reading.negative, negative ^ (product.0.power() == 2));
+            }
+        }
+    }
+}
