@@ -17,7 +17,7 @@ use super::tape::Record;
 use super::terms::Terms;
 use super::transfer::{Direction, LocalEntry};
 use crate::bits::parallel::{Cancel, map};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, Words};
 
@@ -40,8 +40,8 @@ pub struct GradientStructure {
     circuit: Circuit,
     /// The rows with every word that may appear; the coefficients of the values are right, the others are ones.
     rows: GradientObservables,
-    /// For each parameter what its gates contribute.
-    columns: Vec<Vec<Contribution>>,
+    /// For each parameter what its gates contribute; `None` when it has too many words.
+    columns: Vec<Option<Vec<Contribution>>>,
 }
 
 /// What one use of a parameter adds to the rows of its parameter.
@@ -70,20 +70,52 @@ impl GradientStructure {
         max_terms: Option<usize>,
         cancel: &Cancel,
     ) -> Result<Self> {
+        let truncation = Truncation { max_terms, ..Truncation::EXACT };
+        GradientStructure::build(circuit, observables, &truncation, false, cancel)
+    }
+
+    /// The same, but parameters whose derivatives have more than `max_terms` words are left out: their rows are empty,
+    /// and [`GradientStructure::is_known`] says so.
+    pub fn within(
+        circuit: &Circuit,
+        observables: &[PauliSum],
+        max_terms: usize,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let truncation = Truncation { max_terms: Some(max_terms), ..Truncation::EXACT };
+        GradientStructure::build(circuit, observables, &truncation, true, cancel)
+    }
+
+    /// Whether the words of the derivatives by `parameter` were found.
+    pub fn is_known(&self, parameter: usize) -> bool {
+        self.columns[parameter].is_some()
+    }
+
+    fn build(
+        circuit: &Circuit,
+        observables: &[PauliSum],
+        limit: &Truncation,
+        partial: bool,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let (n, n_parameters) = (circuit.n_qubits(), circuit.n_parameters());
         observables.iter().try_for_each(|o| check_width("observables", n, o.n_qubits()))?;
         // Any angles will do for rotations; those of evolutions must not be special, or an entry would be missed.
         let probe: Vec<f64> = (0..n_parameters).map(|k| 0.7 + 0.4 * (0.618_034 * k as f64).fract()).collect();
         let bound = circuit.bind(&probe)?;
         let uses = Uses::new(circuit, observables);
-        let limit = Truncation { max_terms, ..Truncation::EXACT };
+        let none = || vec![(PauliSum::zero(n), Dropped::default()); observables.len()];
         let columns = map(n_parameters, cancel, |parameter| {
             let mut words = vec![Words::new(n); observables.len()];
             let mut contributions = Vec::new();
             for &of in &uses.of_parameter[parameter] {
                 let active = uses.active(of);
-                if !active.is_empty() {
-                    contributions.push(trace(&bound, of, observables, &active, &limit, cancel, &mut words)?);
+                if active.is_empty() {
+                    continue;
+                }
+                match trace(&bound, of, observables, &active, limit, cancel, &mut words) {
+                    Err(Error::Limit { .. }) if partial => return Ok((None, none())),
+                    found => contributions.push(found?),
                 }
             }
             // Products knew their words by their position in the list so far; now by that in the sorted row.
@@ -97,7 +129,11 @@ impl GradientStructure {
             for (o, products) in contributions.iter_mut().flat_map(|c| &mut c.products) {
                 products.iter_mut().for_each(|product| product.entry = places[*o][product.entry as usize]);
             }
-            Ok((contributions, sorted))
+            let widest = sorted.iter().map(|(sum, _)| sum.len()).max().unwrap_or_default();
+            if partial && limit.max_terms.is_some_and(|most| widest > most) {
+                return Ok((None, none()));
+            }
+            Ok((Some(contributions), sorted))
         })?;
         let (columns, sorted): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mut rows: Vec<_> = observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
@@ -113,7 +149,7 @@ impl GradientStructure {
         let columns = map(self.columns.len(), cancel, |parameter| {
             let length = |o: usize| sums.row(self.rows.gradient_row(o, parameter)).0.len();
             let mut rows: Vec<Vec<f64>> = (0..n_observables).map(|o| vec![0.0; length(o)]).collect();
-            for contribution in &self.columns[parameter] {
+            for contribution in self.columns[parameter].iter().flatten() {
                 cancel.check()?;
                 let pushed = contribution.trace.replay(&contribution.initial, &bound);
                 for (o, products) in &contribution.products {

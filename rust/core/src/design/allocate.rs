@@ -1,0 +1,309 @@
+//! Optimal shares of the shots among the ways of measuring a gradient.
+//!
+//! A row `r` (a derivative) may be measured in three ways at once: from *settings* on the final state, each of which
+//! reveals some words (`sum_Q c_rQ^2 / h_Q`, with `h_Q` the share of the shots that reveal Q); from *echoes*; from
+//! *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average of
+//! the three with weights `a_r` that sum to one, so its variance is `sum_way a^2 V_way`. Shares and weights are found
+//! together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
+//! alternating exact steps in the weights and multiplicative steps in the shares find the one optimum.
+//!
+//! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. By Cauchy's
+//! inequality no shares on the same settings do better than `value^2 / max_f sum_{Q in f} s_Q / h_Q^2`, which is the
+//! certificate that is returned.
+//!
+//! Invariant: a word that is needed is revealed by a setting with a share above zero, however small.
+//! Cost: one pass over the incidences of words and settings per step.
+
+use super::objective::Objective;
+use crate::bits::parallel::Cancel;
+use crate::error::{Error, Result};
+use crate::pauli::Sums;
+
+/// The ways of measuring a row, in the order of its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Settings on the final state.
+    Settings,
+    /// The layered echo.
+    Echo,
+    /// Parameter-shift.
+    Shift,
+}
+
+/// A measurement that gives rows directly.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Direct {
+    /// Echo or shift.
+    pub way: Way,
+    /// Rows with the variance that one shot of this measurement contributes to them.
+    pub rows: Vec<(u32, f64)>,
+}
+
+/// What is to be measured and by what.
+#[derive(Debug)]
+pub struct Problem<'a> {
+    /// The rows as sums of words.
+    pub sums: &'a Sums,
+    /// How much the variance of each row counts; a row of weight zero is not measured.
+    pub objective: &'a Objective,
+    /// Words (columns of `sums`) that each setting reveals.
+    pub families: &'a [Vec<u32>],
+    /// Direct measurements.
+    pub direct: &'a [Direct],
+}
+
+/// Shares of the shots, and what they achieve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shares {
+    /// Of each setting.
+    pub families: Vec<f64>,
+    /// Of each direct measurement.
+    pub direct: Vec<f64>,
+    /// Per row the weights of settings, echo and shift: they sum to one, or are all zero for a row of weight zero.
+    pub mix: Vec<[f64; 3]>,
+    /// The weighted variance of one shot.
+    pub value: f64,
+    /// No shares among the same measurements, with the same mix, do better than this.
+    pub bound: f64,
+}
+
+/// When to stop: the certified relative distance from the optimum.
+const TOLERANCE: f64 = 2e-3;
+/// Weights below this are set to zero when that leaves the row measured.
+const NEGLIGIBLE: f64 = 0.02;
+/// Steps in the shares between two steps in the weights.
+const STEPS: usize = 4;
+
+impl Problem<'_> {
+    /// Optimal shares. `start` is a former solution of a similar problem (its lengths may be shorter), which saves
+    /// most of the steps; `effort` bounds the number of incidences that are visited.
+    pub fn solve(&self, start: Option<&Shares>, effort: u64, cancel: &Cancel) -> Result<Shares> {
+        let mut solver = Solver::new(self, start)?;
+        let mut left = effort as i64;
+        let mut best: Option<Shares> = None;
+        let mut polished = false;
+        loop {
+            cancel.check()?;
+            for _ in 0..STEPS {
+                solver.step();
+            }
+            left -= STEPS as i64 * solver.incidences as i64;
+            let now = solver.result();
+            let gap = now.value / now.bound.max(f64::MIN_POSITIVE) - 1.0;
+            let settled = best.as_ref().is_some_and(|b| b.value - now.value < 1e-4 * now.value);
+            let done = (gap < TOLERANCE && settled) || left <= 0;
+            best = Some(now);
+            if done && (polished || solver.single) {
+                break;
+            }
+            if done {
+                // The few rows that gain next to nothing from a way leave it, and the words that only they needed.
+                solver.round();
+                polished = true;
+                left = (effort / 8) as i64;
+            } else if !polished {
+                solver.mix();
+            }
+        }
+        best.ok_or_else(|| Error::invalid("effort", "at least one step", "none"))
+    }
+}
+
+struct Solver<'a> {
+    problem: &'a Problem<'a>,
+    shares: Vec<f64>,
+    direct: Vec<f64>,
+    mix: Vec<[f64; 3]>,
+    /// Which ways a row has at all.
+    ways: Vec<[bool; 3]>,
+    /// Whether every row has one way only.
+    single: bool,
+    incidences: u64,
+    scores: Vec<f64>,
+    /// Coefficients of the direct measurements in the objective.
+    costs: Vec<f64>,
+    /// Sum over families that reveal the word.
+    revealed: Vec<f64>,
+}
+
+impl<'a> Solver<'a> {
+    fn new(problem: &'a Problem<'a>, start: Option<&Shares>) -> Result<Self> {
+        let Problem { sums, objective, families, direct } = *problem;
+        let (weights, by_settings) = (objective.weights(), objective.by_settings());
+        let mut reachable = vec![false; sums.words().len()];
+        families.iter().flatten().for_each(|&c| reachable[c as usize] = true);
+        let identity = (!sums.words().is_empty() && sums.words().get(0).is_identity()).then_some(0);
+        if let Some(0) = identity {
+            reachable[0] = true;
+        }
+        let mut ways = vec![[false; 3]; sums.len()];
+        for (r, ways) in ways.iter_mut().enumerate() {
+            ways[0] = by_settings[r]
+                && !families.is_empty()
+                && sums.row(r).0.iter().all(|&c| reachable[c as usize]);
+        }
+        for measurement in direct {
+            for &(r, _) in &measurement.rows {
+                ways[r as usize][measurement.way as usize] = true;
+            }
+        }
+        for r in (0..sums.len()).filter(|&r| weights[r] > 0.0) {
+            if !ways[r].contains(&true) {
+                let hidden = sums.terms(r).zip(sums.row(r).0).find(|(_, c)| !reachable[**c as usize]);
+                let word = hidden.map_or_else(|| format!("row {r}"), |((word, _), _)| word.to_string());
+                return Err(Error::invalid(
+                    "settings",
+                    "settings that reveal every word that is asked for",
+                    format!("none that reveals {word}: add one whose measured words generate it"),
+                ));
+            }
+        }
+        let single = ways.iter().all(|w| w.iter().filter(|b| **b).count() <= 1);
+        let count = families.len() + direct.len();
+        let even = 1.0 / count.max(1) as f64;
+        let from = |old: Option<&Vec<f64>>, n: usize| -> Vec<f64> {
+            // New measurements start with a share that the multiplicative step can enlarge.
+            (0..n).map(|i| old.and_then(|o| o.get(i)).map_or(even, |&s| s.max(1e-4 * even))).collect()
+        };
+        let mix = (0..sums.len())
+            .map(|r| {
+                let old = start.and_then(|s| s.mix.get(r)).copied();
+                let old =
+                    old.filter(|m| (0..3).all(|w| ways[r][w] || m[w] == 0.0) && m.iter().sum::<f64>() > 0.5);
+                let open = ways[r].iter().filter(|w| **w).count().max(1) as f64;
+                let even = ways[r].map(|w| if w && weights[r] > 0.0 { 1.0 / open } else { 0.0 });
+                old.map_or(even, |m| if weights[r] > 0.0 { m } else { [0.0; 3] })
+            })
+            .collect();
+        let mut solver = Solver {
+            problem,
+            shares: from(start.map(|s| &s.families), families.len()),
+            direct: from(start.map(|s| &s.direct), direct.len()),
+            mix,
+            ways,
+            single,
+            incidences: families.iter().map(|f| f.len() as u64).sum::<u64>() + 1,
+            scores: vec![0.0; sums.words().len()],
+            costs: vec![0.0; direct.len()],
+            revealed: vec![0.0; sums.words().len()],
+        };
+        solver.normalise();
+        solver.rescore();
+        Ok(solver)
+    }
+
+    fn normalise(&mut self) {
+        let total: f64 = self.shares.iter().chain(&self.direct).sum();
+        self.shares.iter_mut().chain(&mut self.direct).for_each(|s| *s /= total);
+    }
+
+    /// Scores of the words and costs of the direct measurements from the mix.
+    fn rescore(&mut self) {
+        let Problem { sums, objective, direct, .. } = *self.problem;
+        let weights = objective.weights();
+        self.scores = objective.scores_of_mix(sums, &self.mix);
+        for (cost, measurement) in self.costs.iter_mut().zip(direct) {
+            let way = measurement.way as usize;
+            let row = |&(r, v): &(u32, f64)| weights[r as usize] * self.mix[r as usize][way].powi(2) * v;
+            *cost = measurement.rows.iter().map(row).sum();
+        }
+    }
+
+    fn reveal(&mut self) {
+        self.revealed.fill(0.0);
+        for (family, share) in self.problem.families.iter().zip(&self.shares) {
+            family.iter().for_each(|&c| self.revealed[c as usize] += share);
+        }
+    }
+
+    /// The objective and, for every measurement, minus its derivative.
+    fn slopes(&mut self) -> (f64, Vec<f64>, Vec<f64>) {
+        self.reveal();
+        let mut value = 0.0;
+        let pull: Vec<f64> = (self.scores.iter().zip(&self.revealed))
+            .map(|(s, h)| {
+                if *s == 0.0 {
+                    return 0.0;
+                }
+                value += s / h;
+                s / (h * h)
+            })
+            .collect();
+        let slope = |family: &Vec<u32>| family.iter().map(|&c| pull[c as usize]).sum::<f64>();
+        let slopes = self.problem.families.iter().map(slope).collect();
+        let direct: Vec<f64> = (self.costs.iter().zip(&self.direct))
+            .map(|(cost, share)| if *cost == 0.0 { 0.0 } else { cost / (share * share) })
+            .collect();
+        value += direct.iter().zip(&self.direct).map(|(d, share)| d * share).sum::<f64>();
+        (value, slopes, direct)
+    }
+
+    fn step(&mut self) {
+        let (_, slopes, direct) = self.slopes();
+        self.shares.iter_mut().zip(slopes).for_each(|(q, slope)| *q *= slope.sqrt());
+        self.direct.iter_mut().zip(direct).for_each(|(q, slope)| *q *= slope.sqrt());
+        self.normalise();
+    }
+
+    /// The variance of each way for every row, from the current shares.
+    fn variances(&mut self) -> Vec<[f64; 3]> {
+        self.reveal();
+        let Problem { sums, direct, .. } = *self.problem;
+        let mut found: Vec<[f64; 3]> = (0..sums.len())
+            .map(|r| {
+                let (columns, coefficients) = sums.row(r);
+                let term = |(&c, v): (&u32, &f64)| v * v / self.revealed[c as usize];
+                [columns.iter().zip(coefficients).map(term).sum(), 0.0, 0.0]
+            })
+            .collect();
+        for (measurement, share) in direct.iter().zip(&self.direct) {
+            for &(r, v) in &measurement.rows {
+                found[r as usize][measurement.way as usize] += v / share;
+            }
+        }
+        found
+    }
+
+    /// The best weights for the current shares: inversely proportional to the variances.
+    fn mix(&mut self) {
+        if self.single {
+            return;
+        }
+        let found = self.variances();
+        for r in (0..self.mix.len()).filter(|&r| self.problem.objective.weights()[r] > 0.0) {
+            let precision =
+                |w: usize| if self.ways[r][w] && found[r][w] > 0.0 { 1.0 / found[r][w] } else { 0.0 };
+            let all = [0, 1, 2].map(precision);
+            let total: f64 = all.iter().filter(|p| p.is_finite()).sum();
+            if total > 0.0 && all.iter().all(|p| p.is_finite()) {
+                self.mix[r] = all.map(|p| p / total);
+            }
+        }
+        self.rescore();
+    }
+
+    /// Sets small weights to zero for good.
+    fn round(&mut self) {
+        for mix in &mut self.mix {
+            if mix.iter().sum::<f64>() == 0.0 {
+                continue;
+            }
+            mix.iter_mut().filter(|a| **a < NEGLIGIBLE).for_each(|a| *a = 0.0);
+            let total: f64 = mix.iter().sum();
+            mix.iter_mut().for_each(|a| *a /= total);
+        }
+        self.rescore();
+    }
+
+    fn result(&mut self) -> Shares {
+        let (value, slopes, direct) = self.slopes();
+        let steepest = slopes.iter().chain(&direct).fold(0.0, |a: f64, b| a.max(*b));
+        Shares {
+            families: self.shares.clone(),
+            direct: self.direct.clone(),
+            mix: self.mix.clone(),
+            value,
+            bound: if steepest > 0.0 { value * value / steepest } else { 0.0 },
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The search for settings: columns are generated while they make the optimum better.
+//!
+//! First families are chosen until every word is revealed, heaviest words first. Then the shares are optimised ([`Problem::solve`]) and the price of every word, `s_Q / h_Q^2`, says
+//! which further family would lower the variance: one whose prices sum to more than the objective. That is repeated
+//! until the search finds none or the effort is used up. Every word counts in every family that reveals it.
+//!
+//! Invariant: deterministic; the effort is counted in words visited, not in seconds.
+//! Cost: about 10 ns per word, generator and family tried.
+
+use super::allocate::{Direct, Problem, Shares};
+use super::families::{Choice, Family, Grouping};
+use super::objective::Objective;
+use crate::bits::parallel::Cancel;
+use crate::bits::philox::{philox, unit_interval};
+use crate::error::Result;
+use crate::pauli::{Sums, Words};
+use rustc_hash::FxHashSet;
+
+/// Words visited by a search of ordinary effort: about a second.
+pub const EFFORT: u64 = 150_000_000;
+/// What a family must promise, relative to the objective, to be worth a column.
+const PROMISE: f64 = 1.003;
+/// Families tried per round.
+const TRIES: usize = 12;
+/// Rounds from perturbed weights, after the search found nothing.
+const SHAKES: u64 = 2;
+const SHAKING: u64 = u64::from_le_bytes(*b"families");
+/// Shares below this are not kept, unless they are needed for a word.
+const SMALL: f64 = 1e-7;
+
+/// Families with their shares, and the shares of the direct measurements.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) families: Vec<Family>,
+    pub(crate) shares: Shares,
+}
+
+/// What is searched for.
+pub(crate) struct Search<'a> {
+    pub(crate) sums: &'a Sums,
+    pub(crate) objective: &'a Objective,
+    pub(crate) direct: &'a [Direct],
+    pub(crate) grouping: Grouping,
+    pub(crate) effort: u64,
+}
+
+impl Search<'_> {
+    /// Families and shares from nothing, or better ones than `start` has.
+    pub(crate) fn run(&self, start: Option<&Found>, cancel: &Cancel) -> Result<Found> {
+        let choice = Choice::new(self.sums.words());
+        let scores = self.objective.scores(self.sums);
+        let mut families = start.map_or_else(Vec::new, |f| f.families.clone());
+        let visit = choice.visits();
+        let mut left = self.effort as i64;
+        self.cover(&choice, &scores, &mut families, cancel)?;
+        let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
+        let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, cancel)?;
+        let mut shaken = 0;
+        while left > 0 {
+            let (prices, _) = self.prices(&families, &shares);
+            let mut weights = prices.clone();
+            if shaken > 0 {
+                shake(&mut weights, shaken);
+            }
+            let mut found = Vec::new();
+            for _ in 0..TRIES {
+                cancel.check()?;
+                let family = choice.heaviest(&weights, self.grouping);
+                left -= 8 * visit as i64;
+                let promise: f64 = family.members.iter().map(|&c| prices[c as usize]).sum();
+                // The next try looks elsewhere.
+                family.members.iter().for_each(|&c| weights[c as usize] *= 0.5);
+                if promise > PROMISE * shares.value && known.insert(family.members.clone()) {
+                    found.push(family);
+                }
+            }
+            if found.is_empty() {
+                shaken += 1;
+                if shaken > SHAKES {
+                    break;
+                }
+                continue;
+            }
+            // New families come last, so that the former shares still belong to the first ones.
+            families.extend(found);
+            shares = self.solve(&families, Some(&shares), self.effort / 16, cancel)?;
+            left -= families.iter().map(|f| f.members.len() as i64).sum::<i64>() * 50;
+            self.prune(&mut families, &mut shares);
+        }
+        self.prune(&mut families, &mut shares);
+        Ok(Found { families, shares })
+    }
+
+    /// Optimal shares of given families.
+    pub(crate) fn solve(
+        &self,
+        families: &[Family],
+        start: Option<&Shares>,
+        effort: u64,
+        cancel: &Cancel,
+    ) -> Result<Shares> {
+        let members: Vec<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
+        let problem =
+            Problem { sums: self.sums, objective: self.objective, families: &members, direct: self.direct };
+        problem.solve(start, effort, cancel)
+    }
+
+    /// Adds families until every word that counts is revealed: the missing ones, heaviest first, and what else fits.
+    fn cover(
+        &self,
+        choice: &Choice,
+        scores: &[f64],
+        families: &mut Vec<Family>,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let mut revealed = vec![false; scores.len()];
+        families.iter().flat_map(|f| &f.members).for_each(|&c| revealed[c as usize] = true);
+        let mut order: Vec<u32> = (0..scores.len() as u32).filter(|&c| scores[c as usize] > 0.0).collect();
+        order.sort_by(|&a, &b| scores[b as usize].total_cmp(&scores[a as usize]));
+        let mut missing: Vec<u32> = order.iter().copied().filter(|&c| !revealed[c as usize]).collect();
+        while !missing.is_empty() {
+            cancel.check()?;
+            let first = missing.len();
+            missing.extend_from_slice(&order);
+            let family = choice.greedy(&missing, self.grouping);
+            missing.truncate(first);
+            family.members.iter().for_each(|&c| revealed[c as usize] = true);
+            missing.retain(|&c| !revealed[c as usize]);
+            families.push(family);
+        }
+        Ok(())
+    }
+
+    /// What revealing each word more often is worth, and how often it is revealed.
+    fn prices(&self, families: &[Family], shares: &Shares) -> (Vec<f64>, Vec<f64>) {
+        let mut revealed = vec![0.0; self.sums.words().len()];
+        for (family, share) in families.iter().zip(&shares.families) {
+            family.members.iter().for_each(|&c| revealed[c as usize] += share);
+        }
+        let scores = self.objective.scores_of_mix(self.sums, &shares.mix);
+        let price = |(s, h): (&f64, &f64)| if *s == 0.0 { 0.0 } else { s / (h * h) };
+        (scores.iter().zip(&revealed).map(price).collect(), revealed)
+    }
+
+    /// Drops families without a share, and those that no word needs.
+    fn prune(&self, families: &mut Vec<Family>, shares: &mut Shares) {
+        let (_, revealed) = self.prices(families, shares);
+        let scores = self.objective.scores_of_mix(self.sums, &shares.mix);
+        let mut left = revealed;
+        let mut keep = vec![true; families.len()];
+        for (k, family) in families.iter().enumerate() {
+            let share = shares.families[k];
+            let needed = family.members.iter().any(|&c| {
+                let (s, h) = (scores[c as usize], left[c as usize]);
+                s > 0.0 && h - share <= 1e-3 * h.max(SMALL)
+            });
+            if share < SMALL && !needed {
+                keep[k] = false;
+                family.members.iter().for_each(|&c| left[c as usize] -= share);
+            }
+        }
+        let mut kept = keep.iter();
+        families.retain(|_| *kept.next().unwrap_or(&true));
+        let mut kept = keep.iter();
+        shares.families.retain(|_| *kept.next().unwrap_or(&true));
+        let total: f64 = shares.families.iter().chain(&shares.direct).sum();
+        shares.families.iter_mut().chain(&mut shares.direct).for_each(|s| *s /= total);
+    }
+}
+
+/// Perturbs weights, so that a search that is stuck starts from another greedy choice.
+fn shake(weights: &mut [f64], round: u64) {
+    for (i, w) in weights.iter_mut().enumerate().filter(|(_, w)| **w > 0.0) {
+        *w *= 0.25 + unit_interval(philox([round, SHAKING], [i as u64, 0, 0, 0])[0]);
+    }
+}
+
+/// What no list of settings of `n` qubits can do better than: a setting reveals at most `2^n - 1` words, and a product
+/// setting at most `n choose w` words of weight w. Needs no families.
+pub(crate) fn lower_bound(words: &Words, scores: &[f64], grouping: Grouping) -> f64 {
+    let n = words.n_qubits();
+    let mut roots = vec![0.0; n + 1];
+    for (word, s) in words.iter().zip(scores) {
+        roots[word.weight()] += s.sqrt();
+    }
+    match grouping {
+        Grouping::Commuting => roots[1..].iter().sum::<f64>().powi(2) / (2f64.powi(n.min(1000) as i32) - 1.0),
+        Grouping::QubitWise => {
+            let mut choose = 1.0;
+            (1..=n)
+                .map(|w| {
+                    choose *= (n + 1 - w) as f64 / w as f64;
+                    roots[w] * roots[w] / choose
+                })
+                .sum()
+        }
+    }
+}
