@@ -40,11 +40,21 @@ impl Angle {
         Angle::Trainable { parameter, scale: 1.0, offset: 0.0 }
     }
 
-    fn scaled(self, factor: f64) -> Self {
+    pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Angle::Fixed(angle) => Angle::Fixed(angle * factor),
             Angle::Trainable { parameter, scale, offset } => {
                 Angle::Trainable { parameter, scale: scale * factor, offset: offset * factor }
+            }
+        }
+    }
+
+    /// The angle and a number.
+    pub(crate) fn plus(self, turn: f64) -> Self {
+        match self {
+            Angle::Fixed(angle) => Angle::Fixed(angle + turn),
+            Angle::Trainable { parameter, scale, offset } => {
+                Angle::Trainable { parameter, scale, offset: offset + turn }
             }
         }
     }
@@ -77,9 +87,15 @@ pub(crate) enum Operation {
     /// `exp(-i angle P / 2)`.
     Rotation { letters: Vec<(usize, Letter)>, angle: Angle },
     /// A Clifford gate.
-    Permutation { wires: Vec<usize>, table: Permutation },
-    /// Any other unitary or channel.
-    Transfer { wires: Vec<usize>, forward: LocalMap, backward: LocalMap, unital: bool, unitary: bool },
+    Permutation { wires: Vec<usize>, table: Permutation, matrix: Matrix },
+    /// Any other unitary, with its matrix, or channel.
+    Transfer {
+        wires: Vec<usize>,
+        forward: LocalMap,
+        backward: LocalMap,
+        unital: bool,
+        matrix: Option<Matrix>,
+    },
     /// `exp(-i angle A)` with local words of A that do not all commute, as codes on the wires.
     Evolution { wires: Vec<usize>, generator: Vec<(usize, f64)>, angle: Angle },
 }
@@ -103,7 +119,33 @@ impl Operation {
     }
 
     pub(crate) fn is_unitary(&self) -> bool {
-        !matches!(self, Operation::Transfer { unitary: false, .. })
+        !matches!(self, Operation::Transfer { matrix: None, .. })
+    }
+
+    /// The operation that undoes it; `None` for a channel.
+    pub(crate) fn inverse(&self) -> Option<Operation> {
+        Some(match self {
+            Operation::Rotation { letters, angle } => {
+                Operation::Rotation { letters: letters.clone(), angle: angle.scaled(-1.0) }
+            }
+            Operation::Permutation { wires, table, matrix } => Operation::Permutation {
+                wires: wires.clone(),
+                table: table.inverse(),
+                matrix: matrix.dagger(),
+            },
+            Operation::Transfer { wires, forward, backward, unital, matrix } => Operation::Transfer {
+                wires: wires.clone(),
+                forward: backward.clone(),
+                backward: forward.clone(),
+                unital: *unital,
+                matrix: Some(matrix.as_ref()?.dagger()),
+            },
+            Operation::Evolution { wires, generator, angle } => Operation::Evolution {
+                wires: wires.clone(),
+                generator: generator.clone(),
+                angle: angle.scaled(-1.0),
+            },
+        })
     }
 
     /// Whether words off the wires pass unchanged in both pictures.
@@ -294,6 +336,12 @@ impl Circuit {
         Ok(Bound { circuit: self, angles, evolutions })
     }
 
+    /// Adds an operation of a circuit of the same width and parameters, as a gate of its own.
+    pub(crate) fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+        self.gate_ends.push(self.operations.len());
+    }
+
     pub(crate) fn operations(&self) -> &[Operation] {
         &self.operations
     }
@@ -310,14 +358,14 @@ impl Circuit {
 
     fn push_transfer(&mut self, wires: &[usize], transfer: Transfer) {
         let wires = wires.to_vec();
-        self.operations.push(match transfer.to_permutation() {
-            Some(table) => Operation::Permutation { wires, table },
-            None => Operation::Transfer {
+        self.operations.push(match (transfer.to_permutation(), &transfer.unitary) {
+            (Some(table), Some(matrix)) => Operation::Permutation { wires, table, matrix: matrix.clone() },
+            _ => Operation::Transfer {
                 wires,
                 forward: transfer.to_map(Direction::Schroedinger, &[]),
                 backward: transfer.to_map(Direction::Heisenberg, &[]),
                 unital: transfer.is_unital(),
-                unitary: transfer.unitary,
+                matrix: transfer.unitary,
             },
         });
         self.gate_ends.push(self.operations.len());
@@ -380,13 +428,18 @@ impl Bound<'_> {
     }
 }
 
-/// The maps of `exp(-i angle A)`, A given by local codes.
-fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+/// The matrix of `exp(-i angle A)`, A given by local codes.
+pub(crate) fn exponential(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Matrix {
     let mut exponent = Matrix::zero(1 << n_wires);
     for &(code, coefficient) in generator {
         exponent.add_scaled(Complex64::new(0.0, -angle * coefficient), &Matrix::pauli(code, n_wires));
     }
-    let transfer = Transfer::of_unitary(n_wires, &exponent.exponential()).map_err(|_| {
+    exponent.exponential()
+}
+
+/// The maps of `exp(-i angle A)`.
+fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+    let transfer = Transfer::of_unitary(n_wires, &exponential(n_wires, generator, angle)).map_err(|_| {
         Error::invalid("angle", "an evolution angle that floating point can resolve", angle.to_string())
     })?;
     Ok([transfer.to_map(Direction::Heisenberg, generator), transfer.to_map(Direction::Schroedinger, &[])])
