@@ -4,7 +4,9 @@
 //! revealed, and one for the sampler, the letter probabilities of a qubit.
 
 mod ensemble;
+mod levels;
 mod setting;
 
 pub use ensemble::Ensemble;
+pub use levels::Frame;
 pub use setting::{Gate, Reading, Setting};

@@ -6,12 +6,12 @@
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
 use super::clifford::Clifford;
-use super::matrix::Matrix;
+use super::matrix::{LocalWord, Matrix};
 use super::transfer::{Direction, LocalMap, Permutation, Transfer};
 use crate::bits::check_qubits;
 use crate::error::{Error, Result};
 use crate::pauli::word::{check_width, check_wire};
-use crate::pauli::{Letter, PauliSum};
+use crate::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
 use std::collections::BTreeSet;
 
@@ -122,6 +122,36 @@ impl Operation {
         !matches!(self, Operation::Transfer { matrix: None, .. })
     }
 
+    /// The generator: words P with weights w such that the derivative by the angle is `sum w (i/2) [P, O]`, P
+    /// and O moved to one place. Empty for an operation without an angle.
+    pub(crate) fn generator(&self, n_qubits: usize) -> Result<Vec<(PauliWord, f64)>> {
+        match self {
+            Operation::Rotation { letters, .. } => {
+                Ok(vec![(PauliWord::from_sparse(n_qubits, letters.iter().copied())?, 1.0)])
+            }
+            Operation::Evolution { wires, generator, .. } => {
+                let word = |code| PauliWord::from_sparse(n_qubits, local_letters(wires, code));
+                generator.iter().map(|&(code, weight)| Ok((word(code)?, 2.0 * weight))).collect()
+            }
+            Operation::Permutation { .. } | Operation::Transfer { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// Words that a word must commute with to pass the operation unchanged, which is then also necessary; for
+    /// unitary operations that are no Clifford gates.
+    pub(crate) fn obstacles(&self, n_qubits: usize) -> Result<Vec<PauliWord>> {
+        let Operation::Transfer { wires, forward, .. } = self else {
+            return Ok(self.generator(n_qubits)?.into_iter().map(|(word, _)| word).collect());
+        };
+        // The gate is a combination of the words that commute with every word that it leaves alone.
+        let codes = 1 << (2 * wires.len());
+        let word = |code| PauliWord::from_sparse(n_qubits, local_letters(wires, code));
+        let commute = |a, b| LocalWord::new(a, 2).product_power(&LocalWord::new(b, 2)).is_multiple_of(2);
+        let alone: Vec<usize> =
+            (1..codes).filter(|&code| (forward.value(code, code as u32) - 1.0).abs() < 1e-12).collect();
+        (1..codes).filter(|&code| alone.iter().all(|&other| commute(code, other))).map(word).collect()
+    }
+
     /// The operation that undoes it; `None` for a channel.
     pub(crate) fn inverse(&self) -> Option<Operation> {
         Some(match self {
@@ -152,6 +182,14 @@ impl Operation {
     pub(crate) fn is_unital(&self) -> bool {
         !matches!(self, Operation::Transfer { unital: false, .. })
     }
+}
+
+/// The letters of a local word, given as a code on `wires`.
+fn local_letters(wires: &[usize], code: usize) -> impl Iterator<Item = (usize, Letter)> {
+    wires.iter().enumerate().map(move |(j, &q)| {
+        let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
+        (q, Letter::from_bits(bit(0), bit(1)))
+    })
 }
 
 /// A parameterised circuit on `n_qubits` qubits.

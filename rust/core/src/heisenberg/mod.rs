@@ -55,6 +55,7 @@ mod tape;
 mod terms;
 mod transfer;
 
+pub(crate) use circuit::Operation;
 pub use circuit::{Angle, Circuit};
 pub use clifford::Clifford;
 pub(crate) use clifford::{clifford_table, negates};
