@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, the thread pool |
 //! | [`pauli`] | Pauli words, lists of words, real sums of words |
+//! | [`state`] | state vectors, and the gates that act on them |
 //! | [`heisenberg`] | circuits, propagation of sums through them, gradient observables |
 //! | [`design`] | ensembles: how settings are drawn, and how often a word is revealed |
 //! | [`snapshots`] | packed measurement records, and sampling them from a state vector |
@@ -27,5 +28,6 @@ pub mod estimate;
 pub mod heisenberg;
 pub mod pauli;
 pub mod snapshots;
+pub mod state;
 
 pub use error::{Error, ErrorKind, Result};
