@@ -348,8 +348,8 @@ impl Circuit {
         Ok(())
     }
 
-    /// The circuit at given parameters.
-    pub(crate) fn bind(&self, theta: &[f64]) -> Result<Bound<'_>> {
+    /// The angle of each operation, zero where it has none.
+    pub(crate) fn angles(&self, theta: &[f64]) -> Result<Vec<f64>> {
         if theta.len() != self.n_parameters {
             let expected = format!("{} parameters", self.n_parameters);
             return Err(Error::shape("theta", expected, theta.len().to_string()));
@@ -358,7 +358,6 @@ impl Circuit {
             return Err(Error::invalid("theta", "finite angles", format!("{} at position {i}", theta[i])));
         }
         let mut angles = vec![0.0; self.operations.len()];
-        let mut evolutions = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
             let Some(angle) = operation.angle() else { continue };
             let angle = angle.value(theta);
@@ -367,8 +366,17 @@ impl Circuit {
                 return Err(Error::invalid("theta", "finite angles", format!("{angle} at gate {gate}")));
             }
             angles[index] = angle;
+        }
+        Ok(angles)
+    }
+
+    /// The circuit at given parameters.
+    pub(crate) fn bind(&self, theta: &[f64]) -> Result<Bound<'_>> {
+        let angles = self.angles(theta)?;
+        let mut evolutions = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
             if let Operation::Evolution { wires, generator, .. } = operation {
-                evolutions.push((index, evolve(wires.len(), generator, angle)?));
+                evolutions.push((index, evolve(wires.len(), generator, angles[index])?));
             }
         }
         Ok(Bound { circuit: self, angles, evolutions })

@@ -1,6 +1,6 @@
 //! State vectors, and the gates that act on them.
 //!
-//! Qubit 0 is the most significant bit of an index. [`apply`] multiplies by a matrix on one wire or two, [`rotate`]
+//! Qubit 0 is the most significant bit of an index. [`apply`] multiplies by a matrix on a few wires, [`rotate`]
 //! by `exp(-i angle P / 2)` for a Pauli word P of any weight; both work in place.
 //!
 //! Invariant: a [`StateVector`] is finite and normalised. The kernels take any vector of 2^n amplitudes, normalised
@@ -70,7 +70,10 @@ fn width(amplitudes: &[Complex64]) -> Result<usize> {
     Ok(length.trailing_zeros() as usize)
 }
 
-/// Multiplies by a matrix on one wire or on two: its rows one after the other, the first wire most significant.
+/// Most wires of [`apply`].
+const MAX_WIRES: usize = 4;
+
+/// Multiplies by a matrix on one to four wires: its rows one after the other, the first wire most significant.
 ///
 /// ```
 /// use efl_core::{heisenberg::Clifford, state::apply};
@@ -101,7 +104,18 @@ pub fn apply(matrix: &[Complex64], wires: &[usize], amplitudes: &mut [Complex64]
             let matrix = matrix.try_into().map_err(|_| entries())?;
             dispatch(Two { matrix, first: 1 << (n - 1 - a), second: 1 << (n - 1 - b), amplitudes });
         }
-        _ => return Err(Error::invalid("wires", "one wire, or two different ones", format!("{wires:?}"))),
+        _ => {
+            let distinct = wires.iter().enumerate().all(|(i, q)| !wires[..i].contains(q));
+            if !distinct || wires.is_empty() || wires.len() > MAX_WIRES {
+                let expected = format!("1 to {MAX_WIRES} different wires");
+                return Err(Error::invalid("wires", expected, format!("{wires:?}")));
+            }
+            if matrix.len() != 1 << (2 * wires.len()) {
+                return Err(entries());
+            }
+            let strides: Vec<usize> = wires.iter().map(|q| 1 << (n - 1 - q)).collect();
+            dispatch(Many { matrix, strides: &strides, amplitudes });
+        }
     }
     Ok(())
 }
@@ -172,6 +186,34 @@ impl Kernel for Two<'_> {
             let old = at.map(|i| amplitudes[i]);
             for (row, i) in matrix.as_chunks::<4>().0.iter().zip(at) {
                 amplitudes[i] = row[0] * old[0] + row[1] * old[1] + row[2] * old[2] + row[3] * old[3];
+            }
+        }
+    }
+}
+
+struct Many<'a> {
+    matrix: &'a [Complex64],
+    /// Index bits of the wires.
+    strides: &'a [usize],
+    amplitudes: &'a mut [Complex64],
+}
+
+impl Kernel for Many<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let Many { matrix, strides, amplitudes } = self;
+        let (d, k) = (1 << strides.len(), strides.len());
+        let mut offsets = [0; 1 << MAX_WIRES];
+        for (local, offset) in offsets[..d].iter_mut().enumerate() {
+            *offset = (0..k).filter(|j| local >> (k - 1 - j) & 1 == 1).map(|j| strides[j]).sum();
+        }
+        let mut old = [Complex64::default(); 1 << MAX_WIRES];
+        for i in (0..amplitudes.len()).filter(|i| i & offsets[d - 1] == 0) {
+            old[..d].iter_mut().zip(&offsets).for_each(|(a, offset)| *a = amplitudes[i | offset]);
+            for (row, offset) in matrix.chunks_exact(d).zip(&offsets) {
+                amplitudes[i | offset] = row.iter().zip(&old).map(|(m, a)| m * a).sum();
             }
         }
     }
@@ -258,6 +300,18 @@ mod tests {
     }
 
     #[test]
+    fn wider_matrices_equal_their_sums_over_all_entries() {
+        let n = 5;
+        for wires in [[4, 0, 2].as_slice(), &[1, 3, 0, 4]] {
+            let matrix: Vec<_> = vector(8)[..1 << (2 * wires.len())].to_vec();
+            let mut found = vector(n);
+            apply(&matrix, wires, &mut found).unwrap();
+            let expected = slow(&matrix, wires, n, &vector(n));
+            assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).norm() < 1e-10));
+        }
+    }
+
+    #[test]
     fn rotations_are_the_cosine_and_the_sine_of_their_word() {
         let n = 3;
         for label in ["XII", "IYI", "ZIZ", "YXZ", "YYI", "III", "YYY"] {
@@ -283,6 +337,8 @@ mod tests {
         assert!(apply(&h, &[2], &mut state).is_err());
         assert!(apply(&h, &[0, 1], &mut state).is_err());
         assert!(apply(&h, &[], &mut state).is_err());
+        assert!(apply(&vector(6), &[0, 1, 1], &mut vector(3)).is_err());
+        assert!(apply(&vector(5), &[0, 1, 2], &mut vector(3)).is_err());
         assert!(apply(&h, &[0], &mut state[..3]).is_err());
         let word = PauliWord::from_label("XYZ").unwrap();
         assert!(rotate(word.view(), 0.1, &mut state).is_err());
