@@ -5,7 +5,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use efl_benches::random_state;
 use efl_core::bits::parallel::{Cancel, set_num_threads};
 use efl_core::design::Ensemble;
-use efl_core::snapshots::{StateVector, sample};
+use efl_core::snapshots::sample;
+use efl_core::state::StateVector;
 
 fn sampling(c: &mut Criterion) {
     set_num_threads(1).expect("one thread");

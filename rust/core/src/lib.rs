@@ -6,7 +6,9 @@
 //! |---|---|
 //! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, the thread pool |
 //! | [`pauli`] | Pauli words, lists of words, real sums of words |
+//! | [`state`] | state vectors, and the gates that act on them |
 //! | [`heisenberg`] | circuits, propagation of sums through them, gradient observables |
+//! | [`simulate`] | the state vector that a circuit prepares |
 //! | [`design`] | ensembles: how settings are drawn, and how often a word is revealed |
 //! | [`snapshots`] | packed measurement records, and sampling them from a state vector |
 //! | [`estimate`] | tallies (integers), and estimates (floats, at the very end) |
@@ -26,6 +28,8 @@ pub mod error;
 pub mod estimate;
 pub mod heisenberg;
 pub mod pauli;
+pub mod simulate;
 pub mod snapshots;
+pub mod state;
 
 pub use error::{Error, ErrorKind, Result};

@@ -3,7 +3,8 @@
 use efl_core::Error;
 use efl_core::bits::parallel::Cancel;
 use efl_core::design::Ensemble;
-use efl_core::snapshots::{StateVector, sample, unpack};
+use efl_core::snapshots::{sample, unpack};
+use efl_core::state::StateVector;
 use num_complex::Complex64;
 
 fn random_state(n: usize, seed: u64) -> Vec<Complex64> {

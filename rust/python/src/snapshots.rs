@@ -4,6 +4,7 @@ use crate::boundary::enter;
 use crate::ensemble::Ensemble;
 use crate::error::ShapeError;
 use efl_core::snapshots as core;
+use efl_core::state::StateVector;
 use num_complex::Complex64;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
@@ -179,6 +180,5 @@ pub(crate) fn sample(
     let amplitudes =
         state.as_slice().map_err(|_| ShapeError::new_err("state: expected a C-contiguous array"))?;
     let ensemble = ensemble.0.clone();
-    enter(py, |cancel| core::sample(&core::StateVector::new(amplitudes)?, &ensemble, shots, seed, cancel))
-        .map(wrap)
+    enter(py, |cancel| core::sample(&StateVector::new(amplitudes)?, &ensemble, shots, seed, cancel)).map(wrap)
 }

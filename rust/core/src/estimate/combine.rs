@@ -242,7 +242,7 @@ fn median_inflation(buckets: usize) -> f64 {
 ///
 /// ```
 /// use efl_core::{bits::parallel::Cancel, design::Ensemble, pauli::{PauliSum, Sums}};
-/// use efl_core::{estimate::{Combine, estimate}, snapshots::{StateVector, sample}};
+/// use efl_core::{estimate::{Combine, estimate}, snapshots::sample, state::StateVector};
 /// use num_complex::Complex64;
 /// let plus = [Complex64::new(0.5f64.sqrt(), 0.0); 2];
 /// let cancel = Cancel::new();

@@ -6,12 +6,12 @@
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
 use super::clifford::Clifford;
-use super::matrix::Matrix;
+use super::matrix::{LocalWord, Matrix};
 use super::transfer::{Direction, LocalMap, Permutation, Transfer};
 use crate::bits::check_qubits;
 use crate::error::{Error, Result};
 use crate::pauli::word::{check_width, check_wire};
-use crate::pauli::{Letter, PauliSum};
+use crate::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
 use std::collections::BTreeSet;
 
@@ -40,11 +40,21 @@ impl Angle {
         Angle::Trainable { parameter, scale: 1.0, offset: 0.0 }
     }
 
-    fn scaled(self, factor: f64) -> Self {
+    pub(crate) fn scaled(self, factor: f64) -> Self {
         match self {
             Angle::Fixed(angle) => Angle::Fixed(angle * factor),
             Angle::Trainable { parameter, scale, offset } => {
                 Angle::Trainable { parameter, scale: scale * factor, offset: offset * factor }
+            }
+        }
+    }
+
+    /// The angle and a number.
+    pub(crate) fn plus(self, turn: f64) -> Self {
+        match self {
+            Angle::Fixed(angle) => Angle::Fixed(angle + turn),
+            Angle::Trainable { parameter, scale, offset } => {
+                Angle::Trainable { parameter, scale, offset: offset + turn }
             }
         }
     }
@@ -77,9 +87,15 @@ pub(crate) enum Operation {
     /// `exp(-i angle P / 2)`.
     Rotation { letters: Vec<(usize, Letter)>, angle: Angle },
     /// A Clifford gate.
-    Permutation { wires: Vec<usize>, table: Permutation },
-    /// Any other unitary or channel.
-    Transfer { wires: Vec<usize>, forward: LocalMap, backward: LocalMap, unital: bool, unitary: bool },
+    Permutation { wires: Vec<usize>, table: Permutation, matrix: Matrix },
+    /// Any other unitary, with its matrix, or channel.
+    Transfer {
+        wires: Vec<usize>,
+        forward: LocalMap,
+        backward: LocalMap,
+        unital: bool,
+        matrix: Option<Matrix>,
+    },
     /// `exp(-i angle A)` with local words of A that do not all commute, as codes on the wires.
     Evolution { wires: Vec<usize>, generator: Vec<(usize, f64)>, angle: Angle },
 }
@@ -103,13 +119,77 @@ impl Operation {
     }
 
     pub(crate) fn is_unitary(&self) -> bool {
-        !matches!(self, Operation::Transfer { unitary: false, .. })
+        !matches!(self, Operation::Transfer { matrix: None, .. })
+    }
+
+    /// The generator: words P with weights w such that the derivative by the angle is `sum w (i/2) [P, O]`, P
+    /// and O moved to one place. Empty for an operation without an angle.
+    pub(crate) fn generator(&self, n_qubits: usize) -> Result<Vec<(PauliWord, f64)>> {
+        match self {
+            Operation::Rotation { letters, .. } => {
+                Ok(vec![(PauliWord::from_sparse(n_qubits, letters.iter().copied())?, 1.0)])
+            }
+            Operation::Evolution { wires, generator, .. } => {
+                let word = |code| PauliWord::from_sparse(n_qubits, local_letters(wires, code));
+                generator.iter().map(|&(code, weight)| Ok((word(code)?, 2.0 * weight))).collect()
+            }
+            Operation::Permutation { .. } | Operation::Transfer { .. } => Ok(Vec::new()),
+        }
+    }
+
+    /// Words that a word must commute with to pass the operation unchanged, which is then also necessary; for
+    /// unitary operations that are no Clifford gates.
+    pub(crate) fn obstacles(&self, n_qubits: usize) -> Result<Vec<PauliWord>> {
+        let Operation::Transfer { wires, forward, .. } = self else {
+            return Ok(self.generator(n_qubits)?.into_iter().map(|(word, _)| word).collect());
+        };
+        // The gate is a combination of the words that commute with every word that it leaves alone.
+        let codes = 1 << (2 * wires.len());
+        let word = |code| PauliWord::from_sparse(n_qubits, local_letters(wires, code));
+        let commute = |a, b| LocalWord::new(a, 2).product_power(&LocalWord::new(b, 2)).is_multiple_of(2);
+        let alone: Vec<usize> =
+            (1..codes).filter(|&code| (forward.value(code, code as u32) - 1.0).abs() < 1e-12).collect();
+        (1..codes).filter(|&code| alone.iter().all(|&other| commute(code, other))).map(word).collect()
+    }
+
+    /// The operation that undoes it; `None` for a channel.
+    pub(crate) fn inverse(&self) -> Option<Operation> {
+        Some(match self {
+            Operation::Rotation { letters, angle } => {
+                Operation::Rotation { letters: letters.clone(), angle: angle.scaled(-1.0) }
+            }
+            Operation::Permutation { wires, table, matrix } => Operation::Permutation {
+                wires: wires.clone(),
+                table: table.inverse(),
+                matrix: matrix.dagger(),
+            },
+            Operation::Transfer { wires, forward, backward, unital, matrix } => Operation::Transfer {
+                wires: wires.clone(),
+                forward: backward.clone(),
+                backward: forward.clone(),
+                unital: *unital,
+                matrix: Some(matrix.as_ref()?.dagger()),
+            },
+            Operation::Evolution { wires, generator, angle } => Operation::Evolution {
+                wires: wires.clone(),
+                generator: generator.clone(),
+                angle: angle.scaled(-1.0),
+            },
+        })
     }
 
     /// Whether words off the wires pass unchanged in both pictures.
     pub(crate) fn is_unital(&self) -> bool {
         !matches!(self, Operation::Transfer { unital: false, .. })
     }
+}
+
+/// The letters of a local word, given as a code on `wires`.
+fn local_letters(wires: &[usize], code: usize) -> impl Iterator<Item = (usize, Letter)> {
+    wires.iter().enumerate().map(move |(j, &q)| {
+        let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
+        (q, Letter::from_bits(bit(0), bit(1)))
+    })
 }
 
 /// A parameterised circuit on `n_qubits` qubits.
@@ -268,8 +348,8 @@ impl Circuit {
         Ok(())
     }
 
-    /// The circuit at given parameters.
-    pub(crate) fn bind(&self, theta: &[f64]) -> Result<Bound<'_>> {
+    /// The angle of each operation, zero where it has none.
+    pub(crate) fn angles(&self, theta: &[f64]) -> Result<Vec<f64>> {
         if theta.len() != self.n_parameters {
             let expected = format!("{} parameters", self.n_parameters);
             return Err(Error::shape("theta", expected, theta.len().to_string()));
@@ -278,7 +358,6 @@ impl Circuit {
             return Err(Error::invalid("theta", "finite angles", format!("{} at position {i}", theta[i])));
         }
         let mut angles = vec![0.0; self.operations.len()];
-        let mut evolutions = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
             let Some(angle) = operation.angle() else { continue };
             let angle = angle.value(theta);
@@ -287,11 +366,26 @@ impl Circuit {
                 return Err(Error::invalid("theta", "finite angles", format!("{angle} at gate {gate}")));
             }
             angles[index] = angle;
+        }
+        Ok(angles)
+    }
+
+    /// The circuit at given parameters.
+    pub(crate) fn bind(&self, theta: &[f64]) -> Result<Bound<'_>> {
+        let angles = self.angles(theta)?;
+        let mut evolutions = Vec::new();
+        for (index, operation) in self.operations.iter().enumerate() {
             if let Operation::Evolution { wires, generator, .. } = operation {
-                evolutions.push((index, evolve(wires.len(), generator, angle)?));
+                evolutions.push((index, evolve(wires.len(), generator, angles[index])?));
             }
         }
         Ok(Bound { circuit: self, angles, evolutions })
+    }
+
+    /// Adds an operation of a circuit of the same width and parameters, as a gate of its own.
+    pub(crate) fn push(&mut self, operation: Operation) {
+        self.operations.push(operation);
+        self.gate_ends.push(self.operations.len());
     }
 
     pub(crate) fn operations(&self) -> &[Operation] {
@@ -310,14 +404,14 @@ impl Circuit {
 
     fn push_transfer(&mut self, wires: &[usize], transfer: Transfer) {
         let wires = wires.to_vec();
-        self.operations.push(match transfer.to_permutation() {
-            Some(table) => Operation::Permutation { wires, table },
-            None => Operation::Transfer {
+        self.operations.push(match (transfer.to_permutation(), &transfer.unitary) {
+            (Some(table), Some(matrix)) => Operation::Permutation { wires, table, matrix: matrix.clone() },
+            _ => Operation::Transfer {
                 wires,
                 forward: transfer.to_map(Direction::Schroedinger, &[]),
                 backward: transfer.to_map(Direction::Heisenberg, &[]),
                 unital: transfer.is_unital(),
-                unitary: transfer.unitary,
+                matrix: transfer.unitary,
             },
         });
         self.gate_ends.push(self.operations.len());
@@ -380,13 +474,18 @@ impl Bound<'_> {
     }
 }
 
-/// The maps of `exp(-i angle A)`, A given by local codes.
-fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+/// The matrix of `exp(-i angle A)`, A given by local codes.
+pub(crate) fn exponential(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Matrix {
     let mut exponent = Matrix::zero(1 << n_wires);
     for &(code, coefficient) in generator {
         exponent.add_scaled(Complex64::new(0.0, -angle * coefficient), &Matrix::pauli(code, n_wires));
     }
-    let transfer = Transfer::of_unitary(n_wires, &exponent.exponential()).map_err(|_| {
+    exponent.exponential()
+}
+
+/// The maps of `exp(-i angle A)`.
+fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+    let transfer = Transfer::of_unitary(n_wires, &exponential(n_wires, generator, angle)).map_err(|_| {
         Error::invalid("angle", "an evolution angle that floating point can resolve", angle.to_string())
     })?;
     Ok([transfer.to_map(Direction::Heisenberg, generator), transfer.to_map(Direction::Schroedinger, &[])])

@@ -135,7 +135,7 @@ impl<'b> Step<'b> {
                 let trainable = angle.feed().is_some();
                 Step::Rotation { letters, turn: Turn { cos, sin, operation: index, trainable } }
             }
-            Operation::Permutation { wires, table } => {
+            Operation::Permutation { wires, table, .. } => {
                 Step::Permutation { wires: relabel(wires), table: table.table(direction) }
             }
             Operation::Transfer { wires, .. } | Operation::Evolution { wires, .. } => {

@@ -5,13 +5,13 @@
 //! parameter outside the backward light cone of every observable is never pushed, and gates off the forward light
 //! cone of the generator are skipped; both are exact. Cost: the light cones are linear in the operations.
 
-use super::circuit::{Angle, Bound, Circuit, Operation};
+use super::circuit::{Angle, Bound, Circuit};
 use super::cone::{Program, QubitSet, walk};
 use super::propagation::support;
 use super::terms::{Key, power};
 use super::transfer::Direction;
 use crate::error::{Error, Result};
-use crate::pauli::{Letter, PauliSum, PauliWord};
+use crate::pauli::PauliSum;
 
 /// Where the parameters of a circuit enter, and which observables they can move.
 pub(crate) struct Uses {
@@ -77,7 +77,9 @@ impl<'b> Push<'b> {
     ) -> Result<Self> {
         let circuit = bound.circuit;
         let operations = circuit.operations();
-        let (generator, factor) = generator(circuit.n_qubits(), &operations[of.operation])?;
+        let generator = operations[of.operation].generator(circuit.n_qubits())?;
+        let generator =
+            PauliSum::from_terms(circuit.n_qubits(), generator.iter().map(|(word, c)| (word, *c)))?;
         let mut cone = support(&generator);
         let range = of.operation + 1..operations.len();
         let met = walk(operations, range, Direction::Schroedinger, &mut cone, |_| false);
@@ -101,7 +103,7 @@ impl<'b> Push<'b> {
             touching.for_each(|(word, _)| labelled.insert_support(word));
         }
         let program = Program::of_operations(bound, &met, Direction::Schroedinger, &labelled);
-        Ok(Push { program, generator, factor: factor * of.scale, cone })
+        Ok(Push { program, generator, factor: of.scale, cone })
     }
 
     /// Calls `visit(slot, word, weight)` for every product of a pushed word with a word of the observable that the
@@ -134,29 +136,5 @@ impl<'b> Push<'b> {
             }
         }
         Ok(())
-    }
-}
-
-/// The generator A of a gate such that the derivative is `factor (i/2) [A~, O]`.
-fn generator(n_qubits: usize, operation: &Operation) -> Result<(PauliSum, f64)> {
-    match operation {
-        Operation::Rotation { letters, .. } => {
-            let word = PauliWord::from_sparse(n_qubits, letters.iter().copied())?;
-            Ok((PauliSum::from_word(&word), 1.0))
-        }
-        Operation::Evolution { wires, generator, .. } => {
-            let word = |code: usize| {
-                let letters = wires.iter().enumerate().map(|(j, &q)| {
-                    let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
-                    (q, Letter::from_bits(bit(0), bit(1)))
-                });
-                PauliWord::from_sparse(n_qubits, letters)
-            };
-            let words: Vec<PauliWord> =
-                generator.iter().map(|(code, _)| word(*code)).collect::<Result<_>>()?;
-            let terms = words.iter().zip(generator).map(|(word, (_, coefficient))| (word, *coefficient));
-            Ok((PauliSum::from_terms(n_qubits, terms)?, 2.0))
-        }
-        Operation::Permutation { .. } | Operation::Transfer { .. } => Ok((PauliSum::zero(n_qubits), 0.0)),
     }
 }

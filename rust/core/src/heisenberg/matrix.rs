@@ -88,6 +88,18 @@ impl Matrix {
         self.entries.iter_mut().zip(&other.entries).for_each(|(a, b)| *a += factor * b);
     }
 
+    /// The entries, row after row.
+    pub(crate) fn entries(&self) -> &[Complex64] {
+        &self.entries
+    }
+
+    /// The Frobenius norm over the root of the dimension, and the matrix divided by it (unitary for a multiple of
+    /// a unitary matrix).
+    pub(crate) fn normalised(&self) -> (f64, Matrix) {
+        let norm = (self.entries.iter().map(Complex64::norm_sqr).sum::<f64>() / self.dimension as f64).sqrt();
+        (norm, Matrix { dimension: self.dimension, entries: self.entries.iter().map(|e| e / norm).collect() })
+    }
+
     /// Largest absolute entry of the difference.
     pub(crate) fn distance(&self, other: &Matrix) -> f64 {
         self.entries.iter().zip(&other.entries).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max)

@@ -56,8 +56,10 @@ mod terms;
 mod transfer;
 
 pub use circuit::{Angle, Circuit};
+pub(crate) use circuit::{Operation, exponential};
 pub use clifford::Clifford;
 pub(crate) use clifford::{clifford_table, negates};
+pub(crate) use cone::{QubitSet, walk};
 pub use gradient::gradient_observables;
 pub use observables::GradientObservables;
 pub use propagation::{Dropped, Propagated, Truncation, propagate};

@@ -46,6 +46,11 @@ impl ProductState {
         self.bloch.len()
     }
 
+    /// The Bloch vectors, qubit by qubit.
+    pub fn bloch(&self) -> &[[f64; 3]] {
+        &self.bloch
+    }
+
     fn expectation(&self, letters: impl Iterator<Item = (usize, Letter)>) -> f64 {
         letters
             .map(|(q, letter)| match letter {

@@ -19,7 +19,8 @@ pub(crate) struct Transfer {
     pub(crate) n_wires: usize,
     /// `R[P, Q]` at `P * 4^k + Q`.
     entries: Vec<f64>,
-    pub(crate) unitary: bool,
+    /// The matrix, when the channel is one.
+    pub(crate) unitary: Option<Matrix>,
 }
 
 impl Transfer {
@@ -32,7 +33,7 @@ impl Transfer {
                 format!("one that is off by {error:.1e}"),
             ));
         }
-        Ok(Transfer::of_operators(n_wires, std::slice::from_ref(unitary), true))
+        Ok(Transfer::of_operators(n_wires, std::slice::from_ref(unitary)))
     }
 
     pub(crate) fn of_kraus(n_wires: usize, kraus: &[Matrix]) -> Result<Self> {
@@ -48,10 +49,16 @@ impl Transfer {
                 format!("a sum that is off by {error:.1e}"),
             ));
         }
-        Ok(Transfer::of_operators(n_wires, kraus, kraus.len() == 1))
+        let mut transfer = Transfer::of_operators(n_wires, kraus);
+        if transfer.unitary.is_none() && transfer.to_permutation().is_some() {
+            // Noise of strength zero: every operator is a multiple of one Clifford gate.
+            transfer.unitary =
+                kraus.iter().map(Matrix::normalised).max_by(|a, b| a.0.total_cmp(&b.0)).map(|m| m.1);
+        }
+        Ok(transfer)
     }
 
-    fn of_operators(n_wires: usize, operators: &[Matrix], unitary: bool) -> Self {
+    fn of_operators(n_wires: usize, operators: &[Matrix]) -> Self {
         let codes = 1usize << (2 * n_wires);
         let mut entries = vec![0.0; codes * codes];
         let daggers: Vec<Matrix> = operators.iter().map(Matrix::dagger).collect();
@@ -64,6 +71,7 @@ impl Transfer {
                 }
             }
         }
+        let unitary = if let [unitary] = operators { Some(unitary.clone()) } else { None };
         Transfer { n_wires, entries, unitary }
     }
 
@@ -154,6 +162,11 @@ impl Permutation {
             Direction::Heisenberg => &self.backward,
             Direction::Schroedinger => &self.forward,
         }
+    }
+
+    /// The permutation of the inverse gate.
+    pub(crate) fn inverse(&self) -> Permutation {
+        Permutation { forward: self.backward, backward: self.forward }
     }
 }
 

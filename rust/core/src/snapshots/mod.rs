@@ -14,7 +14,7 @@ mod sample;
 
 pub use pack::unpack;
 pub use rows::Rows;
-pub use sample::{MAX_STATE_QUBITS, StateVector, sample};
+pub use sample::sample;
 
 use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};

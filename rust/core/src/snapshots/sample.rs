@@ -21,13 +21,10 @@ use crate::bits::transpose::transpose_64;
 use crate::bits::{tail_mask, words_for, zeros};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
+use crate::state::StateVector;
 use num_complex::Complex64;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Largest state vector that [`sample`] takes.
-pub const MAX_STATE_QUBITS: usize = 30;
-/// How far the squared norm may be from one: loose enough for single-precision simulators.
-const NORM_TOLERANCE: f64 = 1e-5;
 /// Stream of the key, so that sampling shares no random number with other uses of a seed.
 const STREAM: u64 = u64::from_le_bytes(*b"sampling");
 /// Snapshots whose lists are in memory at one time.
@@ -45,53 +42,11 @@ const FEW: usize = 8;
 const LEAF: usize = 8;
 const LARGEST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
-/// A normalised pure state; qubit 0 is the most significant bit of the index.
-#[derive(Debug, Clone)]
-pub struct StateVector<'a> {
-    amplitudes: &'a [Complex64],
-    n_qubits: usize,
-}
-
-impl<'a> StateVector<'a> {
-    /// Checks length, finiteness and norm.
-    pub fn new(amplitudes: &'a [Complex64]) -> Result<Self> {
-        let length = amplitudes.len();
-        if length < 2 || !length.is_power_of_two() || length > 1 << MAX_STATE_QUBITS {
-            return Err(Error::shape(
-                "state",
-                format!("2^n amplitudes with n from 1 to {MAX_STATE_QUBITS}"),
-                format!("{length}"),
-            ));
-        }
-        if let Some(i) = amplitudes.iter().position(|a| !(a.re.is_finite() && a.im.is_finite())) {
-            return Err(Error::invalid(
-                format!("state[{i}]"),
-                "a finite amplitude",
-                amplitudes[i].to_string(),
-            ));
-        }
-        let norm: f64 = amplitudes.iter().map(Complex64::norm_sqr).sum();
-        if (norm - 1.0).abs() > NORM_TOLERANCE {
-            return Err(Error::invalid(
-                "state",
-                "a normalised vector (squared norm 1)",
-                format!("squared norm {norm}"),
-            ));
-        }
-        Ok(StateVector { amplitudes, n_qubits: length.trailing_zeros() as usize })
-    }
-
-    /// Number of qubits.
-    pub fn n_qubits(&self) -> usize {
-        self.n_qubits
-    }
-}
-
 /// Draws `shots` settings from `ensemble`, measures `state` in each, and returns the snapshots in the order of
 /// their index. The same seed gives the same snapshots with any number of threads.
 ///
 /// ```
-/// use efl_core::{bits::parallel::Cancel, design::Ensemble, snapshots::{StateVector, sample}};
+/// use efl_core::{bits::parallel::Cancel, design::Ensemble, snapshots::sample, state::StateVector};
 /// use num_complex::Complex64;
 /// let zero = [Complex64::new(1.0, 0.0), Complex64::new(0.0, 0.0)];
 /// let snaps = sample(&StateVector::new(&zero)?, &Ensemble::uniform(1)?, 100, 7, &Cancel::new())?;
@@ -105,7 +60,7 @@ pub fn sample(
     seed: u64,
     cancel: &Cancel,
 ) -> Result<Snapshots> {
-    let n = state.n_qubits;
+    let n = state.n_qubits();
     if ensemble.n_qubits() != n {
         return Err(Error::shape(
             "ensemble",
@@ -120,7 +75,7 @@ pub fn sample(
         n,
         seed,
         letters: (0..n).map(|q| LetterDraw::new(ensemble.letter_probabilities(q))).collect(),
-        state: state.amplitudes,
+        state: state.amplitudes(),
         cancel,
     };
     let stride = words_for(shots);

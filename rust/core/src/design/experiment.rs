@@ -1,0 +1,272 @@
+//! Experiments: what is run and read to get some of a gradient.
+//!
+//! Every way of measuring the gradient of `<O>` has one form. An [`Experiment`] is a circuit with the parameters of the
+//! original one, a setting for its final state, and [`Readings`]: for some rows of the gradient a Pauli sum that the
+//! setting reveals. A row of the gradient is the sum of the expectation values of its readings, over all experiments.
+//!
+//! Invariant: every word of the readings is revealed, rows ascend and their sums are not zero. Row `o * n_parameters
+//! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
+//! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
+
+use super::setting::{Reading, Setting};
+use crate::bits::parallel::Cancel;
+use crate::bits::philox::{philox, unit_interval};
+use crate::error::{Error, Result};
+use crate::heisenberg::{Circuit, Operation, ProductState};
+use crate::pauli::word::check_width;
+use crate::pauli::{PauliSum, PauliWord, Sums};
+use crate::simulate::simulate;
+use crate::state::apply;
+use std::collections::BTreeMap;
+
+/// Stream of the key, so that runs share no random number with other uses of a seed.
+const STREAM: u64 = u64::from_le_bytes(*b"measured");
+
+/// For some rows of a gradient the sum that is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readings {
+    rows: Vec<usize>,
+    sums: Sums,
+}
+
+impl Readings {
+    /// Adds up entries `(row, word, coefficient)`; rows that cancel are left out.
+    pub fn new(n_qubits: usize, entries: &[(usize, PauliWord, f64)]) -> Result<Self> {
+        let mut terms: BTreeMap<usize, Vec<(&PauliWord, f64)>> = BTreeMap::new();
+        for (row, word, coefficient) in entries {
+            terms.entry(*row).or_default().push((word, *coefficient));
+        }
+        let (mut rows, mut sums) = (Vec::new(), Vec::new());
+        for (row, terms) in terms {
+            let sum = PauliSum::from_terms(n_qubits, terms)?;
+            if !sum.is_empty() {
+                rows.push(row);
+                sums.push(sum);
+            }
+        }
+        Ok(Readings { rows, sums: Sums::from_sums(n_qubits, &sums)? })
+    }
+
+    /// The rows of the gradient, ascending.
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// What is read for each of [`Readings::rows`].
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// The readings with the other sign.
+    pub(crate) fn negated(&self) -> Self {
+        let coefficients = (0..self.sums.len()).flat_map(|j| self.sums.row(j).1).map(|c| -c).collect();
+        Readings { rows: self.rows.clone(), sums: self.sums.with_coefficients(coefficients) }
+    }
+}
+
+/// How large a circuit is. A rotation about a word of weight w counts as one gate, `2 (w - 1)` two-qubit gates and a
+/// depth of `2 (w - 1) + 1`; any other gate on k wires as `k - 1` two-qubit gates and a depth of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cost {
+    /// Number of gates.
+    pub gates: usize,
+    /// Number of two-qubit gates.
+    pub two_qubit_gates: usize,
+    /// Longest sequence of gates, one after the other.
+    pub depth: usize,
+}
+
+impl Cost {
+    /// The cost of a circuit and of the rotation of a setting after it.
+    pub(crate) fn of<'o>(
+        n_qubits: usize,
+        operations: impl IntoIterator<Item = &'o Operation>,
+        setting: &Setting,
+    ) -> Self {
+        let mut cost = Cost::default();
+        let mut clock = vec![0; n_qubits];
+        let mut add = |wires: &[usize], two_qubit_gates: usize| {
+            let start = wires.iter().map(|&q| clock[q]).max().unwrap_or_default();
+            let lasts = if wires.len() == two_qubit_gates + 1 { 1 } else { two_qubit_gates + 1 };
+            wires.iter().for_each(|&q| clock[q] = start + lasts);
+            cost.gates += 1;
+            cost.two_qubit_gates += two_qubit_gates;
+            cost.depth = cost.depth.max(start + lasts);
+        };
+        for operation in operations {
+            let wires: Vec<usize> = operation.wires().collect();
+            let links = wires.len().saturating_sub(1);
+            let rotation = matches!(operation, Operation::Rotation { .. });
+            add(&wires, if rotation { 2 * links } else { links });
+        }
+        setting.gates().iter().for_each(|gate| add(gate.wires(), gate.wires().len() - 1));
+        cost
+    }
+}
+
+/// Mean and variance of the reading of one row from one shot.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// Row of the gradient.
+    pub row: usize,
+    /// Expectation value.
+    pub mean: f64,
+    /// Variance of one shot.
+    pub variance: f64,
+}
+
+/// A circuit, the setting that its final state is measured in, and what its outcomes mean.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    circuit: Circuit,
+    setting: Setting,
+    readings: Readings,
+    /// For each word of the readings how it is read.
+    masks: Vec<Reading>,
+}
+
+impl Experiment {
+    /// Checks that the setting reveals every word.
+    pub fn new(circuit: Circuit, setting: Setting, readings: Readings) -> Result<Self> {
+        check_width("setting", circuit.n_qubits(), setting.n_qubits())?;
+        check_width("readings", circuit.n_qubits(), readings.sums.n_qubits())?;
+        let mask = |word| {
+            setting.reveal(word)?.ok_or_else(|| {
+                let expected = format!("words that {setting:?} reveals");
+                Error::invalid("readings", expected, word.to_string())
+            })
+        };
+        let masks = readings.sums.words().iter().map(mask).collect::<Result<_>>()?;
+        Ok(Experiment { circuit, setting, readings, masks })
+    }
+
+    /// What is run; its parameters are those of the original circuit.
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
+    }
+
+    /// How its final state is measured.
+    pub fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    /// What the outcomes contribute to the gradient.
+    pub fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// Its size, the rotation of the setting included.
+    pub fn cost(&self) -> Cost {
+        Cost::of(self.circuit.n_qubits(), self.circuit.operations(), &self.setting)
+    }
+
+    /// The probability of every outcome; qubit 0 is the most significant bit.
+    pub fn probabilities(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<f64>> {
+        let mut amplitudes = simulate(&self.circuit, theta, input, cancel)?;
+        for gate in self.setting.gates() {
+            cancel.check()?;
+            apply(&gate.clifford().matrix(), gate.wires(), &mut amplitudes)?;
+        }
+        Ok(amplitudes.iter().map(num_complex::Complex64::norm_sqr).collect())
+    }
+
+    /// Exact moments of every reading, by simulation.
+    pub fn moments(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<Moment>> {
+        let mut parities = self.probabilities(theta, input, cancel)?;
+        hadamard(&mut parities);
+        // The outcome of a word squared is one, and a product of words is read by the difference of their masks.
+        let signed = |columns: &[u32], coefficients: &[f64]| -> Vec<(usize, f64)> {
+            let one = |(&column, &c): (&u32, &f64)| {
+                let (index, negative) = self.index(column);
+                (index, if negative { -c } else { c })
+            };
+            columns.iter().zip(coefficients).map(one).collect()
+        };
+        let sums = self.readings.sums();
+        let moment = |(j, &row): (usize, &usize)| {
+            let (columns, coefficients) = sums.row(j);
+            let terms = signed(columns, coefficients);
+            let mean: f64 = terms.iter().map(|(index, c)| c * parities[*index]).sum();
+            let square = |(i, (a, c)): (usize, &(usize, f64))| {
+                let cross: f64 = terms[..i].iter().map(|(b, d)| d * parities[a ^ b]).sum();
+                c * c + 2.0 * c * cross
+            };
+            let second: f64 = terms.iter().enumerate().map(square).sum();
+            cancel.check()?;
+            Ok(Moment { row, mean, variance: (second - mean * mean).max(0.0) })
+        };
+        self.readings.rows.iter().enumerate().map(moment).collect()
+    }
+
+    /// The mask of a word as an index of an outcome, and whether an even parity means -1.
+    fn index(&self, column: u32) -> (usize, bool) {
+        let reading = &self.masks[column as usize];
+        ((reading.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, reading.negative)
+    }
+
+    /// Simulates `shots` shots; mean and variance are those of the sample. Shots are a function of the seed and their
+    /// number, so a shorter run is the beginning of a longer one.
+    pub fn run(
+        &self,
+        theta: &[f64],
+        input: &ProductState,
+        shots: usize,
+        seed: u64,
+        cancel: &Cancel,
+    ) -> Result<Vec<Moment>> {
+        if shots < 2 {
+            return Err(Error::invalid("shots", "at least 2, for a variance", shots.to_string()));
+        }
+        let mut cumulative = self.probabilities(theta, input, cancel)?;
+        let mut total = 0.0;
+        for p in &mut cumulative {
+            total += *p;
+            *p = total;
+        }
+        let mut counts = vec![0u64; cumulative.len()];
+        for block in 0..shots.div_ceil(4) {
+            for (i, bits) in philox([seed, STREAM], [block as u64, 0, 0, 0]).into_iter().enumerate() {
+                if 4 * block + i < shots {
+                    let at = cumulative.partition_point(|c| *c <= unit_interval(bits) * total);
+                    counts[at.min(cumulative.len() - 1)] += 1;
+                }
+            }
+            if block % 4096 == 0 {
+                cancel.check()?;
+            }
+        }
+        let sums = self.readings.sums();
+        let n = shots as f64;
+        let moment = |(j, &row): (usize, &usize)| {
+            let (mut first, mut second) = (0.0, 0.0);
+            for (outcome, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                let (columns, coefficients) = sums.row(j);
+                let value = |(&column, c): (&u32, &f64)| {
+                    let (index, negative) = self.index(column);
+                    let odd = (index & outcome).count_ones() % 2 == 1;
+                    if odd ^ negative { -c } else { *c }
+                };
+                let value: f64 = columns.iter().zip(coefficients).map(value).sum();
+                first += count as f64 * value;
+                second += count as f64 * value * value;
+            }
+            let mean = first / n;
+            Moment { row, mean, variance: (second - n * mean * mean).max(0.0) / (n - 1.0) }
+        };
+        Ok(self.readings.rows.iter().enumerate().map(moment).collect())
+    }
+}
+
+/// The Walsh-Hadamard transform in place: probabilities become expectation values of parities.
+fn hadamard(values: &mut [f64]) {
+    let mut stride = 1;
+    while stride < values.len() {
+        for pair in values.chunks_exact_mut(2 * stride) {
+            let (low, high) = pair.split_at_mut(stride);
+            for (a, b) in low.iter_mut().zip(high) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        stride *= 2;
+    }
+}

@@ -1,0 +1,124 @@
+//! The state vector that a circuit prepares.
+//!
+//! Invariant: the state of [`simulate`] has the expectation values that [`crate::heisenberg::value`] computes; a
+//! global phase means nothing. Channels are refused, for a vector cannot hold what they leave.
+//! Cost: one pass over `2^n` amplitudes per gate, on the calling thread.
+
+use crate::bits::parallel::Cancel;
+use crate::bits::room;
+use crate::error::{Error, Result};
+use crate::heisenberg::{Circuit, Operation, ProductState, exponential};
+use crate::pauli::PauliWord;
+use crate::pauli::word::check_width;
+use crate::state::{apply, rotate};
+use num_complex::Complex64;
+
+/// Widest circuit that is simulated: 2^26 amplitudes are 1 GiB.
+pub const MAX_SIMULATED_QUBITS: usize = 26;
+/// How far the length of the Bloch vector of a pure state may be from one.
+const PURITY: f64 = 1e-6;
+
+/// The amplitudes after the circuit has acted on a product state of pure qubits; qubit 0 is the most significant bit of
+/// the index.
+///
+/// ```
+/// use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState};
+/// use efl_core::{bits::parallel::Cancel, pauli::Letter, simulate::simulate};
+/// let mut circuit = Circuit::new(2, 1)?;
+/// circuit.rotation([(0, Letter::Y)], Angle::parameter(0))?;
+/// circuit.clifford(Clifford::Cnot, &[0, 1])?;
+/// let state = simulate(&circuit, &[0.6], &ProductState::zero(2), &Cancel::new())?;
+/// assert!((state[0b00].re - f64::cos(0.3)).abs() + (state[0b11].re - f64::sin(0.3)).abs() < 1e-15);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn simulate(
+    circuit: &Circuit,
+    theta: &[f64],
+    input: &ProductState,
+    cancel: &Cancel,
+) -> Result<Vec<Complex64>> {
+    check_width("input", circuit.n_qubits(), input.n_qubits())?;
+    let mut amplitudes = product(input)?;
+    evolve(circuit, theta, &mut amplitudes, cancel)?;
+    Ok(amplitudes)
+}
+
+/// Moves a state vector through a circuit, in place.
+pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], cancel: &Cancel) -> Result<()> {
+    let n = circuit.n_qubits();
+    check_simulated(n)?;
+    if amplitudes.len() != 1 << n {
+        return Err(Error::shape(
+            "amplitudes",
+            format!("2^{n}, as the circuit has {n} qubits"),
+            amplitudes.len().to_string(),
+        ));
+    }
+    let angles = circuit.angles(theta)?;
+    for (index, (operation, angle)) in circuit.operations().iter().zip(angles).enumerate() {
+        cancel.check()?;
+        match operation {
+            Operation::Rotation { letters, .. } => {
+                rotate(PauliWord::from_sparse(n, letters.iter().copied())?.view(), angle, amplitudes)?;
+            }
+            Operation::Permutation { wires, matrix, .. }
+            | Operation::Transfer { wires, matrix: Some(matrix), .. } => {
+                apply(matrix.entries(), wires, amplitudes)?;
+            }
+            Operation::Evolution { wires, generator, .. } => {
+                apply(exponential(wires.len(), generator, angle).entries(), wires, amplitudes)?;
+            }
+            Operation::Transfer { matrix: None, .. } => {
+                return Err(Error::invalid(
+                    "circuit",
+                    "unitary gates (a channel leaves a mixed state, which is no vector)",
+                    format!("a channel at gate {}", circuit.gate_of(index)),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn check_simulated(n_qubits: usize) -> Result<()> {
+    if n_qubits > MAX_SIMULATED_QUBITS {
+        return Err(Error::Limit {
+            what: "qubits to simulate".into(),
+            needed: n_qubits as u64,
+            limit: MAX_SIMULATED_QUBITS as u64,
+            remedy: "propagate observables instead, which needs no state".into(),
+        });
+    }
+    Ok(())
+}
+
+/// The amplitudes of a product of pure qubits.
+fn product(input: &ProductState) -> Result<Vec<Complex64>> {
+    check_simulated(input.n_qubits())?;
+    let mut amplitudes = room("the state vector", 1 << input.n_qubits(), 1)?;
+    amplitudes.push(Complex64::new(1.0, 0.0));
+    for (q, r) in input.bloch().iter().enumerate() {
+        let length = r.iter().map(|c| c * c).sum::<f64>().sqrt();
+        if (length - 1.0).abs() > PURITY {
+            return Err(Error::invalid(
+                "input",
+                "pure qubits, Bloch vectors of length 1",
+                format!("length {length} at qubit {q}"),
+            ));
+        }
+        let [x, y, z] = r.map(|c| c / length);
+        // The larger amplitude is made real, so that nothing is divided by a small number.
+        let large = ((1.0 + z.abs()) / 2.0).sqrt();
+        let small = Complex64::new(x, if z >= 0.0 { y } else { -y }) / (2.0 * large);
+        let large = Complex64::new(large, 0.0);
+        let qubit = if z >= 0.0 { [large, small] } else { [small, large] };
+        let before = amplitudes.len();
+        amplitudes.resize(2 * before, Complex64::default());
+        for i in (0..before).rev() {
+            let amplitude = amplitudes[i];
+            amplitudes[2 * i] = amplitude * qubit[0];
+            amplitudes[2 * i + 1] = amplitude * qubit[1];
+        }
+    }
+    Ok(amplitudes)
+}
