@@ -37,6 +37,11 @@ impl Gate {
         }
     }
 
+    /// A gate whose wires are known to fit.
+    pub(crate) fn on(clifford: Clifford, wires: [usize; 2]) -> Self {
+        Gate { clifford, wires }
+    }
+
     /// Which gate.
     pub fn clifford(&self) -> Clifford {
         self.clifford
@@ -162,7 +167,7 @@ impl Setting {
 
     /// The rotation, gate after gate.
     pub fn gates(&self) -> Vec<Gate> {
-        let one = |clifford, q| Gate { clifford, wires: [q, q] };
+        let one = |clifford, q| Gate::on(clifford, [q, q]);
         match &self.basis {
             Basis::Product(letters) => letters
                 .support()
