@@ -5,6 +5,7 @@
 
 mod allocate;
 mod echo;
+mod diagonalise;
 mod ensemble;
 mod experiment;
 mod families;
@@ -17,6 +18,7 @@ mod shift;
 
 pub use allocate::{Direct, Problem, Shares, Way};
 pub use echo::{Echo, echoes};
+pub use diagonalise::{Connectivity, diagonalise};
 pub use ensemble::Ensemble;
 pub use experiment::{Cost, Experiment, Moment, Readings};
 pub use families::Grouping;
