@@ -109,6 +109,38 @@ impl Problem<'_> {
     }
 }
 
+impl Problem<'_> {
+    /// The variance of one shot of every row, infinite for a row that the shares do not measure.
+    pub fn variances(&self, shares: &Shares) -> Vec<f64> {
+        let mut revealed = vec![0.0; self.sums.words().len()];
+        for (family, share) in self.families.iter().zip(&shares.families) {
+            family.iter().for_each(|&c| revealed[c as usize] += share);
+        }
+        if !revealed.is_empty() && self.sums.words().get(0).is_identity() {
+            revealed[0] = f64::INFINITY; // known without shots
+        }
+        let zero_over_zero = |a: f64, b: f64| if a == 0.0 { 0.0 } else { a / b };
+        let mut found: Vec<f64> = (0..self.sums.len())
+            .map(|r| {
+                let (columns, coefficients) = self.sums.row(r);
+                let part = shares.mix[r][0].powi(2);
+                if part == 0.0 {
+                    return if shares.mix[r] == [0.0; 3] && !columns.is_empty() { f64::INFINITY } else { 0.0 };
+                }
+                let term = |(&c, v): (&u32, &f64)| zero_over_zero(part * v * v, revealed[c as usize]);
+                columns.iter().zip(coefficients).map(term).sum()
+            })
+            .collect();
+        for (measurement, share) in self.direct.iter().zip(&shares.direct) {
+            for &(r, v) in &measurement.rows {
+                let part = shares.mix[r as usize][measurement.way as usize].powi(2);
+                found[r as usize] += zero_over_zero(part * v, *share);
+            }
+        }
+        found
+    }
+}
+
 struct Solver<'a> {
     problem: &'a Problem<'a>,
     shares: Vec<f64>,

@@ -57,6 +57,17 @@ impl Readings {
         &self.sums
     }
 
+    /// The readings times a factor per row; rows whose factor is zero are left out.
+    pub(crate) fn scaled(&self, factor: impl Fn(usize) -> f64) -> Result<Self> {
+        let kept: Vec<usize> = (0..self.rows.len()).filter(|&j| factor(self.rows[j]) != 0.0).collect();
+        let sums: Vec<PauliSum> = kept
+            .iter()
+            .map(|&j| self.sums.sum(j)?.scale(factor(self.rows[j])))
+            .collect::<Result<_>>()?;
+        let rows = kept.iter().map(|&j| self.rows[j]).collect();
+        Ok(Readings { rows, sums: Sums::from_sums(self.sums.n_qubits(), &sums)? })
+    }
+
     /// The readings with the other sign.
     pub(crate) fn negated(&self) -> Self {
         let coefficients = (0..self.sums.len()).flat_map(|j| self.sums.row(j).1).map(|c| -c).collect();
@@ -77,6 +88,15 @@ pub struct Cost {
 }
 
 impl Cost {
+    /// The larger of each figure.
+    pub(crate) fn largest(self, other: Cost) -> Cost {
+        Cost {
+            gates: self.gates.max(other.gates),
+            two_qubit_gates: self.two_qubit_gates.max(other.two_qubit_gates),
+            depth: self.depth.max(other.depth),
+        }
+    }
+
     /// The cost of a circuit and of the rotation of a setting after it.
     pub(crate) fn of<'o>(
         n_qubits: usize,
@@ -138,6 +158,12 @@ impl Experiment {
         };
         let masks = readings.sums.words().iter().map(mask).collect::<Result<_>>()?;
         Ok(Experiment { circuit, setting, readings, masks })
+    }
+
+    /// The same experiment with readings times a factor per row.
+    pub(crate) fn scaled(self, factor: impl Fn(usize) -> f64) -> Result<Self> {
+        let readings = self.readings.scaled(factor)?;
+        Experiment::new(self.circuit, self.setting, readings)
     }
 
     /// What is run; its parameters are those of the original circuit.

@@ -9,9 +9,13 @@
 //! Invariant: a family is maximal, no word of the list could be added to it. Everything is deterministic.
 //! Cost: a pass over the words (a few nanoseconds per word and generator) for a greedy family and for every move.
 
+use super::diagonalise::{Connectivity, diagonalise};
+use super::setting::Setting;
 use crate::bits::words_for;
+use crate::error::Result;
 use crate::pauli::Words;
 use rustc_hash::FxHashMap;
+use std::sync::{Arc, OnceLock};
 
 /// What may be measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,7 @@ pub(crate) struct Family {
     grouping: Grouping,
     /// Columns, ascending.
     pub(crate) members: Vec<u32>,
+    setting: Arc<OnceLock<Setting>>,
 }
 
 /// The words to choose from, rows of x and z side by side.
@@ -41,6 +46,8 @@ pub(crate) struct Choice {
     place: Option<FxHashMap<[u64; 2], u32>>,
 }
 
+/// Attempts at a short diagonalising circuit.
+const ATTEMPTS: usize = 2;
 /// Moves of a local search: a bound that is hardly ever met.
 const MAX_MOVES: usize = 64;
 /// How many of the heaviest words are searched; the rest fill up in any order.
@@ -173,7 +180,7 @@ impl Choice {
                 (0..self.len() as u32).filter(belongs).collect()
             }
         };
-        Family { generators, grouping, members }
+        Family { generators, grouping, members, setting: Arc::default() }
     }
 
     /// Words of a narrow register that generate a family.
@@ -317,6 +324,29 @@ impl Choice {
         }
         changed.extend_from_slice(self.word(word));
         Some(changed)
+    }
+}
+
+impl Family {
+    /// The setting that reveals the family; made once, clones share it.
+    pub(crate) fn setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<&Setting> {
+        if let Some(setting) = self.setting.get() {
+            return Ok(setting);
+        }
+        let setting = self.to_setting(n_qubits, connectivity)?;
+        Ok(self.setting.get_or_init(|| setting))
+    }
+
+    fn to_setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Setting> {
+        let row = words_for(n_qubits);
+        let mut words = Words::new(n_qubits);
+        match self.grouping {
+            Grouping::QubitWise => words.push_rows(&self.generators[..row], &self.generators[row..]),
+            Grouping::Commuting => {
+                self.generators.chunks_exact(2 * row).for_each(|g| words.push_rows(&g[..row], &g[row..]));
+            }
+        }
+        diagonalise(&words, connectivity, ATTEMPTS)
     }
 }
 

@@ -45,6 +45,22 @@ impl Objective {
         Ok(Objective { weights: weights.collect(), by_settings: vec![true; sums.len()] })
     }
 
+    /// Weights that are known to be valid, and the rows that settings may measure.
+    pub(crate) fn of(weights: Vec<f64>, by_settings: Vec<bool>) -> Self {
+        debug_assert_eq!(weights.len(), by_settings.len());
+        Objective { weights, by_settings }
+    }
+
+    /// Gives more weight to the rows whose variance is large, towards the smallest maximum.
+    pub(crate) fn emphasise(&mut self, variances: &[f64]) {
+        let before: f64 = self.weights.iter().sum();
+        let largest = variances.iter().zip(&self.weights).filter(|(_, w)| **w > 0.0).map(|(v, _)| *v);
+        let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
+        self.weights.iter_mut().zip(variances).for_each(|(w, v)| *w *= (v / largest).sqrt().max(1e-3));
+        let after: f64 = self.weights.iter().sum();
+        self.weights.iter_mut().for_each(|w| *w *= before / after);
+    }
+
     /// The weight of each row.
     pub fn weights(&self) -> &[f64] {
         &self.weights
@@ -55,13 +71,8 @@ impl Objective {
         &self.by_settings
     }
 
-    /// Leaves rows to the direct measurements.
-    pub(crate) fn restrict(&mut self, by_settings: Vec<bool>) {
-        self.by_settings = by_settings;
-    }
-
     /// What a word contributes to the objective, times the probability that it is revealed.
-    pub fn scores(&self, sums: &Sums) -> Vec<f64> {
+    pub(crate) fn scores(&self, sums: &Sums) -> Vec<f64> {
         let whole = self.by_settings.iter().map(|&s| if s { [1.0, 0.0, 0.0] } else { [0.0; 3] });
         self.scores_of_mix(sums, &whole.collect::<Vec<_>>())
     }

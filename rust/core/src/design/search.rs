@@ -7,7 +7,7 @@
 //! Invariant: deterministic; the effort is counted in words visited, not in seconds.
 //! Cost: about 10 ns per word, generator and family tried.
 
-use super::allocate::{Direct, Problem, Shares};
+use super::allocate::{Direct, Problem, Shares, Way};
 use super::families::{Choice, Family, Grouping};
 use super::objective::Objective;
 use crate::bits::parallel::Cancel;
@@ -33,6 +33,8 @@ const SMALL: f64 = 1e-7;
 pub(crate) struct Found {
     pub(crate) families: Vec<Family>,
     pub(crate) shares: Shares,
+    /// What the direct measurements are, in the order of their shares.
+    pub(crate) ways: Vec<Way>,
 }
 
 /// What is searched for.
@@ -88,7 +90,7 @@ impl Search<'_> {
             self.prune(&mut families, &mut shares);
         }
         self.prune(&mut families, &mut shares);
-        Ok(Found { families, shares })
+        Ok(Found { families, shares, ways: Vec::new() })
     }
 
     /// Optimal shares of given families.

@@ -6,7 +6,7 @@
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
 //! Cost: linear in the gates per experiment; circuits are built when they are asked for.
 
-use super::experiment::{Experiment, Readings};
+use super::experiment::{Cost, Experiment, Readings};
 use super::levels::Frame;
 use super::setting::Setting;
 use crate::error::{Error, Result};
@@ -56,6 +56,11 @@ impl Shift {
     /// The readings of [`Shift::plus`]; those of [`Shift::minus`] have the other sign.
     pub fn readings(&self) -> &Readings {
         &self.readings
+    }
+
+    /// What is added to the circuit: the rotation of the setting.
+    pub fn extra(&self) -> Cost {
+        Cost::of(self.circuit.n_qubits(), [], &self.setting)
     }
 
     /// The experiment with the angle turned by `pi/2`.

@@ -1,0 +1,253 @@
+//! The plan: what every way of measuring a gradient costs, and which one wins.
+//!
+//! The currency is `cost`: the variance of one shot, averaged over the derivatives that are not identically zero, so
+//! that `cost / eps^2` shots give an RMS error of eps. All costs are at the maximally mixed state: known before anything
+//! is measured, the same for every competitor, and the mean over states of what [`Plan::exact`] finds by simulation.
+//!
+//! What depends on the circuit alone (words, layers, circuits of echoes and shifts) is computed once; [`Plan::at`] plans
+//! for other angles, starting from the families and shares of the plan before.
+//!
+//! Invariant: figures that are only bounds from below say so. Deterministic, whatever the number of threads.
+//! Cost: the words of the gradient observables, then the search ([`Options::effort`]).
+
+mod measure;
+mod methods;
+mod structure;
+
+use super::diagonalise::Connectivity;
+use super::experiment::Cost;
+use super::search;
+use crate::bits::parallel::Cancel;
+use crate::error::{Error, Result};
+use crate::heisenberg::{Circuit, GradientObservables};
+use crate::pauli::PauliSum;
+use methods::Solution;
+use std::sync::Arc;
+use structure::Structure;
+
+/// The ways of measuring a gradient, in the order of preference among equals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// A random letter per qubit and snapshot.
+    Uniform,
+    /// Letters with the best probabilities.
+    Biased,
+    /// A list of product settings.
+    Product,
+    /// A list of Clifford settings.
+    Clifford,
+    /// Clifford settings of small blocks, drawn independently.
+    Block,
+    /// One setting per observable word, where all trainable generators commute.
+    Commuting,
+    /// The layered echo.
+    Echo,
+    /// Settings, echoes and shifts together.
+    Mixture,
+    /// Parameter-shift: relevant gates only, shots where they help most.
+    ShiftPruned,
+    /// Parameter-shift as general tools do it: every gate that is wired to the observable, equal shots.
+    Shift,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Method; 10] = [
+        Method::Uniform,
+        Method::Biased,
+        Method::Product,
+        Method::Clifford,
+        Method::Block,
+        Method::Commuting,
+        Method::Echo,
+        Method::Mixture,
+        Method::ShiftPruned,
+        Method::Shift,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Method::Uniform => "uniform",
+            Method::Biased => "biased",
+            Method::Product => "product",
+            Method::Clifford => "clifford",
+            Method::Block => "block",
+            Method::Commuting => "commuting",
+            Method::Echo => "echo",
+            Method::Mixture => "mixture",
+            Method::ShiftPruned => "shift-pruned",
+            Method::Shift => "shift",
+        }
+    }
+
+    /// The method of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// What is made small.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Goal {
+    /// The mean over the derivatives that are not identically zero.
+    Mean,
+    /// The largest variance.
+    Max,
+    /// A weighted mean: one weight per derivative, observable by observable.
+    Weighted(Vec<f64>),
+}
+
+/// How to plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// What is made small.
+    pub goal: Goal,
+    /// Weight of the values of the observables in designs on the final state, against 1 for the derivatives together.
+    pub value_weight: f64,
+    /// Two-qubit gates that settings may use.
+    pub connectivity: Connectivity,
+    /// Work of a search, in words visited.
+    pub effort: u64,
+    /// Derivatives with more words are measured by echoes and shifts only.
+    pub max_terms: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            goal: Goal::Mean,
+            value_weight: 0.0,
+            connectivity: Connectivity::All,
+            effort: search::EFFORT,
+            max_terms: 20_000,
+        }
+    }
+}
+
+/// A method in a plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Which method.
+    pub method: Method,
+    /// The mean variance of one shot; infinite where the method does not apply.
+    pub cost: f64,
+    /// The variance of one shot of the worst derivative.
+    pub worst: f64,
+    /// Variance of one shot of every derivative, observable by observable; empty where the method does not apply.
+    pub variances: Vec<f64>,
+    /// Different measurement settings, all circuits together; `None` when they are drawn anew for every shot.
+    pub settings: Option<usize>,
+    /// Different circuits before the measurement.
+    pub circuits: usize,
+    /// The largest circuit that is added to the original one, settings included.
+    pub extra: Cost,
+    /// Whether all shots are of the final state, as served answers are.
+    pub served: bool,
+    /// Whether `cost` is only a bound from below.
+    pub bound: bool,
+    /// Why the method does not apply, or why there is only a bound.
+    pub note: Option<String>,
+}
+
+/// What measuring a gradient costs, for every method.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    structure: Arc<Structure>,
+    theta: Vec<f64>,
+    observables: GradientObservables,
+    rows: Vec<Row>,
+    solutions: Vec<Solution>,
+    /// The cost of the designs of the plan before at these angles.
+    former: Option<Vec<f64>>,
+}
+
+impl Plan {
+    /// Plans the gradient of `observables`.
+    pub fn new(
+        circuit: &Circuit,
+        observables: &[PauliSum],
+        theta: &[f64],
+        options: Options,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let structure = Arc::new(Structure::new(circuit, observables, options, cancel)?);
+        Plan::of(structure, theta, None, cancel)
+    }
+
+    /// The plan at other angles. Everything structural is kept, and designs start from those of this plan.
+    pub fn at(&self, theta: &[f64], cancel: &Cancel) -> Result<Self> {
+        Plan::of(self.structure.clone(), theta, Some(self), cancel)
+    }
+
+    fn of(structure: Arc<Structure>, theta: &[f64], former: Option<&Plan>, cancel: &Cancel) -> Result<Self> {
+        let observables = structure.observables(theta, cancel)?;
+        let solver = methods::Solver::new(&structure, &observables, cancel)?;
+        let former_costs = former.map(|plan| {
+            let cost = |s: &Solution| solver.variances(s).map_or(f64::INFINITY, |v| solver.mean(&v));
+            plan.solutions.iter().map(cost).collect()
+        });
+        let mut solutions = Vec::new();
+        for (i, method) in Method::ALL.into_iter().enumerate() {
+            cancel.check()?;
+            solutions.push(solver.solve(method, former.map(|plan| &plan.solutions[i]), &solutions)?);
+        }
+        let rows = Method::ALL.into_iter().zip(&solutions).map(|(m, s)| solver.row(m, s)).collect::<Result<_>>()?;
+        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
+    }
+
+    /// One row per method, in the order of [`Method::ALL`].
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The row of a method.
+    pub fn row(&self, method: Method) -> &Row {
+        &self.rows[self.index(method)]
+    }
+
+    fn index(&self, method: Method) -> usize {
+        self.rows.iter().position(|row| row.method == method).unwrap_or_default()
+    }
+
+    /// The method with the lowest cost; among costs within 2 %, the first in the order of [`Method::ALL`].
+    pub fn best(&self) -> &Row {
+        let least = self.rows.iter().filter(|row| !row.bound).map(|row| row.cost).fold(f64::INFINITY, f64::min);
+        let close = self.rows.iter().find(|row| !row.bound && row.cost <= least * 1.02);
+        close.unwrap_or(&self.rows[self.index(Method::Shift)])
+    }
+
+    /// How many times more shots the design of `method` in the plan before this one needs at the present angles.
+    pub fn gain(&self, method: Method) -> Option<f64> {
+        let cost = self.row(method).cost;
+        let before = self.former.as_ref()?[self.index(method)];
+        Some(if cost == 0.0 { 1.0 } else { before / cost })
+    }
+
+    /// The angles.
+    pub fn theta(&self) -> &[f64] {
+        &self.theta
+    }
+
+    /// The sums that are measured on the final state; rows that have too many words are empty.
+    pub fn observables(&self) -> &GradientObservables {
+        &self.observables
+    }
+
+    /// Whether every derivative is identically zero, so that nothing has to be measured.
+    pub fn is_trivial(&self) -> bool {
+        self.rows.iter().all(|row| row.cost == 0.0 || !row.cost.is_finite())
+    }
+
+    fn solution(&self, method: Method) -> Result<&Solution> {
+        let solution = &self.solutions[self.index(method)];
+        match &self.row(method).note {
+            Some(note) if !solution.is_known() => Err(Error::invalid(
+                "method",
+                "a method that applies to this circuit and is more than a bound",
+                format!("{}: {note}", method.name()),
+            )),
+            _ => Ok(solution),
+        }
+    }
+}
