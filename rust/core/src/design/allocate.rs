@@ -71,6 +71,8 @@ pub struct Shares {
 const TOLERANCE: f64 = 2e-3;
 /// Weights below this are set to zero when that leaves the row measured.
 const NEGLIGIBLE: f64 = 0.02;
+/// Weights below this are set to zero on the way.
+const VANISHED: f64 = 1e-4;
 /// Steps in the shares between two steps in the weights.
 const STEPS: usize = 4;
 
@@ -308,7 +310,10 @@ impl<'a> Solver<'a> {
             let all = [0, 1, 2].map(precision);
             let total: f64 = all.iter().filter(|p| p.is_finite()).sum();
             if total > 0.0 && all.iter().all(|p| p.is_finite()) {
-                self.mix[r] = all.map(|p| p / total);
+                // What has all but vanished is given up before it underflows.
+                let kept = all.map(|p| if p > VANISHED * total { p } else { 0.0 });
+                let total: f64 = kept.iter().sum();
+                self.mix[r] = kept.map(|p| p / total);
             }
         }
         self.rescore();

@@ -230,7 +230,8 @@ impl Experiment {
         ((reading.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, reading.negative)
     }
 
-    /// Simulates `shots` shots; mean and variance are those of the sample. Shots are a function of the seed and their
+    /// Simulates `shots` shots; mean and variance are those of the sample and of one more shot
+    /// with the spread that there is on the maximally mixed state. Shots are a function of the seed and their
     /// number, so a shorter run is the beginning of a longer one.
     pub fn run(
         &self,
@@ -240,8 +241,8 @@ impl Experiment {
         seed: u64,
         cancel: &Cancel,
     ) -> Result<Vec<Moment>> {
-        if shots < 2 {
-            return Err(Error::invalid("shots", "at least 2, for a variance", shots.to_string()));
+        if shots == 0 {
+            return Err(Error::invalid("shots", "at least 1", "0"));
         }
         let mut cumulative = self.probabilities(theta, input, cancel)?;
         let mut total = 0.0;
@@ -277,7 +278,10 @@ impl Experiment {
                 second += count as f64 * value * value;
             }
             let mean = first / n;
-            Moment { row, mean, variance: (second - n * mean * mean).max(0.0) / (n - 1.0) }
+            // One imagined shot with the spread of the maximally mixed state: a few shots that happen to agree do not
+            // claim certainty.
+            let mixed: f64 = sums.row(j).1.iter().map(|c| c * c).sum();
+            Moment { row, mean, variance: ((second - n * mean * mean).max(0.0) + mixed) / n }
         };
         Ok(self.readings.rows.iter().enumerate().map(moment).collect())
     }

@@ -7,15 +7,10 @@
 //! Invariant: deterministic; the best probabilities met are returned, and they are never worse than even ones.
 //! Cost: words times blocks per step, a few dozen steps.
 
+use super::block::{Block, LocalReading};
 use crate::bits::parallel::Cancel;
 use crate::error::Result;
 use crate::pauli::Words;
-
-/// A block and, for each of its settings, the local words that it reveals: two bits per qubit, x then z.
-pub(crate) struct LocalBlock {
-    pub(crate) qubits: Vec<usize>,
-    pub(crate) reveals: Vec<Vec<u16>>,
-}
 
 const MAX_STEPS: usize = 400;
 const TOLERANCE: f64 = 1e-7;
@@ -24,30 +19,21 @@ const TOLERANCE: f64 = 1e-7;
 pub(crate) fn optimise(
     words: &Words,
     scores: &[f64],
-    blocks: &[LocalBlock],
+    blocks: &[Block],
     effort: u64,
     cancel: &Cancel,
 ) -> Result<(Vec<Vec<f64>>, f64)> {
     let needed: Vec<usize> = (0..words.len()).filter(|&i| scores[i] > 0.0).collect();
-    let codes: Vec<u16> = (needed.iter())
-        .flat_map(|&i| {
-            let word = words.get(i);
-            blocks.iter().map(move |block| {
-                let code = |(j, &q): (usize, &usize)| {
-                    let letter = word.letter(q);
-                    (u16::from(letter.x()) | u16::from(letter.z()) << 1) << (2 * j)
-                };
-                block.qubits.iter().enumerate().map(code).sum::<u16>()
-            })
-        })
+    let codes: Vec<u8> = (needed.iter())
+        .flat_map(|&i| blocks.iter().map(move |block| block.code(words.get(i)) as u8))
         .collect();
-    let even = |b: &LocalBlock| vec![1.0 / b.reveals.len() as f64; b.reveals.len()];
+    let even = |b: &Block| vec![1.0 / b.settings().len() as f64; b.settings().len()];
     let mut shares: Vec<Vec<f64>> = blocks.iter().map(even).collect();
     let mut best = (shares.clone(), f64::INFINITY);
     let steps = (effort / (codes.len() as u64 + 1)).clamp(4, MAX_STEPS as u64);
     for _ in 0..steps {
         cancel.check()?;
-        let revealed: Vec<Vec<f64>> = blocks.iter().zip(&shares).map(|(b, s)| b.revealed(s)).collect();
+        let revealed: Vec<Vec<f64>> = blocks.iter().zip(&shares).map(|(b, s)| revealed(b, s)).collect();
         let mut hangs: Vec<Vec<f64>> = revealed.iter().map(|r| vec![0.0; r.len()]).collect();
         let mut value = 0.0;
         for (&i, codes) in needed.iter().zip(codes.chunks_exact(blocks.len())) {
@@ -66,9 +52,10 @@ pub(crate) fn optimise(
         for ((block, shares), (hangs, revealed)) in
             blocks.iter().zip(&mut shares).zip(hangs.iter().zip(&revealed))
         {
-            for (share, reveals) in shares.iter_mut().zip(&block.reveals) {
-                let term = |&c: &u16| {
-                    if hangs[c as usize] > 0.0 { hangs[c as usize] / revealed[c as usize] } else { 0.0 }
+            for (share, reveals) in shares.iter_mut().zip(block.readings().chunks_exact(local_words(block))) {
+                let term = |reading: &LocalReading| {
+                    let c = reading.code as usize;
+                    if hangs[c] > 0.0 { hangs[c] / revealed[c] } else { 0.0 }
                 };
                 *share *= reveals.iter().map(term).sum::<f64>().sqrt();
             }
@@ -83,14 +70,17 @@ pub(crate) fn optimise(
     Ok(best)
 }
 
-impl LocalBlock {
-    /// The probability that each local word is revealed; 1 for the identity.
-    fn revealed(&self, shares: &[f64]) -> Vec<f64> {
-        let mut revealed = vec![0.0; 1 << (2 * self.qubits.len())];
-        for (reveals, share) in self.reveals.iter().zip(shares) {
-            reveals.iter().for_each(|&c| revealed[c as usize] += share);
-        }
-        revealed[0] = 1.0;
-        revealed
+/// How many local words a setting of a block reveals.
+fn local_words(block: &Block) -> usize {
+    (1 << block.qubits().len()) - 1
+}
+
+/// The probability that each local word is revealed; 1 for the identity.
+fn revealed(block: &Block, shares: &[f64]) -> Vec<f64> {
+    let mut revealed = vec![0.0; 1 << (2 * block.qubits().len())];
+    for (reveals, share) in block.readings().chunks_exact(local_words(block)).zip(shares) {
+        reveals.iter().for_each(|reading| revealed[reading.code as usize] += share);
     }
+    revealed[0] = 1.0;
+    revealed
 }

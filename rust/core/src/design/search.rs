@@ -17,7 +17,7 @@ use crate::pauli::{Sums, Words};
 use rustc_hash::FxHashSet;
 
 /// Words visited by a search of ordinary effort: about a second.
-pub const EFFORT: u64 = 150_000_000;
+pub(crate) const EFFORT: u64 = 60_000_000;
 /// What a family must promise, relative to the objective, to be worth a column.
 const PROMISE: f64 = 1.003;
 /// Families tried per round.
@@ -35,6 +35,14 @@ pub(crate) struct Found {
     pub(crate) shares: Shares,
     /// What the direct measurements are, in the order of their shares.
     pub(crate) ways: Vec<Way>,
+}
+
+impl Found {
+    /// The families without the direct measurements, as a start for another search.
+    pub(crate) fn alone(&self) -> Self {
+        let shares = Shares { direct: Vec::new(), mix: Vec::new(), ..self.shares.clone() };
+        Found { families: self.families.clone(), shares, ways: Vec::new() }
+    }
 }
 
 /// What is searched for.

@@ -14,7 +14,9 @@ use crate::design::objective::Objective;
 use crate::design::search::{Found, Search, lower_bound};
 use crate::design::setting::Setting;
 use crate::error::{Error, Result};
+use crate::design::stabiliser::all_bases;
 use crate::heisenberg::GradientObservables;
+use crate::pauli::{Letter, PauliWord};
 
 /// Rounds of reweighting towards the largest variance.
 const MINIMAX_ROUNDS: usize = 24;
@@ -194,7 +196,7 @@ impl<'a> Solver<'a> {
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
             Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.blocks(1, 0)?, partial)),
+            Method::Biased => Ok(self.bounded(self.letters()?, partial)),
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -288,22 +290,38 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// The best probabilities of contiguous blocks.
+    /// The best probabilities of contiguous blocks; the first one has `offset` qubits if that is not zero.
     fn blocks(&self, size: usize, offset: usize) -> Result<Ensemble> {
         let n = self.observables.n_qubits();
-        let blocks = Ensemble::contiguous(n, size, offset)?;
-        let objective = self.objective(self.known.clone());
+        let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
+        let block = |(i, &start): (usize, &usize)| {
+            let end = starts.get(i + 1).copied().unwrap_or(n);
+            all_bases(end - start).moved(start..end)
+        };
+        let blocks: Vec<Block> = starts.iter().enumerate().map(block).collect::<Result<_>>()?;
         let sums = self.observables.sums();
-        let scores = objective.scores(sums);
+        let scores = self.objective(self.known.clone()).scores(sums);
         let effort = self.structure.options.effort;
         let (shares, _) = local::optimise(sums.words(), &scores, &blocks, effort, self.cancel)?;
-        if size == 1 {
-            return Ensemble::biased(shares.iter().map(|p| [p[0], p[1], p[2]]).collect());
-        }
         let designed = blocks.iter().zip(shares).map(|(block, shares)| {
             Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares)
         });
         Ensemble::blocks(n, designed.collect::<Result<_>>()?)
+    }
+
+    /// The best probabilities of the letters.
+    fn letters(&self) -> Result<Ensemble> {
+        let designed = self.blocks(1, 0)?;
+        let letters = [Letter::X, Letter::Y, Letter::Z];
+        let n = designed.n_qubits();
+        let probability = |q: usize, letter| -> Result<f64> {
+            Ok(designed.reveal(PauliWord::from_sparse(n, [(q, letter)])?.view()))
+        };
+        let row = |q: usize| -> Result<[f64; 3]> {
+            let [x, y, z] = letters.map(|letter| probability(q, letter));
+            Ok([x?, y?, z?])
+        };
+        Ensemble::biased((0..n).map(row).collect::<Result<_>>()?)
     }
 
     fn bound(&self, grouping: Grouping, note: String) -> Solution {

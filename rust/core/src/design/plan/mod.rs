@@ -21,6 +21,7 @@ use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
 use crate::heisenberg::{Circuit, GradientObservables};
 use crate::pauli::PauliSum;
+pub use measure::Simulated;
 use methods::Solution;
 use std::sync::Arc;
 use structure::Structure;
@@ -221,7 +222,7 @@ impl Plan {
     pub fn gain(&self, method: Method) -> Option<f64> {
         let cost = self.row(method).cost;
         let before = self.former.as_ref()?[self.index(method)];
-        Some(if cost == 0.0 { 1.0 } else { before / cost })
+        (cost.is_finite() && before.is_finite()).then(|| if cost == 0.0 { 1.0 } else { before / cost })
     }
 
     /// The angles.
