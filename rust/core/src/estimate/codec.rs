@@ -17,8 +17,8 @@
 //!
 //! Letters are written as format 1, which older versions read; blocks as format 2.
 //!
-//! The same tally always gives the same bytes. Nothing is trusted on the way in: every length is checked against
-//! what is left before anything is allocated, and counts must satisfy `minus <= revealed <= shots`.
+//! The same tally always gives the same bytes. Nothing is trusted on the way in: every length is checked against what is left
+//! before anything is allocated, settings have a budget, and counts must satisfy `minus <= revealed <= shots`.
 
 use super::Tally;
 use crate::bits::words_for;
@@ -31,6 +31,8 @@ const MAGIC: &[u8; 8] = b"EFLTALLY";
 /// Newest format written and read.
 pub const FORMAT: u32 = 2;
 const HEADER: usize = 40;
+/// Bytes that the settings of a tally may take in memory: a few gates on very many qubits are few bytes here.
+const SETTINGS_BUDGET: u64 = 1 << 30;
 /// In the place of a number of gates: letters follow.
 const LETTERS: u64 = u64::MAX;
 /// Bits of a wire.
@@ -97,7 +99,7 @@ impl Tally {
                 Ensemble::biased(rows.as_chunks::<3>().0.to_vec())
             }
             _ => {
-                let blocks = take_blocks(&mut values)?;
+                let blocks = take_blocks(n, &mut values)?;
                 match &blocks[..] {
                     [list] if list.is_register(n) => {
                         Ensemble::settings(list.settings().to_vec(), list.probabilities().to_vec())
@@ -204,13 +206,15 @@ impl Values<'_> {
     }
 }
 
-fn take_blocks(values: &mut Values<'_>) -> Result<Vec<Block>> {
-    let mut lists = Vec::new();
+fn take_blocks(n: usize, values: &mut Values<'_>) -> Result<Vec<Block>> {
+    let (mut lists, mut left) = (Vec::new(), SETTINGS_BUDGET);
     for _ in 0..values.size()? {
         let (k, count) = (values.size()?, values.size()?);
-        crate::bits::check_qubits(k).map_err(|e| damaged(e.to_string()))?;
+        if k == 0 || k > n {
+            return Err(damaged(format!("it has settings of {k} qubits for {n}")));
+        }
         let probabilities = values.floats(count)?;
-        let settings = (0..count).map(|_| take_setting(k, values)).collect::<Result<_>>()?;
+        let settings = (0..count).map(|_| take_setting(k, values, &mut left)).collect::<Result<_>>()?;
         let list = Block::new((0..k).collect(), settings, probabilities);
         lists.push(list.map_err(|e| damaged(e.to_string()))?);
     }
@@ -225,12 +229,20 @@ fn take_blocks(values: &mut Values<'_>) -> Result<Vec<Block>> {
     Ok(blocks)
 }
 
-fn take_setting(k: usize, values: &mut Values<'_>) -> Result<Setting> {
+/// `left` is how many bytes settings may still take.
+fn take_setting(k: usize, values: &mut Values<'_>, left: &mut u64) -> Result<Setting> {
     let count = values.take(1)?[0];
     let setting = if count == LETTERS {
         let (x, z) = (values.take(words_for(k))?, values.take(words_for(k))?);
         PauliWord::from_bits(k, &x, &z).and_then(Setting::of_letters)
     } else {
+        let needed = 48 * (k as u64).saturating_mul(words_for(k) as u64); // six rows for each qubit
+        *left = left.checked_sub(needed).ok_or_else(|| Error::Limit {
+            what: "bytes of the settings of a tally".into(),
+            needed: SETTINGS_BUDGET - *left + needed,
+            limit: SETTINGS_BUDGET,
+            remedy: "count with fewer settings, or narrower ones".into(),
+        })?;
         let gates = values.take(usize::try_from(count).unwrap_or(usize::MAX))?;
         let gate = |&code: &u64| {
             let clifford = *Clifford::ALL
@@ -245,5 +257,8 @@ fn take_setting(k: usize, values: &mut Values<'_>) -> Result<Setting> {
         };
         gates.iter().map(gate).collect::<Result<Vec<_>>>().and_then(|gates| Setting::from_gates(k, gates))
     };
-    setting.map_err(|e| if matches!(e, Error::Corrupt { .. }) { e } else { damaged(e.to_string()) })
+    setting.map_err(|e| match e {
+        Error::Corrupt { .. } | Error::Limit { .. } => e,
+        other => damaged(other.to_string()),
+    })
 }
