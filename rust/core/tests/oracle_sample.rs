@@ -66,7 +66,7 @@ fn frequencies_follow_the_exact_probabilities() {
             let weight: f64 = letters
                 .iter()
                 .enumerate()
-                .map(|(q, &b)| ensemble.letter_probabilities(q)[usize::from(b)])
+                .map(|(q, &b)| ensemble.letter_probabilities(q).unwrap()[usize::from(b)])
                 .product();
             for (outcome, p) in exact(&state, n, &letters).into_iter().enumerate() {
                 let (expected, found) = (weight * p * shots as f64, seen[(setting << n) + outcome] as f64);

@@ -127,7 +127,11 @@ impl Problem<'_> {
                 let (columns, coefficients) = self.sums.row(r);
                 let part = shares.mix[r][0].powi(2);
                 if part == 0.0 {
-                    return if shares.mix[r] == [0.0; 3] && !columns.is_empty() { f64::INFINITY } else { 0.0 };
+                    return if shares.mix[r] == [0.0; 3] && !columns.is_empty() {
+                        f64::INFINITY
+                    } else {
+                        0.0
+                    };
                 }
                 let term = |(&c, v): (&u32, &f64)| zero_over_zero(part * v * v, revealed[c as usize]);
                 columns.iter().zip(coefficients).map(term).sum()

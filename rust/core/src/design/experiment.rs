@@ -60,10 +60,8 @@ impl Readings {
     /// The readings times a factor per row; rows whose factor is zero are left out.
     pub(crate) fn scaled(&self, factor: impl Fn(usize) -> f64) -> Result<Self> {
         let kept: Vec<usize> = (0..self.rows.len()).filter(|&j| factor(self.rows[j]) != 0.0).collect();
-        let sums: Vec<PauliSum> = kept
-            .iter()
-            .map(|&j| self.sums.sum(j)?.scale(factor(self.rows[j])))
-            .collect::<Result<_>>()?;
+        let sums: Vec<PauliSum> =
+            kept.iter().map(|&j| self.sums.sum(j)?.scale(factor(self.rows[j]))).collect::<Result<_>>()?;
         let rows = kept.iter().map(|&j| self.rows[j]).collect();
         Ok(Readings { rows, sums: Sums::from_sums(self.sums.n_qubits(), &sums)? })
     }

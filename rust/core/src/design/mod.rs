@@ -1,11 +1,13 @@
 //! What to measure: settings, ensembles of them, and the plan of a gradient.
 //!
-//! Knows nothing of data. A [`Setting`] says what the bits of a readout mean, an [`Ensemble`] how often a word is
-//! revealed. The other ways of measuring a gradient are [`Experiment`]s: [`echoes`] and [`shifts`].
+//! Knows nothing of data. A [`Setting`] says what the bits of a readout mean, an [`Ensemble`] (settings in [`Block`]s) how
+//! often a word is revealed. The other ways of measuring a gradient are [`Experiment`]s: [`echoes`] and [`shifts`].
+//! A [`Plan`] compares them all.
 
 mod allocate;
-mod echo;
+mod block;
 mod diagonalise;
+mod echo;
 mod ensemble;
 mod experiment;
 mod families;
@@ -16,15 +18,18 @@ mod plan;
 mod search;
 mod setting;
 mod shift;
+mod stabiliser;
 
 pub use allocate::{Direct, Problem, Shares, Way};
-pub use echo::{Echo, echoes};
+pub(crate) use block::LocalReading;
+pub use block::{Block, MAX_BLOCK_QUBITS};
 pub use diagonalise::{Connectivity, diagonalise};
+pub use echo::{Echo, echoes};
 pub use ensemble::Ensemble;
 pub use experiment::{Cost, Experiment, Moment, Readings};
 pub use families::Grouping;
 pub use levels::Frame;
 pub use objective::Objective;
-pub use plan::{Goal, Method, Options, Plan, Row};
+pub use plan::{Goal, Method, Options, Plan, Row, Simulated};
 pub use setting::{Gate, Reading, Setting};
 pub use shift::{Reach, Shift, shifts};

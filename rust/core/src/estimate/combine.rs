@@ -10,13 +10,17 @@
 //! that was never revealed gets the large error that it deserves, not zero. For a sum the sample second moment
 //! supplies the covariances, and its diagonal is replaced by the known one.
 
+use super::arrange::arrange;
 use super::spread::{Variable, squared_deviations};
-use super::tally::{Tally, check_counting, tally};
-use crate::bits::parallel::Cancel;
+use super::tally::{Tally, check_counting, count};
+use crate::bits::parallel::{self, Cancel};
 use crate::design::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{Sums, WordRef};
 use crate::snapshots::Snapshots;
+
+/// Words whose reveal probabilities one task finds.
+const WORDS_PER_TASK: usize = 1 << 12;
 
 /// How counts become a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +59,7 @@ struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    fn new(tally: &'a Tally, observables: &'a Sums) -> Result<Self> {
-        let h = reveal_probabilities(tally.ensemble(), observables)?;
+    fn new(tally: &'a Tally, observables: &'a Sums, h: Vec<f64>) -> Self {
         let signed = |[revealed, minus]: [u64; 2]| (revealed as f64, revealed as f64 - 2.0 * minus as f64);
         let mut sums = vec![[0u64; 2]; observables.words().len()];
         for bucket in 0..tally.bucket_shots().len() {
@@ -65,7 +68,7 @@ impl<'a> Counted<'a> {
             }
         }
         let totals = sums.into_iter().map(signed).collect();
-        Ok(Counted { tally, observables, h, totals, shots: tally.shots() as f64 })
+        Counted { tally, observables, h, totals, shots: tally.shots() as f64 }
     }
 
     fn is_identity(&self, column: u32) -> bool {
@@ -212,17 +215,34 @@ impl<'a> Counted<'a> {
     }
 }
 
-fn reveal_probabilities(ensemble: &Ensemble, observables: &Sums) -> Result<Vec<f64>> {
+fn reveal_probabilities(ensemble: &Ensemble, observables: &Sums, cancel: &Cancel) -> Result<Vec<f64>> {
     let words = observables.words();
-    let probability = |word: WordRef<'_>| match ensemble.reveal_probability(word) {
+    let remedy = |word: WordRef<'_>| match ensemble.kind() {
+        "settings" => format!(
+            "add a setting that reveals it, such as {}, or give one a probability above zero",
+            product(word)
+        ),
+        "blocks" => "give each block that it touches a setting whose group has its letters there".to_owned(),
+        _ => "give its letters a probability above zero".to_owned(),
+    };
+    let probability = |word: WordRef<'_>| match ensemble.reveal(word) {
         h if h > 0.0 => Ok(h),
         _ => Err(Error::invalid(
             "observables",
             "words that the ensemble can reveal",
-            format!("{word}, which it never does: give its letters a probability above zero"),
+            format!("{word}, which it never does: {}", remedy(word)),
         )),
     };
-    words.iter().map(probability).collect()
+    let parts = parallel::map(words.len().div_ceil(WORDS_PER_TASK), cancel, |task| {
+        let range = task * WORDS_PER_TASK..((task + 1) * WORDS_PER_TASK).min(words.len());
+        range.map(|i| probability(words.get(i))).collect::<Result<Vec<f64>>>()
+    })?;
+    Ok(parts.concat())
+}
+
+/// The letters of a product setting that reveals a word.
+fn product(word: WordRef<'_>) -> String {
+    word.to_string().replace('I', "Z")
 }
 
 /// Standard error of the median of `buckets` normal means, relative to that of their mean. Fitted to the exact
@@ -263,12 +283,13 @@ pub fn estimate(
         return Err(Error::invalid("buckets", "1 unless medians are combined", buckets.to_string()));
     }
     check_counting(snaps, observables.n_qubits(), buckets)?;
-    reveal_probabilities(snaps.ensemble(), observables)?; // before the counting, which may be long
-    let tally = tally(snaps, observables.words(), buckets, cancel)?;
-    let counted = Counted::new(&tally, observables)?;
+    let h = reveal_probabilities(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
+    let arranged = arrange(snaps, observables.words(), buckets, cancel)?;
+    let tally = count(&arranged, snaps, observables.words(), buckets, cancel)?;
+    let counted = Counted::new(&tally, observables, h);
     let several: Vec<usize> = (0..observables.len()).filter(|&j| counted.terms(j).nth(1).is_some()).collect();
     let variables: Vec<Variable> = several.iter().map(|&j| counted.variable(j, combine)).collect();
-    let deviations = squared_deviations(snaps, observables.words(), &variables, cancel)?;
+    let deviations = squared_deviations(&arranged, &variables, cancel)?;
     let mut of_sum = vec![0.0; observables.len()];
     several.iter().zip(deviations).for_each(|(&j, d)| of_sum[j] = counted.sum_variance(j, combine, d));
     finish(&counted, combine, |j| Ok(of_sum[j]))
@@ -282,7 +303,8 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
     if tally.bucket_shots().contains(&0) {
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }
-    let counted = Counted::new(tally, observables)?;
+    let h = reveal_probabilities(tally.ensemble(), observables, &Cancel::new())?;
+    let counted = Counted::new(tally, observables, h);
     finish(&counted, combine, |j| {
         if tally.bucket_shots().len() < 2 {
             return Err(Error::invalid(

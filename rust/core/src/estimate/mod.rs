@@ -7,6 +7,7 @@
 //! signs, the value of a word is `s / (T h)` (mean) or `s / m` (hit-normalised). A sum is the same combination of
 //! its words. Cost: see [`tally`]; standard errors of sums of several words add one pass over the snapshots.
 
+mod arrange;
 mod codec;
 mod combine;
 mod prefix;

@@ -1,7 +1,7 @@
 //! Words as a prefix tree, and the walk over it: what makes thousands of words cheap.
 //!
-//! A word is a path of symbols (a letter on a qubit). On a block of snapshots a symbol is two bit planes: *match*
-//! (the snapshot measured that letter there) and *outcome*. A node's planes are its parent's AND match (revealed
+//! A word is a path of symbols (say, a letter on a qubit; see [`super::arrange`]). On a block of snapshots a symbol is
+//! two bit planes: *match* (the snapshot measured that letter there) and *outcome*. A node's planes are its parent's AND match (revealed
 //! by all symbols so far) and parent's XOR outcome (sign so far), so words that share a prefix share its work.
 //! Symbols are ordered by how many words have them, which makes prefixes long; a subtree in whose prefix no
 //! snapshot of the block is revealed is skipped.
@@ -9,9 +9,9 @@
 //! Invariant: a walk visits every distinct word at most once per block, in an order fixed by the words alone.
 //! Cost: about 10 word operations per node and 64 snapshots, in first-level cache for the prefixes of a block.
 
+use super::arrange::Source;
 use crate::bits::tail_mask;
-use crate::pauli::{Letter, Words};
-use crate::snapshots::Snapshots;
+use crate::pauli::Words;
 use std::ops::Range;
 
 /// Words of a block: 8,192 snapshots. The planes of 10 qubits take 41 KB, those of the prefixes being walked 8 KB. Longer
@@ -19,13 +19,6 @@ use std::ops::Range;
 pub(super) const BLOCK: usize = 128;
 /// Words of a short block, for few snapshots or many buckets.
 const SHORT: usize = 16;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Symbol {
-    /// Index into the qubits of the tree.
-    qubit: usize,
-    letter: Letter,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Node {
@@ -44,9 +37,13 @@ const NONE: u32 = u32::MAX;
 /// A list of words, compiled for walking. Equal words share a slot; the identity has none.
 #[derive(Debug)]
 pub(super) struct PrefixTree {
-    /// The qubits that some word touches.
-    qubits: Vec<usize>,
-    symbols: Vec<Symbol>,
+    /// The symbols that some word has, the most frequent first, and the place of each in the list of its outcome.
+    symbols: Vec<u32>,
+    outcome_of: Vec<u32>,
+    /// Where a symbol is in that list, `NONE` if nowhere.
+    place: Vec<u32>,
+    /// The outcome planes that are needed, ascending.
+    outcomes: Vec<u32>,
     nodes: Vec<Node>,
     depth: usize,
     slots: usize,
@@ -54,35 +51,34 @@ pub(super) struct PrefixTree {
 
 impl PrefixTree {
     /// Compiles the words at `selection`. The second result maps each of them to its slot, `None` for the identity.
-    pub(super) fn build(words: &Words, selection: Range<usize>) -> (Self, Vec<Option<u32>>) {
-        let n = words.n_qubits();
-        let mut frequency = vec![0u32; 3 * n];
-        let code =
-            |q: usize, letter: Letter| 3 * q + usize::from(letter.x()) + 2 * usize::from(letter.z()) - 1;
+    pub(super) fn build(
+        source: &Source<'_>,
+        words: &Words,
+        selection: Range<usize>,
+    ) -> (Self, Vec<Option<u32>>) {
+        let mut frequency = vec![0u32; source.symbols()];
+        let mut paths: Vec<(Vec<u32>, usize)> = Vec::with_capacity(selection.len());
         for i in selection.clone() {
-            words.get(i).support().for_each(|(q, letter)| frequency[code(q, letter)] += 1);
+            let mut path = Vec::new();
+            source.spell(words.get(i), &mut path);
+            path.iter().for_each(|&symbol| frequency[symbol as usize] += 1);
+            paths.push((path, i - selection.start));
         }
-        let mut order: Vec<usize> = (0..3 * n).filter(|&c| frequency[c] > 0).collect();
-        order.sort_by_key(|&c| (std::cmp::Reverse(frequency[c]), c));
-        let mut rank = vec![0u32; 3 * n];
-        order.iter().enumerate().for_each(|(r, &c)| rank[c] = r as u32);
-        let letter_of = [Letter::X, Letter::Z, Letter::Y];
-        let mut qubits: Vec<usize> = order.iter().map(|&c| c / 3).collect();
-        qubits.sort_unstable();
-        qubits.dedup();
-        let qubit = |q: usize| qubits.partition_point(|&other| other < q);
-        let symbols =
-            order.iter().map(|&c| Symbol { qubit: qubit(c / 3), letter: letter_of[c % 3] }).collect();
-
-        let mut paths: Vec<(Vec<u32>, usize)> = selection
-            .clone()
-            .map(|i| {
-                let mut path: Vec<u32> =
-                    words.get(i).support().map(|(q, letter)| rank[code(q, letter)]).collect();
-                path.sort_unstable();
-                (path, i - selection.start)
-            })
-            .collect();
+        let mut symbols: Vec<u32> =
+            (0..frequency.len() as u32).filter(|&s| frequency[s as usize] > 0).collect();
+        symbols.sort_by_key(|&s| (std::cmp::Reverse(frequency[s as usize]), s));
+        let mut place = vec![NONE; frequency.len()];
+        symbols.iter().zip(0..).for_each(|(&symbol, i)| place[symbol as usize] = i);
+        let outcome = |symbol: &u32| source.outcome(*symbol as usize) as u32;
+        let mut outcomes: Vec<u32> = symbols.iter().map(outcome).collect();
+        outcomes.sort_unstable();
+        outcomes.dedup();
+        let below = |plane: u32| outcomes.partition_point(|&other| other < plane) as u32;
+        let outcome_of = symbols.iter().map(|symbol| below(outcome(symbol))).collect();
+        for (path, _) in &mut paths {
+            path.iter_mut().for_each(|symbol| *symbol = place[*symbol as usize]);
+            path.sort_unstable();
+        }
         paths.sort_unstable();
 
         let mut nodes: Vec<Node> = Vec::new();
@@ -115,7 +111,15 @@ impl PrefixTree {
             nodes[closed].next = nodes.len() as u32;
         }
         (
-            PrefixTree { qubits, symbols, nodes: join_only_children(&nodes), depth, slots: slots as usize },
+            PrefixTree {
+                symbols,
+                outcome_of,
+                place,
+                outcomes,
+                nodes: join_only_children(&nodes),
+                depth,
+                slots: slots as usize,
+            },
             slot_of,
         )
     }
@@ -196,7 +200,7 @@ pub(super) trait Visit {
 pub(super) struct Scratch {
     /// A plane per symbol.
     matched: Vec<u64>,
-    /// A plane per qubit.
+    /// A plane per outcome.
     outcome: Vec<u64>,
     /// Two planes per depth; depth 0 is the empty prefix: everything revealed, sign plus.
     stack: Vec<u64>,
@@ -207,7 +211,7 @@ impl Scratch {
         let mut stack = vec![0; 2 * BLOCK * (tree.depth + 1)];
         stack[..BLOCK].fill(u64::MAX);
         let planes = |count: usize| vec![0; count * BLOCK];
-        Scratch { matched: planes(tree.symbols.len()), outcome: planes(tree.qubits.len()), stack }
+        Scratch { matched: planes(tree.symbols.len()), outcome: planes(tree.outcomes.len()), stack }
     }
 }
 
@@ -216,15 +220,15 @@ impl Scratch {
 #[inline(always)]
 pub(super) fn walk<V: Visit>(
     tree: &PrefixTree,
-    snaps: &Snapshots,
+    source: &Source<'_>,
     range: Range<usize>,
     scratch: &mut Scratch,
     visitor: &mut V,
 ) {
     if range.end.div_ceil(64) - range.start / 64 <= SHORT {
-        walk_words::<SHORT, V>(tree, snaps, range, scratch, visitor);
+        walk_words::<SHORT, V>(tree, source, range, scratch, visitor);
     } else {
-        walk_words::<BLOCK, V>(tree, snaps, range, scratch, visitor);
+        walk_words::<BLOCK, V>(tree, source, range, scratch, visitor);
     }
 }
 
@@ -237,7 +241,7 @@ fn head<const L: usize>(plane: &[u64]) -> &[u64; L] {
 #[inline(always)]
 fn walk_words<const L: usize, V: Visit>(
     tree: &PrefixTree,
-    snaps: &Snapshots,
+    source: &Source<'_>,
     range: Range<usize>,
     scratch: &mut Scratch,
     visitor: &mut V,
@@ -246,22 +250,11 @@ fn walk_words<const L: usize, V: Visit>(
     let used = range.end.div_ceil(64) - first;
     debug_assert!(used <= L && !range.is_empty());
     let Scratch { matched, outcome, stack } = scratch;
-    for (i, symbol) in tree.symbols.iter().enumerate() {
-        let qubit = tree.qubits[symbol.qubit];
-        let (x, z) = (snaps.x_plane(qubit), snaps.z_plane(qubit));
-        let (x, z) = (&x[first..first + used], &z[first..first + used]);
-        let target = &mut matched[i * BLOCK..][..L];
-        target[used..].fill(0);
-        let (flip_x, flip_z) =
-            (if symbol.letter.x() { 0 } else { u64::MAX }, if symbol.letter.z() { 0 } else { u64::MAX });
-        for ((t, x), z) in target.iter_mut().zip(x).zip(z) {
-            *t = (x ^ flip_x) & (z ^ flip_z);
-        }
+    source.fill(&tree.symbols, &tree.outcomes, &tree.place, first..first + used, matched, outcome);
+    for target in matched.chunks_exact_mut(BLOCK) {
+        target[used..L].fill(0);
         target[0] &= u64::MAX << (range.start % 64);
         target[used - 1] &= tail_mask(range.end - first * 64, used - 1);
-    }
-    for (&qubit, target) in tree.qubits.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
-        target[..used].copy_from_slice(&snaps.outcome_plane(qubit)[first..first + used]);
     }
     let mut at = 0;
     while let Some(node) = tree.nodes.get(at) {
@@ -269,8 +262,8 @@ fn walk_words<const L: usize, V: Visit>(
         let parent = &below[below.len() - 2 * BLOCK..];
         let (revealed, sign) = (head::<L>(parent), head::<L>(&parent[BLOCK..]));
         let planes = |symbol: u32| {
-            let qubit = tree.symbols[symbol as usize].qubit;
-            (head::<L>(&matched[symbol as usize * BLOCK..]), head::<L>(&outcome[qubit * BLOCK..]))
+            let plane = tree.outcome_of[symbol as usize] as usize;
+            (head::<L>(&matched[symbol as usize * BLOCK..]), head::<L>(&outcome[plane * BLOCK..]))
         };
         let (matched, outcome) = planes(node.symbol);
         let one = One { revealed, sign, matched, outcome };

@@ -9,12 +9,12 @@
 //! depend on the number of threads.
 //! Cost: the walk of the words, plus about 2 ns for every snapshot, sum and word revealed.
 
+use super::arrange::{Arranged, Part, Source};
 use super::prefix::{self, BLOCK, Planes, PrefixTree, Scratch, Visit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::error::Result;
 use crate::pauli::Words;
-use crate::snapshots::Snapshots;
 use std::ops::Range;
 
 /// Sums whose values of a block are in memory together: 8 x 8,192 x 8 bytes, within a second-level cache.
@@ -32,40 +32,33 @@ pub(super) struct Variable {
 
 /// `sum_t (value_t - center)^2` for every variable.
 pub(super) fn squared_deviations(
-    snaps: &Snapshots,
-    words: &Words,
+    arranged: &Arranged<'_>,
     variables: &[Variable],
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
+    let Arranged { source, parts } = arranged;
     let mut totals = Vec::with_capacity(variables.len());
-    let blocks: Vec<Range<usize>> = prefix::blocks(0..snaps.len()).collect();
+    let blocks: Vec<Vec<Range<usize>>> =
+        parts.iter().map(|part| prefix::blocks(part.range()).collect()).collect();
+    let shares = |(part, blocks): (usize, &'_ Vec<Range<usize>>)| {
+        (0..blocks.len()).step_by(BLOCKS_PER_TASK).map(|start| (part, start)).collect::<Vec<_>>()
+    };
+    let tasks: Vec<(usize, usize)> = blocks.iter().enumerate().flat_map(shares).collect();
     for group in variables.chunks(GROUP) {
-        let mut needed = Words::new(words.n_qubits());
-        let mut uses = Vec::new();
-        for (local, variable) in group.iter().enumerate() {
-            for &(word, slope, offset) in &variable.terms {
-                needed.push(words.get(word as usize))?;
-                uses.push((local as u32, slope, offset));
-            }
+        let mut terms: Vec<Use> = Vec::new();
+        for (local, variable) in (0..).zip(group) {
+            let of = |&(column, slope, offset): &(u32, f64, f64)| Use { column, local, slope, offset };
+            terms.extend(variable.terms.iter().map(of));
         }
-        let (tree, slot_of) = PrefixTree::build(&needed, 0..needed.len());
-        let mut starts = vec![0usize; tree.slots() + 1];
-        slot_of.iter().flatten().for_each(|&slot| starts[slot as usize + 1] += 1);
-        (0..tree.slots()).for_each(|slot| starts[slot + 1] += starts[slot]);
-        let mut next = starts.clone();
-        let mut sorted = vec![(0, 0.0, 0.0); uses.len()];
-        for (slot, used) in slot_of.iter().zip(uses) {
-            if let Some(slot) = slot {
-                sorted[next[*slot as usize]] = used;
-                next[*slot as usize] += 1;
-            }
-        }
-        let parts = parallel::map(blocks.len().div_ceil(BLOCKS_PER_TASK), cancel, |task| {
-            let blocks = &blocks[task * BLOCKS_PER_TASK..((task + 1) * BLOCKS_PER_TASK).min(blocks.len())];
-            dispatch(Spread { snaps, tree: &tree, group, starts: &starts, uses: &sorted, blocks, cancel })
+        terms.sort_by_key(|term| (term.column, term.local));
+        let needed = parallel::map(parts.len(), cancel, |i| Ok(Needed::of(source, &parts[i], &terms)))?;
+        let results = parallel::map(tasks.len(), cancel, |task| {
+            let (part, start) = tasks[task];
+            let blocks = &blocks[part][start..blocks[part].len().min(start + BLOCKS_PER_TASK)];
+            dispatch(Spread { source, needed: &needed[part], group, blocks, cancel })
         })?;
         let zero = vec![0.0; group.len()];
-        totals.extend(parts.iter().flatten().fold(zero, |mut total, block: &Vec<f64>| {
+        totals.extend(results.iter().flatten().fold(zero, |mut total, block: &Vec<f64>| {
             total.iter_mut().zip(block).for_each(|(t, b)| *t += b);
             total
         }));
@@ -73,19 +66,66 @@ pub(super) fn squared_deviations(
     Ok(totals)
 }
 
+/// A term of a variable of the group.
+#[derive(Debug, Clone, Copy)]
+struct Use {
+    column: u32,
+    local: u32,
+    slope: f64,
+    offset: f64,
+}
+
+/// The words of a part that some variable of the group has, and for each slot of their tree who uses it.
+struct Needed {
+    tree: PrefixTree,
+    starts: Vec<usize>,
+    uses: Vec<Use>,
+}
+
+impl Needed {
+    /// `terms` and the columns of the part both ascend.
+    fn of(source: &Source<'_>, part: &Part<'_>, terms: &[Use]) -> Self {
+        let mut words = Words::new(part.words.n_qubits());
+        let mut users: Vec<Range<usize>> = Vec::new();
+        let mut uses = Vec::new();
+        let mut terms = terms.iter().copied().peekable();
+        for (&(column, negative), word) in part.columns.iter().zip(part.words.iter()) {
+            while terms.next_if(|term| term.column < column).is_some() {}
+            let start = uses.len();
+            while let Some(term) = terms.next_if(|term| term.column == column) {
+                uses.push(Use { slope: if negative { -term.slope } else { term.slope }, ..term });
+            }
+            if uses.len() > start {
+                words.push_rows(word.x(), word.z());
+                users.push(start..uses.len());
+            }
+        }
+        let (tree, slot_of) = PrefixTree::build(source, &words, 0..words.len());
+        let users = || slot_of.iter().zip(&users).filter_map(|(slot, users)| Some(((*slot)?, users.clone())));
+        let mut starts = vec![0usize; tree.slots() + 1];
+        users().for_each(|(slot, users)| starts[slot as usize + 1] += users.len());
+        (0..tree.slots()).for_each(|slot| starts[slot + 1] += starts[slot]);
+        let mut next = starts.clone();
+        let mut sorted = uses.clone();
+        for (slot, users) in users() {
+            sorted[next[slot as usize]..][..users.len()].copy_from_slice(&uses[users.clone()]);
+            next[slot as usize] += users.len();
+        }
+        Needed { tree, starts, uses: sorted }
+    }
+}
+
 struct Spread<'a> {
-    snaps: &'a Snapshots,
-    tree: &'a PrefixTree,
+    source: &'a Source<'a>,
+    needed: &'a Needed,
     group: &'a [Variable],
-    starts: &'a [usize],
-    uses: &'a [(u32, f64, f64)],
     blocks: &'a [Range<usize>],
     cancel: &'a Cancel,
 }
 
 struct Scatter<'a> {
     starts: &'a [usize],
-    uses: &'a [(u32, f64, f64)],
+    uses: &'a [Use],
     /// `values[variable * 64 * BLOCK + snapshot]`.
     values: Vec<f64>,
 }
@@ -93,11 +133,18 @@ struct Scatter<'a> {
 impl Visit for Scatter<'_> {
     #[inline(always)]
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
-        for &(local, slope, offset) in &self.uses[self.starts[slot]..self.starts[slot + 1]] {
+        for &Use { local, slope, offset, .. } in &self.uses[self.starts[slot]..self.starts[slot + 1]] {
             let (plus, minus) = (offset + slope, offset - slope);
             let values = &mut self.values[local as usize * 64 * BLOCK..][..64 * BLOCK];
             for (i, values) in values.chunks_exact_mut(64).take(L).enumerate() {
                 let (mut hit, negative) = planes.at(i);
+                if hit == u64::MAX {
+                    // All snapshots of one setting: no search for the bits that are set.
+                    for (t, value) in values.iter_mut().enumerate() {
+                        *value += if negative >> t & 1 == 0 { plus } else { minus };
+                    }
+                    continue;
+                }
                 while hit != 0 {
                     let t = hit.trailing_zeros() as usize;
                     values[t] += if negative >> t & 1 == 0 { plus } else { minus };
@@ -114,14 +161,15 @@ impl Kernel for Spread<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Spread { snaps, tree, group, starts, uses, blocks, cancel } = self;
+        let Spread { source, needed, group, blocks, cancel } = self;
+        let Needed { tree, starts, uses } = needed;
         let mut scratch = Scratch::new(tree);
         let mut scatter = Scatter { starts, uses, values: vec![0.0; group.len() * 64 * BLOCK] };
         let mut results = Vec::with_capacity(blocks.len());
         for block in blocks {
             cancel.check()?;
             scatter.values.fill(0.0);
-            prefix::walk(tree, snaps, block.clone(), &mut scratch, &mut scatter);
+            prefix::walk(tree, source, block.clone(), &mut scratch, &mut scatter);
             let all = scatter.values.chunks_exact(64 * BLOCK);
             results.push(
                 all.zip(group)

@@ -4,6 +4,7 @@
 //! merged in any order, and counts made with any number of threads, have the same bits. What the counts mean
 //! (the response of each word) is applied afterwards, by [`super::estimate_tally`].
 
+use super::arrange::{Arranged, Part, Source, arrange};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
@@ -153,48 +154,77 @@ pub(super) fn check_counting(snaps: &Snapshots, n_qubits: usize, buckets: usize)
 /// ```
 pub fn tally(snaps: &Snapshots, words: &Words, buckets: usize, cancel: &Cancel) -> Result<Tally> {
     check_counting(snaps, words.n_qubits(), buckets)?;
-    let count = words.len();
-    let trees: Vec<(usize, PrefixTree, Vec<Option<u32>>)> =
-        parallel::map(count.div_ceil(WORDS_PER_TREE), cancel, |i| {
-            let selection = i * WORDS_PER_TREE..((i + 1) * WORDS_PER_TREE).min(count);
-            let (tree, slots) = PrefixTree::build(words, selection.clone());
-            Ok((selection.start, tree, slots))
-        })?;
-    let pieces: Vec<(usize, Range<usize>)> = (0..buckets)
-        .flat_map(|b| prefix::blocks(bucket_range(snaps.len(), buckets, b)).map(move |block| (b, block)))
+    count(&arrange(snaps, words, buckets, cancel)?, snaps, words, buckets, cancel)
+}
+
+/// [`tally`] of what is arranged already.
+pub(super) fn count(
+    arranged: &Arranged<'_>,
+    snaps: &Snapshots,
+    words: &Words,
+    buckets: usize,
+    cancel: &Cancel,
+) -> Result<Tally> {
+    let Arranged { source, parts } = arranged;
+    let selections: Vec<(&Part<'_>, Range<usize>)> = parts
+        .iter()
+        .flat_map(|part| {
+            let count = part.words.len();
+            let start = (0..count).step_by(WORDS_PER_TREE);
+            start.map(move |start| (part, start..(start + WORDS_PER_TREE).min(count)))
+        })
         .collect();
-    let share = pieces.len().div_ceil(8 * parallel::num_threads()).max(1);
-    let shares: Vec<&[(usize, Range<usize>)]> = pieces.chunks(share).collect();
-    let parts = parallel::map(trees.len() * shares.len(), cancel, |task| {
-        let (_, tree, _) = &trees[task / shares.len()];
-        dispatch(Count { snaps, tree, pieces: shares[task % shares.len()], cancel })
+    let trees: Vec<(PrefixTree, Vec<Option<u32>>)> = parallel::map(selections.len(), cancel, |i| {
+        let (part, selection) = &selections[i];
+        Ok(PrefixTree::build(source, &part.words, selection.clone()))
     })?;
-    let mut counts = vec![[0u64; 2]; buckets * count];
-    for (task, part) in parts.iter().enumerate() {
-        let (start, _, slot_of) = &trees[task / shares.len()];
-        for (bucket, slots) in part {
-            let row = &mut counts[bucket * count + start..][..slot_of.len()];
-            for (total, slot) in row.iter_mut().zip(slot_of) {
+    let pieces: Vec<Vec<(usize, Range<usize>)>> = selections
+        .iter()
+        .map(|(part, _)| {
+            let blocks = |(b, range): &(usize, Range<usize>)| {
+                let bucket = *b;
+                prefix::blocks(range.clone()).map(move |block| (bucket, block))
+            };
+            part.buckets.iter().flat_map(blocks).collect()
+        })
+        .collect();
+    // Few snapshots or few words: tasks are made by cutting the other.
+    let all: usize = pieces.iter().map(Vec::len).sum();
+    let longest = pieces.iter().map(Vec::len).max().unwrap_or(0);
+    let share = all.min(longest).div_ceil(8 * parallel::num_threads()).max(1);
+    let tasks: Vec<(usize, &[(usize, Range<usize>)])> =
+        pieces.iter().enumerate().flat_map(|(i, p)| p.chunks(share).map(move |p| (i, p))).collect();
+    let results = parallel::map(tasks.len(), cancel, |task| {
+        let (tree, pieces) = tasks[task];
+        dispatch(Count { source, tree: &trees[tree].0, pieces, cancel })
+    })?;
+    let mut counts = vec![[0u64; 2]; buckets * words.len()];
+    for ((tree, _), result) in tasks.iter().zip(results) {
+        let (part, selection) = &selections[*tree];
+        let columns = &part.columns[selection.clone()];
+        for (bucket, slots) in result {
+            let row = &mut counts[bucket * words.len()..][..words.len()];
+            for ((column, negative), slot) in columns.iter().zip(&trees[*tree].1) {
                 if let Some(slot) = slot {
                     let [revealed, minus] = slots[*slot as usize];
+                    let total = &mut row[*column as usize];
+                    let minus = if *negative { revealed - minus } else { minus };
                     *total = [total[0] + revealed, total[1] + minus];
                 }
             }
         }
     }
     let shots: Vec<u64> = (0..buckets).map(|b| bucket_range(snaps.len(), buckets, b).len() as u64).collect();
-    for (start, _, slot_of) in &trees {
-        for (i, _) in slot_of.iter().enumerate().filter(|(_, slot)| slot.is_none()) {
-            for (b, &shots) in shots.iter().enumerate() {
-                counts[b * count + start + i] = [shots, 0]; // the identity is always revealed, with a plus
-            }
+    for (i, _) in words.iter().enumerate().filter(|(_, word)| word.is_identity()) {
+        for (b, &shots) in shots.iter().enumerate() {
+            counts[b * words.len() + i] = [shots, 0]; // the identity is always revealed, with a plus
         }
     }
     Ok(Tally { words: words.clone(), ensemble: snaps.ensemble().clone(), shots, counts })
 }
 
 struct Count<'a> {
-    snaps: &'a Snapshots,
+    source: &'a Source<'a>,
     tree: &'a PrefixTree,
     /// (bucket, snapshots), sorted by bucket.
     pieces: &'a [(usize, Range<usize>)],
@@ -239,7 +269,7 @@ impl Kernel for Count<'_> {
                 done.extend(current.map(|bucket| (bucket, finished)));
                 current = Some(*bucket);
             }
-            prefix::walk(self.tree, self.snaps, block.clone(), &mut scratch, &mut counter);
+            prefix::walk(self.tree, self.source, block.clone(), &mut scratch, &mut counter);
         }
         done.extend(current.map(|bucket| (bucket, counter.counts)));
         Ok(done)

@@ -1,12 +1,16 @@
-//! Measurement records of local Pauli settings, packed.
+//! Measurement records, packed.
 //!
-//! A snapshot is a letter (X, Y or Z) and an outcome bit per qubit. [`Snapshots`] keeps T of them as *planes*:
-//! per qubit three bit rows over the snapshots (x and z of the letter, and the outcome), 64 snapshots per word.
-//! That is the layout of the counting kernels, 3 bits per qubit. The other layout, *rows* (a snapshot is
-//! consecutive words), is for storage and transport; [`Rows`] holds it and the conversion is a transposition.
+//! A snapshot is a setting and an outcome bit per qubit. [`Snapshots`] keeps T of them as *planes*, bit rows over the
+//! snapshots, 64 per word. Where settings are drawn letter by letter (X, Y or Z on every qubit) there are three planes
+//! per qubit: x and z of the letter, and the outcome. Where they are drawn from lists there is the outcome, and for
+//! each snapshot and block the index of the setting. That is the layout of the counting kernels. The other layout,
+//! *rows* (a snapshot is consecutive words), is for storage and transport; [`Rows`] holds it and the conversion is a
+//! transposition.
 //!
-//! Invariant: every letter is X, Y or Z (never 00), and bits past the last snapshot are zero.
-//! Cost: packing reads each input byte once (about 1 ns per qubit); slices copy 3 bits per qubit and snapshot.
+//! Invariant: every letter is X, Y or Z (never 00), every index is one of its block's settings, and bits past the last
+//! snapshot are zero.
+//! Cost: packing reads each input byte once (about 1 ns per qubit); slices copy 1 or 3 bits per qubit and snapshot,
+//! and 4 bytes per block.
 
 mod pack;
 mod rows;
@@ -14,7 +18,7 @@ mod sample;
 
 pub use pack::unpack;
 pub use rows::Rows;
-pub use sample::sample;
+pub use sample::{sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};
@@ -96,23 +100,27 @@ impl Provenance {
 pub struct Snapshots {
     n_qubits: usize,
     shots: usize,
-    /// `planes[(3 * q + k) * words_for(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome.
+    /// Of letters `planes[(3 * q + k) * words_for(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome; of lists the
+    /// outcomes alone, `planes[q * words_for(shots) ..]`.
     planes: Vec<u64>,
+    /// Of lists, the index of the setting for each snapshot and block: `settings[t * blocks + b]`.
+    settings: Vec<u32>,
     ensemble: Ensemble,
     provenance: Provenance,
 }
 
 impl Snapshots {
-    fn from_planes(ensemble: Ensemble, shots: usize, planes: Vec<u64>) -> Self {
+    fn from_planes(ensemble: Ensemble, shots: usize, planes: Vec<u64>, settings: Vec<u32>) -> Self {
         let n_qubits = ensemble.n_qubits();
-        debug_assert_eq!(planes.len(), 3 * n_qubits * words_for(shots));
+        debug_assert_eq!(planes.len(), planes_per_qubit(&ensemble) * n_qubits * words_for(shots));
+        debug_assert_eq!(settings.len(), ensemble.block_list().len() * shots);
         debug_assert!(
             shots == 0
                 || planes
                     .chunks_exact(words_for(shots))
                     .all(|p| p[p.len() - 1] & !tail_mask(shots, p.len() - 1) == 0)
         );
-        Snapshots { n_qubits, shots, planes, ensemble, provenance: Provenance::default() }
+        Snapshots { n_qubits, shots, planes, settings, ensemble, provenance: Provenance::default() }
     }
 
     /// Number of qubits.
@@ -147,7 +155,8 @@ impl Snapshots {
         Ok(self)
     }
 
-    /// The same snapshots, said to be drawn from another ensemble.
+    /// The same snapshots, said to be drawn from another ensemble: one that draws the same settings with other
+    /// probabilities, since otherwise the bits would mean something else.
     pub fn with_ensemble(mut self, ensemble: Ensemble) -> Result<Self> {
         if ensemble.n_qubits() != self.n_qubits {
             return Err(Error::shape(
@@ -156,34 +165,50 @@ impl Snapshots {
                 format!("{} qubits", ensemble.n_qubits()),
             ));
         }
+        if !ensemble.same_settings(&self.ensemble) {
+            return Err(Error::invalid(
+                "ensemble",
+                format!("the settings that were measured (those of a {} ensemble)", self.ensemble.kind()),
+                format!("a {} ensemble of other settings", ensemble.kind()),
+            ));
+        }
         self.ensemble = ensemble;
         Ok(self)
     }
 
-    fn plane(&self, q: usize, k: usize) -> &[u64] {
+    fn plane(&self, p: usize) -> &[u64] {
         let stride = words_for(self.shots);
-        &self.planes[(3 * q + k) * stride..][..stride]
+        &self.planes[p * stride..][..stride]
     }
 
-    /// The x bits of the letters of qubit `q`, one per snapshot.
-    pub fn x_plane(&self, q: usize) -> &[u64] {
-        self.plane(q, 0)
+    /// Number of planes.
+    fn n_planes(&self) -> usize {
+        planes_per_qubit(&self.ensemble) * self.n_qubits
     }
 
-    /// The z bits of the letters of qubit `q`, one per snapshot.
-    pub fn z_plane(&self, q: usize) -> &[u64] {
-        self.plane(q, 1)
+    /// The x and the z bits of the letters of qubit `q`, one per snapshot, if settings are drawn letter by letter.
+    pub(crate) fn letter_planes(&self, q: usize) -> [&[u64]; 2] {
+        debug_assert!(self.ensemble.block_list().is_empty());
+        [self.plane(3 * q), self.plane(3 * q + 1)]
     }
 
     /// The outcomes of qubit `q`, one per snapshot.
     pub fn outcome_plane(&self, q: usize) -> &[u64] {
-        self.plane(q, 2)
+        let each = planes_per_qubit(&self.ensemble);
+        self.plane(each * q + each - 1)
+    }
+
+    /// The index of the setting for each snapshot and block, a snapshot's in a row: `settings[t * blocks + b]`. Empty
+    /// if settings are drawn letter by letter.
+    pub fn settings(&self) -> &[u32] {
+        &self.settings
     }
 
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         let p = &self.provenance;
         self.planes.len() * 8
+            + self.settings.len() * 4
             + p.version.as_ref().map_or(0, |c| c.len() * 4)
             + p.replica.as_ref().map_or(0, |c| c.len() * 8)
             + p.sequence.as_ref().map_or(0, |c| c.len() * 8)
@@ -199,12 +224,14 @@ impl Snapshots {
             ));
         }
         let shots = end - start;
-        let mut planes = Vec::with_capacity(3 * self.n_qubits * words_for(shots));
-        for p in 0..3 * self.n_qubits {
+        let mut planes = Vec::with_capacity(self.n_planes() * words_for(shots));
+        for p in 0..self.n_planes() {
             let held = planes.len() * 64;
-            append_bits(&mut planes, held, self.plane(p / 3, p % 3), start, shots);
+            append_bits(&mut planes, held, self.plane(p), start, shots);
         }
-        let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes);
+        let blocks = self.ensemble.block_list().len();
+        let settings = self.settings[start * blocks..end * blocks].to_vec();
+        let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes, settings);
         part.provenance = self.provenance.gather(start..end);
         Ok(part)
     }
@@ -214,18 +241,14 @@ impl Snapshots {
         if let Some(&bad) = order.iter().find(|&&t| t >= self.shots) {
             return Err(Error::invalid("order", format!("indices below {}", self.shots), bad.to_string()));
         }
-        let mut planes = Vec::with_capacity(3 * self.n_qubits * words_for(order.len()));
-        for p in 0..3 * self.n_qubits {
+        let mut planes = Vec::with_capacity(self.n_planes() * words_for(order.len()));
+        for p in 0..self.n_planes() {
             cancel.check()?;
-            let plane = self.plane(p / 3, p % 3);
-            planes.extend(order.chunks(64).map(|chunk| {
-                chunk
-                    .iter()
-                    .enumerate()
-                    .fold(0, |word, (i, &t)| word | ((plane[t / 64] >> (t % 64)) & 1) << i)
-            }));
+            planes.extend(gather_plane(self.plane(p), order));
         }
-        let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes);
+        let blocks = self.ensemble.block_list().len();
+        let settings = order.iter().flat_map(|&t| &self.settings[t * blocks..][..blocks]).copied().collect();
+        let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes, settings);
         part.provenance = self.provenance.gather(order.iter().copied());
         Ok(part)
     }
@@ -253,18 +276,30 @@ impl Snapshots {
         }
         let provenance = Provenance::concat(parts.iter().map(|p| &p.provenance))?;
         let shots = parts.iter().map(|p| p.shots).sum();
-        let mut planes = Vec::with_capacity(3 * first.n_qubits * words_for(shots));
-        for p in 0..3 * first.n_qubits {
+        let mut planes = Vec::with_capacity(first.n_planes() * words_for(shots));
+        for p in 0..first.n_planes() {
             let mut held = planes.len() * 64;
             for part in parts {
-                append_bits(&mut planes, held, part.plane(p / 3, p % 3), 0, part.shots);
+                append_bits(&mut planes, held, part.plane(p), 0, part.shots);
                 held += part.shots;
             }
         }
-        let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes);
+        let settings = parts.iter().flat_map(|part| &part.settings).copied().collect();
+        let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes, settings);
         whole.provenance = provenance;
         Ok(whole)
     }
+}
+
+fn planes_per_qubit(ensemble: &Ensemble) -> usize {
+    if ensemble.block_list().is_empty() { 3 } else { 1 }
+}
+
+/// The bits of `plane` at `order`, in that order.
+pub(crate) fn gather_plane(plane: &[u64], order: &[usize]) -> impl Iterator<Item = u64> {
+    order.chunks(64).map(|chunk| {
+        chunk.iter().enumerate().fold(0, |word, (i, &t)| word | ((plane[t / 64] >> (t % 64)) & 1) << i)
+    })
 }
 
 /// Puts bits `start .. start + count` of `source` behind the first `held` bits of `target`, which grows as needed.

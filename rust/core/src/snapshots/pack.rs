@@ -4,7 +4,7 @@
 //! bits whatever n is, so they are read as one stream; rows are then cut out of the stream and transposed into
 //! planes. Values are checked on the way, at no extra pass.
 
-use super::Snapshots;
+use super::{Snapshots, planes_per_qubit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
@@ -38,65 +38,131 @@ impl Snapshots {
         ensemble: Ensemble,
         cancel: &Cancel,
     ) -> Result<Self> {
+        if !ensemble.block_list().is_empty() {
+            return Err(Error::invalid(
+                "ensemble",
+                "one that draws settings letter by letter (from_settings takes indices of settings)",
+                format!("a {} ensemble", ensemble.kind()),
+            ));
+        }
         let n = ensemble.n_qubits();
-        for (name, array) in [("bits", bits), ("bases", bases)] {
-            if Some(array.len()) != shots.checked_mul(n) {
-                return Err(Error::shape(
-                    name,
-                    format!("{shots} x {n} values"),
-                    format!("{} values", array.len()),
-                ));
-            }
+        check_table("bits", bits.len(), shots, n)?;
+        check_table("bases", bases.len(), shots, n)?;
+        let planes = pack::<3>(bits, bases, shots, n, cancel)?;
+        Ok(Self::from_planes(ensemble, shots, planes, Vec::new()))
+    }
+
+    /// Packs `shots` snapshots of settings drawn from lists: `bits` row-major with one byte per value, 0 or 1, and
+    /// for each snapshot the indices of the settings of all blocks, `settings[t * blocks + b]`. Bits are in the order
+    /// of the qubits, whatever their block.
+    ///
+    /// ```
+    /// use efl_core::{bits::parallel::Cancel, design::{Ensemble, Setting}, snapshots::Snapshots};
+    /// let list = Ensemble::settings(vec![Setting::product("XZ")?, Setting::product("YY")?], vec![0.5, 0.5])?;
+    /// let snaps = Snapshots::from_settings(&[0, 1, 1, 1, 0, 0], &[1, 0, 1], 3, list, &Cancel::new())?;
+    /// assert_eq!((snaps.len(), snaps.settings()), (3, [1, 0, 1].as_slice()));
+    /// # Ok::<(), efl_core::Error>(())
+    /// ```
+    pub fn from_settings(
+        bits: &[u8],
+        settings: &[u32],
+        shots: usize,
+        ensemble: Ensemble,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let (n, blocks) = (ensemble.n_qubits(), ensemble.block_list().len());
+        if blocks == 0 {
+            return Err(Error::invalid(
+                "ensemble",
+                "one that draws settings from lists (from_arrays takes letters)",
+                format!("a {} ensemble", ensemble.kind()),
+            ));
         }
-        let stride = words_for(shots);
-        let tasks = stride.div_ceil(GROUPS_PER_TASK);
-        let parts = parallel::map(tasks, cancel, |task| {
-            let first = task * GROUPS_PER_TASK;
-            let groups = GROUPS_PER_TASK.min(stride - first);
-            let mut planes = vec![0; 3 * n * groups];
-            let (start, end) = (first * 64 * n, ((first + groups) * 64).min(shots) * n);
-            let valid = dispatch(Pack {
-                bits: &bits[start..end],
-                bases: &bases[start..end],
-                n,
-                groups,
-                planes: &mut planes,
-            });
-            if valid { Ok(planes) } else { Err(first_bad_value(bits, bases, n, start)) }
+        check_table("bits", bits.len(), shots, n)?;
+        check_table("settings", settings.len(), shots, blocks)?;
+        check_settings(settings, &ensemble).map_err(|(t, b, expected, found)| {
+            Error::invalid(format!("settings[{t}, {b}]"), expected, found)
         })?;
-        if let [_] = &parts[..] {
-            return Ok(Self::from_planes(ensemble, shots, parts.into_iter().flatten().collect()));
-        }
-        let mut planes = vec![0; 3 * n * stride];
-        for (task, part) in parts.iter().enumerate() {
-            let groups = part.len() / (3 * n);
-            for (p, strip) in part.chunks_exact(groups).enumerate() {
-                planes[p * stride + task * GROUPS_PER_TASK..][..groups].copy_from_slice(strip);
-            }
-        }
-        Ok(Self::from_planes(ensemble, shots, planes))
+        let planes = pack::<1>(bits, &[], shots, n, cancel)?;
+        Ok(Self::from_planes(ensemble, shots, planes, settings.to_vec()))
     }
 }
 
+fn check_table(name: &'static str, found: usize, shots: usize, columns: usize) -> Result<()> {
+    if Some(found) == shots.checked_mul(columns) {
+        return Ok(());
+    }
+    Err(Error::shape(name, format!("{shots} x {columns} values"), format!("{found} values")))
+}
+
+/// Finds the first index that is not one of its block's settings: snapshot, block, expected, found.
+pub(super) fn check_settings(
+    settings: &[u32],
+    ensemble: &Ensemble,
+) -> std::result::Result<(), (usize, usize, String, String)> {
+    let limits: Vec<u32> = ensemble.block_list().iter().map(|block| block.settings().len() as u32).collect();
+    for (t, row) in settings.chunks_exact(limits.len()).enumerate() {
+        if let Some(b) = row.iter().zip(&limits).position(|(f, limit)| f >= limit) {
+            return Err((t, b, format!("0 to {}, an index of a setting", limits[b] - 1), row[b].to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The planes of the outcomes (one table), or of letters and outcomes (three).
+fn pack<const TABLES: usize>(
+    bits: &[u8],
+    bases: &[u8],
+    shots: usize,
+    n: usize,
+    cancel: &Cancel,
+) -> Result<Vec<u64>> {
+    let stride = words_for(shots);
+    let parts = parallel::map(stride.div_ceil(GROUPS_PER_TASK), cancel, |task| {
+        let first = task * GROUPS_PER_TASK;
+        let groups = GROUPS_PER_TASK.min(stride - first);
+        let mut planes = vec![0; TABLES * n * groups];
+        let (start, end) = (first * 64 * n, ((first + groups) * 64).min(shots) * n);
+        let bases = if TABLES == 3 { &bases[start..end] } else { &[] };
+        let work = Pack::<TABLES> { bits: &bits[start..end], bases, n, groups, planes: &mut planes };
+        if dispatch(work) { Ok(planes) } else { Err(first_bad_value(&bits[start..], bases, n, first * 64)) }
+    })?;
+    if let [_] = &parts[..] {
+        return Ok(parts.into_iter().flatten().collect());
+    }
+    let mut planes = vec![0; TABLES * n * stride];
+    for (task, part) in parts.iter().enumerate() {
+        let groups = part.len() / (TABLES * n);
+        for (p, strip) in part.chunks_exact(groups).enumerate() {
+            planes[p * stride + task * GROUPS_PER_TASK..][..groups].copy_from_slice(strip);
+        }
+    }
+    Ok(planes)
+}
+
+/// The first value out of range of tables that begin at snapshot `start`.
 fn first_bad_value(bits: &[u8], bases: &[u8], n: usize, start: usize) -> Error {
-    for i in start..bits.len() {
-        let place = |name: &str| format!("{name}[{}, {}]", i / n, i % n);
+    for i in 0..bits.len() {
+        let place = |name: &str| format!("{name}[{}, {}]", start + i / n, i % n);
         if bits[i] > 1 {
             return Error::invalid(place("bits"), "0 or 1", bits[i].to_string());
         }
-        if bases[i] > 2 {
-            return Error::invalid(place("bases"), "0, 1 or 2 for X, Y or Z", bases[i].to_string());
+        if let Some(&base) = bases.get(i)
+            && base > 2
+        {
+            return Error::invalid(place("bases"), "0, 1 or 2 for X, Y or Z", base.to_string());
         }
     }
     Error::invalid("bits", "0 or 1", "a value that changed while it was read")
 }
 
-struct Pack<'a> {
+struct Pack<'a, const TABLES: usize> {
     bits: &'a [u8],
+    /// Empty if there is one table.
     bases: &'a [u8],
     n: usize,
     groups: usize,
-    /// `planes[(3 * q + k) * groups + group]`.
+    /// `planes[(TABLES * q + k) * groups + group]`.
     planes: &'a mut [u64],
 }
 
@@ -113,24 +179,31 @@ fn cut(stream: &[u64], at: usize, mask: u64) -> u64 {
     (stream[word] >> bit | (stream[word + 1] << 1) << (63 - bit)) & mask
 }
 
-impl Pack<'_> {
-    /// The bits of 64 values: x and z of the letters, and the outcomes. `bad` gathers what is out of range.
-    #[inline(always)]
-    fn gather(bits: &[u8; 64], bases: &[u8; 64], bad: &mut u64) -> [u64; 3] {
-        let (mut x, mut z, mut outcome) = (0, 0, 0);
-        for (i, (bit, base)) in bits.as_chunks::<8>().0.iter().zip(bases.as_chunks::<8>().0).enumerate() {
-            let (bit, base) = (u64::from_le_bytes(*bit), u64::from_le_bytes(*base));
-            let high = base >> 1;
-            *bad |= (bit & !ONES) | (base & !(3 * ONES)) | (base & high & ONES);
-            outcome |= gather_bits(bit) << (8 * i);
-            x |= gather_bits(!high) << (8 * i);
-            z |= gather_bits(base | high) << (8 * i);
-        }
-        [x, z, outcome]
-    }
+/// The outcomes of 64 values. `bad` gathers what is out of range.
+#[inline(always)]
+fn gather_outcomes(bits: &[u8; 64], bad: &mut u64) -> u64 {
+    bits.as_chunks::<8>().0.iter().enumerate().fold(0, |outcome, (i, bit)| {
+        let bit = u64::from_le_bytes(*bit);
+        *bad |= bit & !ONES;
+        outcome | gather_bits(bit) << (8 * i)
+    })
 }
 
-impl Kernel for Pack<'_> {
+/// The letters of 64 values as x and z bits.
+#[inline(always)]
+fn gather_letters(bases: &[u8; 64], bad: &mut u64) -> [u64; 2] {
+    let (mut x, mut z) = (0, 0);
+    for (i, base) in bases.as_chunks::<8>().0.iter().enumerate() {
+        let base = u64::from_le_bytes(*base);
+        let high = base >> 1;
+        *bad |= (base & !(3 * ONES)) | (base & high & ONES);
+        x |= gather_bits(!high) << (8 * i);
+        z |= gather_bits(base | high) << (8 * i);
+    }
+    [x, z]
+}
+
+impl<const TABLES: usize> Kernel for Pack<'_, TABLES> {
     /// False when some value is out of range.
     type Output = bool;
 
@@ -138,21 +211,29 @@ impl Kernel for Pack<'_> {
     fn run(self) -> bool {
         let Pack { bits, bases, n, groups, planes } = self;
         let mut bad = 0u64;
-        let mut streams = [(); 3].map(|()| vec![0u64; n + 1]);
+        let mut streams = [(); TABLES].map(|()| vec![0u64; n + 1]);
         let mut block = [0u64; 64];
-        for (group, (bits, bases)) in bits.chunks(64 * n).zip(bases.chunks(64 * n)).enumerate() {
-            let (bit_chunks, bit_rest) = bits.as_chunks::<64>();
-            let (base_chunks, base_rest) = bases.as_chunks::<64>();
-            for (i, (bit, base)) in bit_chunks.iter().zip(base_chunks).enumerate() {
-                let gathered = Self::gather(bit, base, &mut bad);
-                streams.iter_mut().zip(gathered).for_each(|(stream, word)| stream[i] = word);
+        for (group, bits) in bits.chunks(64 * n).enumerate() {
+            let (chunks, rest) = bits.as_chunks::<64>();
+            let last = &mut streams[TABLES - 1];
+            for (word, bit) in last.iter_mut().zip(chunks) {
+                *word = gather_outcomes(bit, &mut bad);
             }
-            if !bit_rest.is_empty() {
-                let (mut bit, mut base) = ([0; 64], [0; 64]);
-                bit[..bit_rest.len()].copy_from_slice(bit_rest);
-                base[..base_rest.len()].copy_from_slice(base_rest);
-                let gathered = Self::gather(&bit, &base, &mut bad);
-                streams.iter_mut().zip(gathered).for_each(|(stream, word)| stream[bit_chunks.len()] = word);
+            if !rest.is_empty() {
+                let mut bit = [0; 64];
+                bit[..rest.len()].copy_from_slice(rest);
+                last[chunks.len()] = gather_outcomes(&bit, &mut bad);
+            }
+            if let [x, z, _] = &mut streams[..] {
+                let (chunks, rest) = bases[group * 64 * n..][..bits.len()].as_chunks::<64>();
+                for (i, base) in chunks.iter().enumerate() {
+                    [x[i], z[i]] = gather_letters(base, &mut bad);
+                }
+                if !rest.is_empty() {
+                    let mut base = [0; 64];
+                    base[..rest.len()].copy_from_slice(rest);
+                    [x[chunks.len()], z[chunks.len()]] = gather_letters(&base, &mut bad);
+                }
             }
             let rows = bits.len() / n;
             for column in (0..n).step_by(64) {
@@ -164,7 +245,7 @@ impl Kernel for Pack<'_> {
                     block[rows..].fill(0);
                     transpose_64(&mut block);
                     for q in 0..width {
-                        planes[(3 * (column + q) + k) * groups + group] = block[q];
+                        planes[(TABLES * (column + q) + k) * groups + group] = block[q];
                     }
                 }
             }
@@ -173,11 +254,14 @@ impl Kernel for Pack<'_> {
     }
 }
 
-/// The snapshots as row-major bytes `(bits, bases)`, the inverse of [`Snapshots::from_arrays`].
+/// The snapshots as row-major bytes `(bits, bases)`, the inverse of [`Snapshots::from_arrays`]. Settings drawn from
+/// lists have no bases: those are empty, and [`Snapshots::settings`] has the indices.
 pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
+    let letters = planes_per_qubit(snaps.ensemble()) == 3;
     // Written as it grows: touching half a gigabyte at once could not be interrupted.
-    let (mut bits, mut bases) = (room("the bits", shots, n)?, room("the bases", shots, n)?);
+    let (mut bits, mut bases) =
+        (room("the bits", shots, n)?, room("the bases", if letters { shots } else { 0 }, n)?);
     let (mut bit_rows, mut base_rows) = (vec![0; 64 * n], vec![0; 64 * n]);
     for group in 0..words_for(shots) {
         if group.is_multiple_of(64) {
@@ -185,16 +269,22 @@ pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> 
         }
         let height = 64.min(shots - group * 64);
         for q in 0..n {
-            let (x, z) = (snaps.x_plane(q)[group], snaps.z_plane(q)[group]);
             let outcome = snaps.outcome_plane(q)[group];
             for t in 0..height {
                 bit_rows[t * n + q] = (outcome >> t & 1) as u8;
-                // X = 10, Y = 11, Z = 01 as (x, z): 0 when z is clear, else 1 or 2.
-                base_rows[t * n + q] = (z >> t & 1) as u8 * (2 - (x >> t & 1) as u8);
+            }
+            if letters {
+                let [x, z] = snaps.letter_planes(q).map(|plane| plane[group]);
+                for t in 0..height {
+                    // X = 10, Y = 11, Z = 01 as (x, z): 0 when z is clear, else 1 or 2.
+                    base_rows[t * n + q] = (z >> t & 1) as u8 * (2 - (x >> t & 1) as u8);
+                }
             }
         }
         bits.extend_from_slice(&bit_rows[..height * n]);
-        bases.extend_from_slice(&base_rows[..height * n]);
+        if letters {
+            bases.extend_from_slice(&base_rows[..height * n]);
+        }
     }
     Ok((bits, bases))
 }

@@ -1,10 +1,12 @@
 //! The storage layout: a snapshot is consecutive words.
 //!
-//! Three tables (x, z, outcome) of `shots` rows of `words_for(n)` words. What is read from outside is checked
-//! before it is trusted: sizes, padding bits, and that every qubit has a letter.
+//! Tables of `shots` rows: the outcomes, `words_for(n)` words each, and what the setting was. That is two more such
+//! tables, x and z of the letters, or an index for each block of the ensemble. What is read from outside is checked
+//! before it is trusted: sizes, padding bits, that every qubit has a letter, and that every index exists.
 //! Cost: one 64 x 64 transposition per 64 snapshots, 64 qubits and table.
 
-use super::{Provenance, Snapshots};
+use super::pack::check_settings;
+use super::{Provenance, Snapshots, planes_per_qubit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::transpose::transpose_64;
 use crate::bits::{tail_mask, words_for};
@@ -14,19 +16,22 @@ use crate::error::{Error, Result};
 /// T snapshots in the storage layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
-    /// x bits of the letters, `shots * words_for(n)` words.
+    /// x bits of the letters, `shots * words_for(n)` words; empty for settings from lists.
     pub x: Vec<u64>,
-    /// z bits of the letters.
+    /// z bits of the letters; empty for settings from lists.
     pub z: Vec<u64>,
     /// Outcome bits.
     pub outcome: Vec<u64>,
+    /// Indices of settings, `shots * blocks`; empty for letters.
+    pub settings: Vec<u32>,
 }
 
-/// Moves one table between the layouts. `planes` has `count` planes of `words_for(shots)` words, every third of
-/// `all` from `k`; `rows` has `shots` rows of `words_for(n)` words.
+/// Moves one table between the layouts. `planes` has `words_for(shots)` words each, of which every `each`-th from `k`
+/// is of this table; `rows` has `shots` rows of `words_for(n)` words.
 struct Convert<'a> {
     shots: usize,
     n: usize,
+    each: usize,
     k: usize,
     planes: &'a mut [u64],
     rows: &'a mut [u64],
@@ -38,14 +43,14 @@ impl Kernel for Convert<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Convert { shots, n, k, planes, rows, to_rows } = self;
+        let Convert { shots, n, each, k, planes, rows, to_rows } = self;
         let (stride, per_row) = (words_for(shots), words_for(n));
         let mut block = [0u64; 64];
         for group in 0..stride {
             let height = 64.min(shots - group * 64);
             for column in 0..per_row {
                 let width = 64.min(n - column * 64);
-                let plane = |q: usize| (3 * (column * 64 + q) + k) * stride + group;
+                let plane = |q: usize| (each * (column * 64 + q) + k) * stride + group;
                 let row = |t: usize| (group * 64 + t) * per_row + column;
                 if to_rows {
                     block[width..].fill(0);
@@ -76,12 +81,15 @@ impl Rows {
     pub fn from_snapshots(snaps: &Snapshots) -> Self {
         let (shots, n) = (snaps.len(), snaps.n_qubits());
         let mut planes = snaps.planes.clone();
-        let mut tables = [(); 3].map(|()| vec![0; shots * words_for(n)]);
+        let each = planes_per_qubit(snaps.ensemble());
+        let mut tables = vec![vec![0; shots * words_for(n)]; each];
         for (k, rows) in tables.iter_mut().enumerate() {
-            dispatch(Convert { shots, n, k, planes: &mut planes, rows, to_rows: true });
+            dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: true });
         }
-        let [x, z, outcome] = tables;
-        Rows { x, z, outcome }
+        let outcome = tables.pop().unwrap_or_default();
+        let mut tables = tables.into_iter();
+        let mut next = || tables.next().unwrap_or_default();
+        Rows { x: next(), z: next(), outcome, settings: snaps.settings.clone() }
     }
 
     /// The snapshots in the counting layout, after every bit has been checked.
@@ -93,18 +101,34 @@ impl Rows {
     ) -> Result<Snapshots> {
         let n = ensemble.n_qubits();
         let per_row = words_for(n);
-        for (name, table) in [("x", &self.x), ("z", &self.z), ("outcome", &self.outcome)] {
-            if Some(table.len()) != shots.checked_mul(per_row) {
+        let blocks = ensemble.block_list().len();
+        let lettered = if blocks == 0 { per_row } else { 0 };
+        for (name, length, per_row) in [
+            ("x", self.x.len(), lettered),
+            ("z", self.z.len(), lettered),
+            ("outcome", self.outcome.len(), per_row),
+            ("setting", self.settings.len(), blocks),
+        ] {
+            if Some(length) != shots.checked_mul(per_row) {
                 return Err(Error::corrupt(
                     format!("column {name}"),
-                    format!("expected {shots} rows of {per_row} words, got {} words", table.len()),
+                    format!("expected {shots} rows of {per_row} words, got {length} words"),
                 ));
             }
+        }
+        if blocks > 0 {
+            check_settings(&self.settings, &ensemble).map_err(|(t, b, expected, found)| {
+                Error::corrupt(
+                    "snapshots",
+                    format!("row {t} has setting {found} of block {b}, expected {expected}"),
+                )
+            })?;
         }
         for t in 0..shots {
             for word in 0..per_row {
                 let i = t * per_row + word;
-                let (letters, mask) = (self.x[i] | self.z[i], tail_mask(n, word));
+                let mask = tail_mask(n, word);
+                let letters = if blocks == 0 { self.x[i] | self.z[i] } else { mask };
                 if letters != mask || self.outcome[i] & !mask != 0 {
                     let reason = if letters & !mask != 0 || self.outcome[i] & !mask != 0 {
                         format!("row {t} has bits set past qubit {}", n - 1)
@@ -116,10 +140,12 @@ impl Rows {
                 }
             }
         }
-        let mut planes = vec![0; 3 * n * words_for(shots)];
-        for (k, rows) in [&mut self.x, &mut self.z, &mut self.outcome].into_iter().enumerate() {
-            dispatch(Convert { shots, n, k, planes: &mut planes, rows, to_rows: false });
+        let each = planes_per_qubit(&ensemble);
+        let mut planes = vec![0; each * n * words_for(shots)];
+        let tables = [&mut self.x, &mut self.z, &mut self.outcome];
+        for (k, rows) in tables.into_iter().skip(3 - each).enumerate() {
+            dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: false });
         }
-        Snapshots::from_planes(ensemble, shots, planes).with_provenance(provenance)
+        Snapshots::from_planes(ensemble, shots, planes, self.settings).with_provenance(provenance)
     }
 }

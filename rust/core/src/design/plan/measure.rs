@@ -47,9 +47,8 @@ impl Plan {
 
     fn settings(&self, found: &Found) -> Result<Vec<Setting>> {
         let n = self.structure.circuit.n_qubits();
-        let setting = |f: &crate::design::families::Family| {
-            f.setting(n, self.structure.options.connectivity).cloned()
-        };
+        let setting =
+            |f: &crate::design::families::Family| f.setting(n, self.structure.options.connectivity).cloned();
         found.families.iter().map(setting).collect()
     }
 

@@ -13,8 +13,8 @@ use crate::design::local;
 use crate::design::objective::Objective;
 use crate::design::search::{Found, Search, lower_bound};
 use crate::design::setting::Setting;
-use crate::error::{Error, Result};
 use crate::design::stabiliser::all_bases;
+use crate::error::{Error, Result};
 use crate::heisenberg::GradientObservables;
 use crate::pauli::{Letter, PauliWord};
 
@@ -88,7 +88,11 @@ impl<'a> Solver<'a> {
                 }
                 if let Some(i) = given.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
                     let found = given[i].to_string();
-                    return Err(Error::invalid(format!("goal[{i}]"), "a finite weight that is not negative", found));
+                    return Err(Error::invalid(
+                        format!("goal[{i}]"),
+                        "a finite weight that is not negative",
+                        found,
+                    ));
                 }
                 (first..sums.len()).filter(|&r| live(r)).for_each(|r| weights[r] = given[r - first]);
             }
@@ -168,7 +172,9 @@ impl<'a> Solver<'a> {
                 variances
             }
         };
-        (0..variances.len()).filter(|&r| self.weights[r] == 0.0 && r >= first).for_each(|r| variances[r] = 0.0);
+        (0..variances.len())
+            .filter(|&r| self.weights[r] == 0.0 && r >= first)
+            .for_each(|r| variances[r] = 0.0);
         Some(variances)
     }
 
@@ -181,7 +187,12 @@ impl<'a> Solver<'a> {
         found.ways.iter().flat_map(|way| self.structure.direct(*way)).collect()
     }
 
-    pub(crate) fn solve(&self, method: Method, former: Option<&Solution>, others: &[Solution]) -> Result<Solution> {
+    pub(crate) fn solve(
+        &self,
+        method: Method,
+        former: Option<&Solution>,
+        others: &[Solution],
+    ) -> Result<Solution> {
         let structure = self.structure;
         let options = &structure.options;
         let unknown = self.known.iter().zip(&self.weights).filter(|(k, w)| !**k && **w > 0.0).count();
@@ -303,9 +314,10 @@ impl<'a> Solver<'a> {
         let scores = self.objective(self.known.clone()).scores(sums);
         let effort = self.structure.options.effort;
         let (shares, _) = local::optimise(sums.words(), &scores, &blocks, effort, self.cancel)?;
-        let designed = blocks.iter().zip(shares).map(|(block, shares)| {
-            Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares)
-        });
+        let designed = blocks
+            .iter()
+            .zip(shares)
+            .map(|(block, shares)| Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares));
         Ensemble::blocks(n, designed.collect::<Result<_>>()?)
     }
 
@@ -362,15 +374,17 @@ impl<'a> Solver<'a> {
         };
         // A former design is close: the search only has to follow the angles.
         let effort = if start.is_some_and(|s| s.ways == ways) { options.effort / 12 } else { options.effort };
-        let search =
-            |objective: &Objective| Search { sums, objective, direct: &direct, grouping, effort }.run(start, self.cancel);
+        let search = |objective: &Objective| {
+            Search { sums, objective, direct: &direct, grouping, effort }.run(start, self.cancel)
+        };
         let mut found = search(&objective)?;
         found.ways = ways.to_vec();
         if options.goal == Goal::Max {
             for _ in 0..MINIMAX_ROUNDS {
                 let variances = self.variances(&Solution::Shares(found.clone())).unwrap_or_default();
                 objective.emphasise(&variances);
-                let again = Search { sums, objective: &objective, direct: &direct, grouping, effort: effort / 4 };
+                let again =
+                    Search { sums, objective: &objective, direct: &direct, grouping, effort: effort / 4 };
                 found.shares = again.solve(&found.families, Some(&found.shares), effort / 16, self.cancel)?;
             }
         }
@@ -412,17 +426,20 @@ impl<'a> Solver<'a> {
             }
             Solution::Drawn(ensemble) => {
                 (row.served, row.circuits, row.settings) = (true, 1, None);
-                row.extra = ensemble.block_list().iter().flat_map(Block::settings).map(measured).fold(
-                    Cost { gates: 1, two_qubit_gates: 0, depth: 2 },
-                    Cost::largest,
-                );
+                row.extra = ensemble
+                    .block_list()
+                    .iter()
+                    .flat_map(Block::settings)
+                    .map(measured)
+                    .fold(Cost { gates: 1, two_qubit_gates: 0, depth: 2 }, Cost::largest);
             }
             Solution::Shares(found) => {
                 row.served = found.ways.is_empty();
                 row.settings = Some(found.families.len());
                 row.circuits = usize::from(!found.families.is_empty());
                 for family in &found.families {
-                    let setting = family.setting(self.observables.n_qubits(), self.structure.options.connectivity)?;
+                    let setting =
+                        family.setting(self.observables.n_qubits(), self.structure.options.connectivity)?;
                     row.extra = row.extra.largest(measured(setting));
                 }
                 let mut shares = found.shares.direct.iter();
@@ -432,7 +449,9 @@ impl<'a> Solver<'a> {
                         Way::Shift => self.structure.pruned.iter().flatten().map(|s| s.extra()).collect(),
                         Way::Settings => Vec::new(),
                     };
-                    for (extra, _) in extra.into_iter().zip(shares.by_ref()).filter(|(_, share)| **share > 0.0) {
+                    for (extra, _) in
+                        extra.into_iter().zip(shares.by_ref()).filter(|(_, share)| **share > 0.0)
+                    {
                         row.circuits += 2;
                         row.settings = row.settings.map(|s| s + 2);
                         row.extra = row.extra.largest(extra);

@@ -193,7 +193,8 @@ impl Plan {
             cancel.check()?;
             solutions.push(solver.solve(method, former.map(|plan| &plan.solutions[i]), &solutions)?);
         }
-        let rows = Method::ALL.into_iter().zip(&solutions).map(|(m, s)| solver.row(m, s)).collect::<Result<_>>()?;
+        let rows =
+            Method::ALL.into_iter().zip(&solutions).map(|(m, s)| solver.row(m, s)).collect::<Result<_>>()?;
         Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
     }
 
@@ -213,7 +214,8 @@ impl Plan {
 
     /// The method with the lowest cost; among costs within 2 %, the first in the order of [`Method::ALL`].
     pub fn best(&self) -> &Row {
-        let least = self.rows.iter().filter(|row| !row.bound).map(|row| row.cost).fold(f64::INFINITY, f64::min);
+        let least =
+            self.rows.iter().filter(|row| !row.bound).map(|row| row.cost).fold(f64::INFINITY, f64::min);
         let close = self.rows.iter().find(|row| !row.bound && row.cost <= least * 1.02);
         close.unwrap_or(&self.rows[self.index(Method::Shift)])
     }

@@ -179,7 +179,8 @@ fn commuting(
     cancel: &Cancel,
 ) -> Result<std::result::Result<Vec<(Setting, Readings)>, String>> {
     let n = circuit.n_qubits();
-    let words: Vec<PauliWord> = sums.words().iter().filter(|w| !w.is_identity()).map(|w| w.to_word()).collect();
+    let words: Vec<PauliWord> =
+        sums.words().iter().filter(|w| !w.is_identity()).map(|w| w.to_word()).collect();
     for word in &words {
         if frame.levels(word)?.len() > 1 {
             return Ok(Err("the trainable generators do not all commute".to_owned()));

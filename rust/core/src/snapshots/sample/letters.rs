@@ -1,4 +1,4 @@
-//! Simulated snapshots of a state vector.
+//! Settings that are drawn letter by letter.
 //!
 //! A prefix tree over (letter, outcome) of one qubit after the other. A node holds the state conditioned on its
 //! prefix, unnormalised and without the qubits already measured, and the list of the snapshots that share the
@@ -13,14 +13,12 @@
 //! Precision: one 53-bit number serves the outcomes of 16 qubits (and one the letters of 8), refined after each
 //! decision as in arithmetic coding; the last decision still has 37 random bits.
 
-use super::Snapshots;
+use super::put_outcomes;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::transpose::transpose_64;
 use crate::bits::{tail_mask, words_for, zeros};
-use crate::design::Ensemble;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::state::StateVector;
 use num_complex::Complex64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,60 +40,25 @@ const FEW: usize = 8;
 const LEAF: usize = 8;
 const LARGEST_BELOW_ONE: f64 = 1.0 - f64::EPSILON / 2.0;
 
-/// Draws `shots` settings from `ensemble`, measures `state` in each, and returns the snapshots in the order of
-/// their index. The same seed gives the same snapshots with any number of threads.
-///
-/// ```
-/// use efl_core::{bits::parallel::Cancel, design::Ensemble, snapshots::sample, state::StateVector};
-/// use num_complex::Complex64;
-/// let zero = [Complex64::new(1.0, 0.0), Complex64::new(0.0, 0.0)];
-/// let snaps = sample(&StateVector::new(&zero)?, &Ensemble::uniform(1)?, 100, 7, &Cancel::new())?;
-/// assert_eq!(snaps.len(), 100);
-/// # Ok::<(), efl_core::Error>(())
-/// ```
-pub fn sample(
+/// The planes of `shots` snapshots; `probabilities` of X, Y and Z for each qubit.
+pub(super) fn planes(
     state: &StateVector<'_>,
-    ensemble: &Ensemble,
+    probabilities: &[[f64; 3]],
     shots: usize,
     seed: u64,
     cancel: &Cancel,
-) -> Result<Snapshots> {
+) -> Result<Vec<u64>> {
     let n = state.n_qubits();
-    if ensemble.n_qubits() != n {
-        return Err(Error::shape(
-            "ensemble",
-            format!("{n} qubits, as the state has"),
-            format!("{} qubits", ensemble.n_qubits()),
-        ));
-    }
-    if shots == 0 {
-        return Err(Error::invalid("shots", "at least 1", "0"));
-    }
-    let tree = Tree {
-        n,
-        seed,
-        letters: (0..n).map(|q| LetterDraw::new(ensemble.letter_probabilities(q))).collect(),
-        state: state.amplitudes(),
-        cancel,
-    };
+    let letters = probabilities.iter().map(|&p| LetterDraw::new(p)).collect();
+    let tree = Tree { n, seed, letters, state: state.amplitudes(), cancel };
     let stride = words_for(shots);
     let mut planes = zeros("the snapshots", 3 * n, stride)?;
     for first in (0..shots).step_by(BATCH) {
         let count = BATCH.min(shots - first);
         let outcomes = tree.run(first, count, stride, &mut planes)?;
-        let mut block = [0; 64];
-        for (group, rows) in outcomes.chunks(64).enumerate() {
-            block[rows.len()..].fill(0);
-            for (to, from) in block.iter_mut().zip(rows) {
-                *to = from.load(Ordering::Relaxed);
-            }
-            transpose_64(&mut block);
-            for q in 0..n {
-                planes[(3 * q + 2) * stride + first / 64 + group] = block[q];
-            }
-        }
+        put_outcomes(&outcomes, n, first / 64, |q| (3 * q + 2) * stride, &mut planes);
     }
-    Ok(Snapshots::from_planes(ensemble.clone(), shots, planes))
+    Ok(planes)
 }
 
 /// Cumulative letter probabilities of a qubit, and what refines the random number after the choice.
