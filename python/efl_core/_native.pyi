@@ -31,6 +31,7 @@ __all__ = [
     "sample",
     "set_cpu_level",
     "set_num_threads",
+    "simulate",
     "tally",
 ]
 
@@ -178,6 +179,9 @@ def rebase(
     start: int,
     limits: _Limits,
 ) -> GradientObservables: ...
+def simulate(
+    circuit: Circuit, theta: NDArray[np.float64], bloch: NDArray[np.float64]
+) -> NDArray[np.complex128]: ...
 def propagate(
     circuit: Circuit, theta: NDArray[np.float64], sum: PauliSum, forward: bool, limits: _Limits
 ) -> tuple[PauliSum, tuple[int, float]]: ...

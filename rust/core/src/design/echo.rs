@@ -112,7 +112,7 @@ impl Echo {
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let found = echoes(&Frame::new(&circuit)?, &[z], &Cancel::new())?;
+/// let found = echoes(&Frame::new(&circuit, None)?, &[z], &Cancel::new())?;
 /// let state = ProductState::zero(1);
 /// let mean = |e: efl_core::design::Experiment| e.moments(&[0.3], &state, &Cancel::new()).unwrap()[0].mean;
 /// let gradient = mean(found[0].minus()?) + mean(found[0].plus()?);

@@ -15,4 +15,4 @@ pub use ensemble::Ensemble;
 pub use experiment::{Cost, Experiment, Moment, Readings};
 pub use levels::Frame;
 pub use setting::{Gate, Reading, Setting};
-pub use shift::{Reach, Shift, shifts};
+pub use shift::{Shift, pruned_shifts, shifts};
