@@ -12,7 +12,7 @@ that needs them: `efl_core.storage` needs pyarrow.
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
-from efl_core.ensembles import Ensemble
+from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import (
     CorruptDataError,
     EflError,
@@ -56,6 +56,7 @@ __all__ = [
     "PauliWord",
     "Propagation",
     "ResourceLimitError",
+    "Setting",
     "ShapeError",
     "Snapshots",
     "Tally",

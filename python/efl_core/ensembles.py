@@ -1,5 +1,5 @@
-"""Ensembles of measurement settings."""
+"""Measurement settings, and ensembles of them."""
 
-from efl_core._native import Ensemble
+from efl_core._native import Ensemble, Setting
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "Setting"]

@@ -4,7 +4,7 @@ mod dense;
 
 use dense::{Dense, Gate, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{Experiment, Frame, Readings, Setting, echoes, pruned_shifts, shifts};
+use efl_core::design::{Connectivity, Experiment, Frame, Reach, Readings, Setting, echoes, shifts};
 use efl_core::heisenberg::{
     Angle, Circuit, Clifford, Direction, ProductState, Truncation, gradient_observables, propagate, value,
     value_and_gradient,
@@ -23,6 +23,10 @@ fn twin(seed: u64) -> (Twin, Vec<PauliSum>) {
     let mut random = Random(seed + 1000);
     let observables = vec![random.observable(n, 3), random.observable(n, 2)];
     (twin, observables)
+}
+
+fn connectivity(seed: u64) -> Connectivity {
+    [Connectivity::All, Connectivity::Line, Connectivity::None][seed as usize % 3]
 }
 
 /// Every product setting that a word of the observables needs.
@@ -123,7 +127,7 @@ fn echoes_add_up_to_the_gradient() {
         let input = if seed % 2 == 0 { input(n) } else { ProductState::zero(n) };
         let frame = Frame::new(&twin.circuit, Some(&input)).unwrap();
         let mut gradient = vec![0.0; 8];
-        for echo in echoes(&frame, &observables, &Cancel::new()).unwrap() {
+        for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
             for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
                 add(&experiment, &twin.theta, &input, &mut gradient);
@@ -144,10 +148,8 @@ fn shifts_add_up_to_the_gradient() {
             _ => true,
         });
         let (input, settings) = (input(twin.circuit.n_qubits()), settings(&observables));
-        let frame = Frame::new(&twin.circuit, Some(&input)).unwrap();
-        for all in
-            [shifts(&twin.circuit, &observables, &settings), pruned_shifts(&frame, &observables, &settings)]
-        {
+        for reach in [Reach::Wires, Reach::Chains] {
+            let all = shifts(&twin.circuit, &observables, &settings, reach, Some(&input));
             let all = match all {
                 Err(error) if !commuting => {
                     assert!(error.to_string().contains("do not commute"));
@@ -238,7 +240,9 @@ fn echoes_of_wide_registers_add_up_too() {
     let theta: Vec<f64> = (0..circuit.n_parameters()).map(|_| random.angle()).collect();
     let (input, cancel) = (ProductState::zero(n), Cancel::new());
     let mut gradient = vec![0.0; theta.len()];
-    for echo in echoes(&Frame::new(&circuit, None).unwrap(), &observables, &cancel).unwrap() {
+    for echo in
+        echoes(&Frame::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel).unwrap()
+    {
         for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
             for (j, row) in experiment.readings().rows().iter().enumerate() {
                 let sum = experiment.readings().sums().sum(j).unwrap();
@@ -327,7 +331,7 @@ fn one_shot_of_an_echo_of_a_word_has_a_variance_below_one() {
         let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
         let frame = Frame::new(&circuit, None).unwrap();
         let (input, cancel) = (ProductState::zero(n), Cancel::new());
-        for echo in echoes(&frame, &[observable], &cancel).unwrap() {
+        for echo in echoes(&frame, &[observable], connectivity(seed), &cancel).unwrap() {
             let minus = echo.minus().unwrap().moments(&theta, &input, &cancel).unwrap();
             let plus = echo.plus().unwrap().moments(&theta, &input, &cancel).unwrap();
             for (minus, plus) in minus.iter().zip(&plus) {
@@ -385,15 +389,16 @@ fn what_cannot_be_read_is_named() {
     let error = Experiment::new(circuit.clone(), setting.clone(), readings).unwrap_err().to_string();
     assert!(error.contains("got XI"), "{error}");
     let zx = [PauliSum::from_labels([("ZX", 1.0), ("II", 2.0)]).unwrap()];
-    let error = shifts(&circuit, &zx, std::slice::from_ref(&setting)).unwrap_err().to_string();
+    let error =
+        shifts(&circuit, &zx, std::slice::from_ref(&setting), Reach::Wires, None).unwrap_err().to_string();
     assert!(error.contains("got ZX"), "{error}");
-    assert!(shifts(&circuit, &zx, &[Setting::product("Z").unwrap()]).is_err());
+    assert!(shifts(&circuit, &zx, &[Setting::product("Z").unwrap()], Reach::Wires, None).is_err());
     let frame = Frame::new(&circuit, None).unwrap();
     let identity = [PauliSum::from_labels([("II", 2.0)]).unwrap()];
-    assert!(echoes(&frame, &identity, &Cancel::new()).unwrap().is_empty());
-    assert!(shifts(&circuit, &identity, &[]).unwrap().is_empty());
+    assert!(echoes(&frame, &identity, Connectivity::All, &Cancel::new()).unwrap().is_empty());
+    assert!(shifts(&circuit, &identity, &[], Reach::Chains, None).unwrap().is_empty());
     let narrow = [PauliSum::from_labels([("Z", 2.0)]).unwrap()];
-    assert!(echoes(&frame, &narrow, &Cancel::new()).is_err());
+    assert!(echoes(&frame, &narrow, Connectivity::All, &Cancel::new()).is_err());
     // Rows that cancel are not read.
     let entries = [(1, word("ZI"), 0.5), (0, word("ZZ"), 1.0), (1, word("ZI"), -0.5)];
     assert_eq!(Readings::new(2, &entries).unwrap().rows(), [0]);

@@ -6,6 +6,7 @@ mod ensemble;
 mod error;
 mod estimate;
 mod pauli;
+mod setting;
 mod snapshots;
 mod system;
 
@@ -25,6 +26,8 @@ mod _native {
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord};
+    #[pymodule_export]
+    use crate::setting::Setting;
     #[pymodule_export]
     use crate::snapshots::{Snapshots, sample};
     #[pymodule_export]

@@ -3,6 +3,7 @@
 //! Knows nothing of data. An ensemble answers one question for the estimator, the probability that a word is
 //! revealed, and one for the sampler, the letter probabilities of a qubit.
 
+mod diagonalise;
 mod echo;
 mod ensemble;
 mod experiment;
@@ -10,9 +11,10 @@ mod levels;
 mod setting;
 mod shift;
 
+pub use diagonalise::{Connectivity, diagonalise};
 pub use echo::{Echo, echoes};
 pub use ensemble::Ensemble;
 pub use experiment::{Cost, Experiment, Moment, Readings};
 pub use levels::Frame;
 pub use setting::{Gate, Reading, Setting};
-pub use shift::{Shift, pruned_shifts, shifts};
+pub use shift::{Reach, Shift, shifts};

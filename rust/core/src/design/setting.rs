@@ -8,7 +8,7 @@
 //! word is read off its commutation with the partners. A product setting (a letter per qubit) stores letters only.
 //! Cost: [`Setting::reveal`] is O(n^2 / 64) for a Clifford setting and O(n / 64) for a product one.
 
-use crate::bits::{check_qubits, words_for};
+use crate::bits::{check_qubits, words_for, zeros};
 use crate::error::{Error, Result};
 use crate::heisenberg::{Clifford, Direction, clifford_table, negates};
 use crate::pauli::word::{check_wire, product_power};
@@ -35,6 +35,11 @@ impl Gate {
                 format!("{wires:?}"),
             )),
         }
+    }
+
+    /// A gate whose wires are known to fit.
+    pub(crate) fn on(clifford: Clifford, wires: [usize; 2]) -> Self {
+        Gate { clifford, wires }
     }
 
     /// Which gate.
@@ -115,14 +120,18 @@ impl Setting {
     pub fn from_gates(n_qubits: usize, gates: impl IntoIterator<Item = Gate>) -> Result<Self> {
         check_qubits(n_qubits)?;
         let gates: Vec<Gate> = gates.into_iter().collect();
-        for gate in &gates {
-            gate.wires().iter().try_for_each(|&q| check_wire("gates", q, n_qubits))?;
+        for (i, gate) in gates.iter().enumerate() {
+            if let Some(q) = gate.wires().iter().find(|q| **q >= n_qubits) {
+                let expected = format!("qubits below {n_qubits}");
+                return Err(Error::invalid(format!("gates[{i}]"), expected, q.to_string()));
+            }
         }
         let row = words_for(n_qubits);
-        let unit = |q: usize| (0..row).map(move |i| if i == q / 64 { 1u64 << (q % 64) } else { 0 });
-        let units: Vec<u64> = (0..n_qubits).flat_map(unit).collect();
-        let zeros = vec![0; units.len()];
-        let (mut measured, mut partners) = ((zeros.clone(), units.clone()), (units, zeros));
+        let blank = || zeros("the words of a setting", n_qubits, row);
+        let (mut measured, mut partners) = ((blank()?, blank()?), (blank()?, blank()?));
+        for q in 0..n_qubits {
+            (measured.1[q * row + q / 64], partners.0[q * row + q / 64]) = (1 << (q % 64), 1 << (q % 64));
+        }
         let mut negative = vec![false; n_qubits];
         for gate in gates.iter().rev() {
             let table = clifford_table(gate.clifford, Direction::Heisenberg);
@@ -158,7 +167,7 @@ impl Setting {
 
     /// The rotation, gate after gate.
     pub fn gates(&self) -> Vec<Gate> {
-        let one = |clifford, q| Gate { clifford, wires: [q, q] };
+        let one = |clifford, q| Gate::on(clifford, [q, q]);
         match &self.basis {
             Basis::Product(letters) => letters
                 .support()
@@ -170,6 +179,24 @@ impl Setting {
                 .collect(),
             Basis::Clifford(tableau) => tableau.gates.clone(),
         }
+    }
+
+    /// Number of gates on two qubits.
+    pub fn two_qubit_gates(&self) -> usize {
+        match &self.basis {
+            Basis::Product(_) => 0,
+            Basis::Clifford(tableau) => tableau.gates.iter().filter(|gate| gate.wires().len() == 2).count(),
+        }
+    }
+
+    /// Number of layers, when gates on different qubits run at the same time.
+    pub fn depth(&self) -> usize {
+        let mut free = vec![0; self.n_qubits];
+        for gate in self.gates() {
+            let layer = 1 + gate.wires().iter().map(|&q| free[q]).fold(0, usize::max);
+            gate.wires().iter().for_each(|&q| free[q] = layer);
+        }
+        free.into_iter().fold(0, usize::max)
     }
 
     /// The word that readout bit `i` measures, and whether a bit 0 means -1.

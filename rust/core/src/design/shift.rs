@@ -10,11 +10,22 @@ use super::experiment::{Experiment, Readings};
 use super::levels::Frame;
 use super::setting::Setting;
 use crate::error::{Error, Result};
-use crate::heisenberg::{Angle, Circuit, Direction, Operation, QubitSet, walk};
+use crate::heisenberg::{Angle, Circuit, Direction, Operation, ProductState, QubitSet, walk};
 use crate::pauli::word::check_width;
-use crate::pauli::{PauliSum, Sums, WordRef};
+use crate::pauli::{PauliSum, PauliWord, Sums, WordRef};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
+
+/// Which gates are shifted, and what is read of an observable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Gates from which wires lead to an observable, and all of that observable: what a general tool does.
+    Wires,
+    /// Gates from which a chain of gates that do not commute leads to a word of an observable, and only such words:
+    /// all others have a derivative of zero, also gates that are idle on the input. Where there are channels, words
+    /// to which wires lead.
+    Chains,
+}
 
 /// The two experiments of one gate (one rotation of it) and one setting.
 #[derive(Debug, Clone)]
@@ -72,96 +83,74 @@ impl Shift {
     }
 }
 
-/// The experiments of the parameter-shift rule for every gate from which wires lead to an observable, each with all of
-/// that observable: what a general tool does. A word is read in the first of `settings` that reveals it.
+/// The experiments of the parameter-shift rule, gate by gate. Each word of the observables is read in the first of
+/// `settings` that reveals it. The `input` matters for [`Reach::Chains`] only.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::design::{Setting, shifts};
+/// use efl_core::design::{Reach, Setting, shifts};
 /// use efl_core::heisenberg::{Angle, Circuit, ProductState};
 /// use efl_core::pauli::{Letter, PauliSum};
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let found = shifts(&circuit, &[z], &[Setting::product("Z")?])?;
+/// let found = shifts(&circuit, &[z], &[Setting::product("Z")?], Reach::Chains, None)?;
 /// let moments = found[0].plus()?.moments(&[0.3], &ProductState::zero(1), &Cancel::new())?;
 /// assert!((moments[0].mean + 0.3f64.sin() / 2.0).abs() < 1e-15); // half the derivative of cos(theta)
 /// # Ok::<(), efl_core::Error>(())
 /// ```
-pub fn shifts(circuit: &Circuit, observables: &[PauliSum], settings: &[Setting]) -> Result<Vec<Shift>> {
-    let sums = Sums::from_sums(circuit.n_qubits(), observables)?;
-    let range = 0..circuit.operations().len();
-    let reached = observables.iter().map(|observable| {
-        let mut cone = QubitSet::new(circuit.n_qubits());
-        observable.iter().for_each(|(word, _)| cone.insert_support(word));
-        let mut reached = vec![false; range.len()];
-        for index in walk(circuit.operations(), range.clone(), Direction::Heisenberg, &mut cone, |_| false) {
-            reached[index] = true;
-        }
-        reached
-    });
-    let reached: Vec<Vec<bool>> = reached.collect();
-    collect(&Arc::new(circuit.clone()), &sums, settings, |operation, observable, _| {
-        reached[observable][operation]
-    })
-}
-
-/// [`shifts`] without what is known to have no derivative: only gates that are relevant for a word, and only the words
-/// that they are relevant for.
-pub fn pruned_shifts(frame: &Frame, observables: &[PauliSum], settings: &[Setting]) -> Result<Vec<Shift>> {
-    let circuit = frame.circuit();
-    let sums = Sums::from_sums(circuit.n_qubits(), observables)?;
-    let of_word = |word: WordRef<'_>| {
-        let relevant = frame.relevant(&word.to_word())?;
-        let mut reached = vec![false; circuit.operations().len()];
-        let items = frame.items().iter().enumerate().filter(|(i, _)| relevant.contains(*i));
-        items.for_each(|(_, item)| reached[item.operation] = true);
-        Ok(reached)
-    };
-    let reached: Vec<Vec<bool>> = sums.words().iter().map(of_word).collect::<Result<_>>()?;
-    collect(circuit, &sums, settings, |operation, _, column| reached[column as usize][operation])
-}
-
-/// The shifts of the operations that `moves(operation, observable, word)`.
-fn collect(
-    circuit: &Arc<Circuit>,
-    sums: &Sums,
+pub fn shifts(
+    circuit: &Circuit,
+    observables: &[PauliSum],
     settings: &[Setting],
-    moves: impl Fn(usize, usize, u32) -> bool,
+    reach: Reach,
+    input: Option<&ProductState>,
 ) -> Result<Vec<Shift>> {
     let n = circuit.n_qubits();
     settings.iter().try_for_each(|setting| check_width("settings", n, setting.n_qubits()))?;
-    let assigned = assign(sums, settings)?;
+    let sums = Sums::from_sums(n, observables)?;
+    let assigned = assign(&sums, settings)?;
+    let reached = reached(circuit, &sums, reach, input)?;
     let settings: Vec<Arc<Setting>> = settings.iter().cloned().map(Arc::new).collect();
+    let circuit = Arc::new(circuit.clone());
     let mut shifts = Vec::new();
     for (operation, found) in circuit.operations().iter().enumerate() {
         let Some((parameter, scale)) = found.angle().and_then(Angle::feed).filter(|fed| fed.1 != 0.0) else {
             continue;
         };
-        let mut entries = vec![Vec::new(); settings.len()];
+        // (observable, word, coefficient) of what the gate moves.
+        let mut moved: Vec<(usize, u32, f64)> = Vec::new();
         for observable in 0..sums.len() {
-            let row = observable * circuit.n_parameters() + parameter;
             let (columns, coefficients) = sums.row(observable);
-            for (&column, c) in columns.iter().zip(coefficients) {
-                if let Some(setting) = assigned[column as usize]
-                    && moves(operation, observable, column)
-                {
-                    let word = sums.words().get(column as usize).to_word();
-                    entries[setting].push((row, word, c * scale / 2.0));
+            let some = columns.iter().any(|&column| reached[column as usize][operation]);
+            for (&column, &c) in columns.iter().zip(coefficients) {
+                if some && (reach == Reach::Wires || reached[column as usize][operation]) {
+                    moved.push((observable, column, c));
                 }
             }
         }
-        if !matches!(found, Operation::Rotation { .. }) && entries.iter().any(|entries| !entries.is_empty()) {
+        if moved.is_empty() {
+            continue;
+        }
+        if !matches!(found, Operation::Rotation { .. }) {
             return Err(Error::invalid(
                 "circuit",
                 "trainable gates whose generators have commuting words (the two-term shift rule needs them)",
                 format!("gate {}, whose words do not commute", circuit.gate_of(operation)),
             ));
         }
-        for (setting_index, entries) in entries.iter().enumerate() {
-            let readings = Readings::new(n, entries)?;
+        for (setting_index, setting) in settings.iter().enumerate() {
+            let entries: Vec<(usize, PauliWord, f64)> = moved
+                .iter()
+                .filter(|(_, column, _)| assigned[*column as usize] == Some(setting_index))
+                .map(|&(observable, column, c)| {
+                    let row = observable * circuit.n_parameters() + parameter;
+                    (row, sums.words().get(column as usize).to_word(), c * scale / 2.0)
+                })
+                .collect();
+            let readings = Readings::new(n, &entries)?;
             if !readings.rows().is_empty() {
-                let (circuit, setting) = (circuit.clone(), settings[setting_index].clone());
+                let (circuit, setting) = (circuit.clone(), setting.clone());
                 shifts.push(Shift { circuit, operation, parameter, setting, setting_index, readings });
             }
         }
@@ -180,4 +169,32 @@ fn assign(sums: &Sums, settings: &[Setting]) -> Result<Vec<Option<usize>>> {
         found.map(Some).ok_or_else(|| Error::invalid("settings", expected(), word.to_string()))
     };
     sums.words().iter().map(setting).collect()
+}
+
+/// For each word the operations that can move it.
+fn reached(
+    circuit: &Circuit,
+    sums: &Sums,
+    reach: Reach,
+    input: Option<&ProductState>,
+) -> Result<Vec<Vec<bool>>> {
+    let operations = circuit.operations();
+    let unitary = operations.iter().all(Operation::is_unitary);
+    let frame = if reach == Reach::Chains && unitary { Some(Frame::new(circuit, input)?) } else { None };
+    let of_word = |word: WordRef<'_>| {
+        let mut reached = vec![false; operations.len()];
+        if let Some(frame) = &frame {
+            let relevant = frame.relevant(&word.to_word())?;
+            let items = frame.items().iter().enumerate().filter(|(i, _)| relevant.contains(*i));
+            items.for_each(|(_, item)| reached[item.operation] = true);
+            return Ok(reached);
+        }
+        let mut cone = QubitSet::new(circuit.n_qubits());
+        cone.insert_support(word);
+        for index in walk(operations, 0..operations.len(), Direction::Heisenberg, &mut cone, |_| false) {
+            reached[index] = true;
+        }
+        Ok(reached)
+    };
+    sums.words().iter().map(of_word).collect()
 }

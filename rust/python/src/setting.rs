@@ -1,0 +1,187 @@
+//! Settings: a Clifford rotation and what its readout bits mean.
+
+use crate::boundary::{describe, size, width};
+use crate::error::{InputTypeError, InvalidInputError, OrRaise};
+use crate::pauli::read_word;
+use efl_core::design as core;
+use efl_core::heisenberg::Clifford;
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// A measurement setting: a Clifford rotation, then a readout of all qubits.
+///
+/// It reveals the words that its readout bits measure, and their products: one shot gives the signs of all of them.
+///
+/// Parameters
+/// ----------
+/// letters
+///     One letter X, Y or Z per qubit, such as ``"XYZ"``: the basis in which each qubit is read. Other settings are
+///     made by `Setting.from_gates` and `Setting.of_family`.
+///
+/// Examples
+/// --------
+/// >>> import efl_core as efl
+/// >>> setting = efl.Setting("XYZ")
+/// >>> setting.reveal("XIZ")
+/// ([0, 2], 1)
+/// >>> setting.reveal("ZII") is None
+/// True
+/// >>> bell = efl.Setting.from_gates(2, [("CNOT", 0, 1), ("H", 0)])
+/// >>> bell.measured
+/// [(1, 'XX'), (1, 'ZZ')]
+/// >>> bell.reveal("YY")
+/// ([0, 1], -1)
+#[pyclass(frozen, module = "efl_core", from_py_object)]
+#[derive(Clone)]
+pub(crate) struct Setting(pub(crate) core::Setting);
+
+/// Reads `("CNOT", 0, 1)`; `name` is what an error calls it.
+fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
+    let wrong_type = || {
+        InputTypeError::new_err(format!(
+            "{name}: expected a name and its wires, such as (\"CNOT\", 0, 1), got {}",
+            describe(value)
+        ))
+    };
+    let items: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong_type())?;
+    let (first, wires) = items.split_first().ok_or_else(wrong_type)?;
+    let gate: String = first.extract().map_err(|_| wrong_type())?;
+    let Some(clifford) = Clifford::from_name(&gate) else {
+        let known: Vec<&str> = Clifford::ALL.iter().map(|gate| gate.name()).collect();
+        return Err(InvalidInputError::new_err(format!(
+            "{name}: expected one of {}, got {gate:?}",
+            known.join(", ")
+        )));
+    };
+    let wires: Vec<usize> = wires.iter().map(|q| size(name, q, 0)).collect::<PyResult<_>>()?;
+    core::Gate::new(clifford, &wires).map_err(|error| {
+        InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("wires: ", "", 1)))
+    })
+}
+
+#[pymethods]
+impl Setting {
+    #[new]
+    fn new(letters: &Bound<'_, PyAny>) -> PyResult<Self> {
+        core::Setting::of_letters(read_word("letters", letters, None)?).or_raise().map(Setting)
+    }
+
+    /// The readout after these gates, each a name and its wires: ``[("H", 0), ("CNOT", 0, 1)]``.
+    #[staticmethod]
+    fn from_gates(n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let n_qubits = width("n_qubits", n_qubits)?;
+        let items = gates.try_iter().map_err(|_| {
+            InputTypeError::new_err(format!(
+                "gates: expected a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)], got {}",
+                describe(gates)
+            ))
+        })?;
+        let gates: Vec<core::Gate> = items
+            .enumerate()
+            .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
+            .collect::<PyResult<_>>()?;
+        core::Setting::from_gates(n_qubits, gates).or_raise().map(Setting)
+    }
+
+    /// Number of qubits, which is the number of readout bits.
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    /// Whether every qubit is read by itself, in the basis of a letter.
+    #[getter]
+    fn is_product(&self) -> bool {
+        self.0.letters().is_some()
+    }
+
+    /// The gates before the readout, in order, each as its name and its wires.
+    #[getter]
+    fn gates<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let tuple = |gate: core::Gate| {
+            let mut items = vec![gate.clifford().name().into_bound_py_any(py)?];
+            for q in gate.wires() {
+                items.push(q.into_bound_py_any(py)?);
+            }
+            PyTuple::new(py, items)
+        };
+        self.0.gates().into_iter().map(tuple).collect()
+    }
+
+    /// Number of layers of gates, when gates on different qubits run at the same time.
+    #[getter]
+    fn depth(&self) -> usize {
+        self.0.depth()
+    }
+
+    /// Number of gates on two qubits.
+    #[getter]
+    fn two_qubit_gates(&self) -> usize {
+        self.0.two_qubit_gates()
+    }
+
+    /// What each readout bit measures: its sign and the label of its word.
+    #[getter]
+    fn measured(&self) -> PyResult<Vec<(i8, String)>> {
+        (0..self.0.n_qubits())
+            .map(|i| {
+                let (word, negative) = self.0.measured(i).or_raise()?;
+                Ok((sign(negative), word.to_string()))
+            })
+            .collect()
+    }
+
+    /// How ``word`` is read: the readout bits whose parity it is and its sign, or None if it is not revealed.
+    ///
+    /// Its outcome is the sign if an even number of these bits is 1, and minus the sign otherwise.
+    fn reveal(&self, word: &Bound<'_, PyAny>) -> PyResult<Option<(Vec<usize>, i8)>> {
+        let word = read_word("word", word, Some(self.0.n_qubits()))?;
+        let reading = self.0.reveal(word.view()).or_raise()?;
+        Ok(reading.map(|reading| {
+            let bits = (0..self.0.n_qubits()).filter(|i| reading.mask[i / 64] >> (i % 64) & 1 == 1);
+            (bits.collect(), sign(reading.negative))
+        }))
+    }
+
+    /// Settings are equal when they have the same letters, or the same gates.
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<Setting>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        match self.0.letters() {
+            Some(letters) => letters.hash(&mut hasher),
+            None => (self.0.n_qubits(), self.0.gates()).hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+
+    fn __repr__(&self) -> String {
+        match self.0.letters() {
+            Some(letters) => format!("Setting('{letters}')"),
+            None => format!(
+                "Setting(n_qubits={}, two_qubit_gates={}, depth={})",
+                self.0.n_qubits(),
+                self.0.two_qubit_gates(),
+                self.0.depth()
+            ),
+        }
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let class = py.get_type::<Setting>();
+        match self.0.letters() {
+            Some(letters) => Ok((class.into_any(), (letters.to_string(),).into_pyobject(py)?)),
+            None => {
+                Ok((class.getattr("from_gates")?, (self.0.n_qubits(), self.gates(py)?).into_pyobject(py)?))
+            }
+        }
+    }
+}
+
+fn sign(negative: bool) -> i8 {
+    if negative { -1 } else { 1 }
+}
