@@ -11,7 +11,7 @@ that needs them: `efl_core.storage` needs pyarrow.
 
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
-from efl_core.circuits import Circuit, Parameter, circuit
+from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import (
     CorruptDataError,
@@ -71,5 +71,6 @@ __all__ = [
     "sample",
     "set_num_threads",
     "show_versions",
+    "simulate",
     "tally",
 ]

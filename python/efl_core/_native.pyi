@@ -32,6 +32,7 @@ __all__ = [
     "sample",
     "set_cpu_level",
     "set_num_threads",
+    "simulate",
     "tally",
 ]
 
@@ -200,6 +201,9 @@ def rebase(
     start: int,
     limits: _Limits,
 ) -> GradientObservables: ...
+def simulate(
+    circuit: Circuit, theta: NDArray[np.float64], bloch: NDArray[np.float64]
+) -> NDArray[np.complex128]: ...
 def propagate(
     circuit: Circuit, theta: NDArray[np.float64], sum: PauliSum, forward: bool, limits: _Limits
 ) -> tuple[PauliSum, tuple[int, float]]: ...

@@ -1,7 +1,8 @@
 """Parameterised circuits, as the classical half of the method sees them.
 
 A `Circuit` is gates in order and the current values of its parameters. It is built by hand here, or made
-from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). It does not simulate: it moves Pauli sums.
+from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any width;
+`simulate` gives the state vector of a narrow one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pennylane import QNode
     from pennylane.tape import QuantumScript
 
-__all__ = ["Angle", "Circuit", "Parameter", "circuit"]
+__all__ = ["Angle", "Circuit", "Parameter", "circuit", "simulate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +294,31 @@ def _matrix(name: str, matrix: ArrayLike) -> NDArray[np.complex128]:
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
         raise ShapeError(f"{name}: expected a square matrix, got shape {found.shape}")
     return np.ascontiguousarray(found, dtype=np.complex128)
+
+
+def check_circuit(circuit: Circuit) -> None:
+    """Refuse anything but a circuit."""
+    if not isinstance(circuit, Circuit):
+        raise InputTypeError(f"circuit: expected a Circuit, got {type(circuit).__name__}")
+
+
+def simulate(circuit: Circuit) -> NDArray[np.complex128]:
+    """Return the state vector that the circuit prepares at its current parameters, up to a global phase.
+
+    Qubit 0 is the most significant bit of the index, as in PennyLane. At most 26 qubits, unitary gates, and
+    an input that is a product of pure qubits.
+
+    >>> import efl_core as efl
+    >>> bell = efl.Circuit(2).clifford("H", 0).clifford("CNOT", 0, 1)
+    >>> efl.simulate(bell).round(3).real
+    array([0.707, 0.   , 0.   , 0.707])
+    """
+    check_circuit(circuit)
+    if circuit.bloch is None:
+        raise InvalidInputError(
+            "circuit: expected a product input state, got another one (circuit.prepare sets Bloch vectors)"
+        )
+    return _native.simulate(circuit._native, circuit.parameters, circuit.bloch)
 
 
 def circuit(qnode: "QNode") -> Callable[..., Circuit]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core.arguments import integer, real
-from efl_core.circuits import Circuit
+from efl_core.circuits import Circuit, check_circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.estimates import Combine, check_combination
 from efl_core.observables import Observable, PauliSum, read_sum, read_sums
@@ -409,12 +409,6 @@ def gradient(
         bound=observables._native.dropped_rows()[rows:].reshape(shape),
         shots=shots,
     )
-
-
-def check_circuit(circuit: Circuit) -> None:
-    """Refuse anything but a circuit."""
-    if not isinstance(circuit, Circuit):
-        raise InputTypeError(f"circuit: expected a Circuit, got {type(circuit).__name__}")
 
 
 def only_observable(circuit: Circuit, observable: Observable | None) -> PauliSum:

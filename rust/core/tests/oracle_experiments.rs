@@ -4,11 +4,15 @@ mod dense;
 
 use dense::{Dense, Gate, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{Experiment, Frame, Reach, Setting, echoes, shifts};
-use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation, value_and_gradient};
+use efl_core::design::{Connectivity, Experiment, Frame, Reach, Readings, Setting, echoes, shifts};
+use efl_core::heisenberg::{
+    Angle, Circuit, Clifford, Direction, ProductState, Truncation, gradient_observables, propagate, value,
+    value_and_gradient,
+};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
 use efl_core::simulate::{evolve, simulate};
 use num_complex::Complex64;
+use std::collections::BTreeSet;
 
 const TOLERANCE: f64 = 1e-10;
 
@@ -19,6 +23,10 @@ fn twin(seed: u64) -> (Twin, Vec<PauliSum>) {
     let mut random = Random(seed + 1000);
     let observables = vec![random.observable(n, 3), random.observable(n, 2)];
     (twin, observables)
+}
+
+fn connectivity(seed: u64) -> Connectivity {
+    [Connectivity::All, Connectivity::Line, Connectivity::None][seed as usize % 3]
 }
 
 /// Every product setting that a word of the observables needs.
@@ -74,7 +82,7 @@ fn simulated_states_are_those_of_dense_matrices() {
             let d = state.len();
             let found = Dense { d, m: (0..d * d).map(|i| state[i / d] * state[i % d].conj()).collect() };
             let error = found.distance(&expected);
-            assert!(error < 1e-12, "seed {seed}: {error}");
+            assert!(error < TOLERANCE, "seed {seed}: {error}");
         }
     }
 }
@@ -93,7 +101,7 @@ fn what_cannot_be_simulated_is_refused() {
     circuit.channel(&[half(Dense::identity(2)), half(dense::letter(Letter::X))], &[0]).unwrap();
     let error = simulate(&circuit, &[], &ProductState::zero(2), &cancel).unwrap_err().to_string();
     assert!(error.contains("a channel at gate 0"), "{error}");
-    assert!(Frame::new(&circuit).unwrap_err().to_string().contains("a channel at gate 0"));
+    assert!(Frame::new(&circuit, None).unwrap_err().to_string().contains("a channel at gate 0"));
     let wide = Circuit::new(27, 0).unwrap();
     assert!(simulate(&wide, &[], &ProductState::zero(27), &cancel).unwrap_err().to_string().contains("26"));
 }
@@ -106,7 +114,7 @@ fn noise_of_strength_zero_is_a_gate() {
     circuit.channel(&[y.scaled(zero).m, y.scaled(ONE * 0.6).m, y.scaled(ONE * 0.8).m], &[0]).unwrap();
     let state = simulate(&circuit, &[0.4], &ProductState::zero(1), &Cancel::new()).unwrap();
     assert!((state[0].norm() - 0.2f64.sin()).abs() < 1e-15);
-    assert!(Frame::new(&circuit).is_ok());
+    assert!(Frame::new(&circuit, None).is_ok());
 }
 
 #[test]
@@ -114,10 +122,12 @@ fn echoes_add_up_to_the_gradient() {
     let mut found = 0;
     for seed in 0..120 {
         let (twin, observables) = twin(seed);
-        let frame = Frame::new(&twin.circuit).unwrap();
-        let input = input(twin.circuit.n_qubits());
+        let n = twin.circuit.n_qubits();
+        // On |0...0> the first gates may be idle.
+        let input = if seed % 2 == 0 { input(n) } else { ProductState::zero(n) };
+        let frame = Frame::new(&twin.circuit, Some(&input)).unwrap();
         let mut gradient = vec![0.0; 8];
-        for echo in echoes(&frame, &observables, &Cancel::new()).unwrap() {
+        for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
             for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
                 add(&experiment, &twin.theta, &input, &mut gradient);
@@ -139,13 +149,16 @@ fn shifts_add_up_to_the_gradient() {
         });
         let (input, settings) = (input(twin.circuit.n_qubits()), settings(&observables));
         for reach in [Reach::Wires, Reach::Chains] {
-            let all = shifts(&twin.circuit, &observables, &settings, reach);
-            if !commuting && all.is_err() {
-                assert!(all.unwrap_err().to_string().contains("do not commute"));
-                continue;
-            }
+            let all = shifts(&twin.circuit, &observables, &settings, reach, Some(&input));
+            let all = match all {
+                Err(error) if !commuting => {
+                    assert!(error.to_string().contains("do not commute"));
+                    continue;
+                }
+                all => all.unwrap(),
+            };
             let mut gradient = vec![0.0; 8];
-            for shift in all.unwrap() {
+            for shift in all {
                 for experiment in [shift.minus().unwrap(), shift.plus().unwrap()] {
                     add(&experiment, &twin.theta, &input, &mut gradient);
                 }
@@ -169,4 +182,224 @@ fn is_rotation(twin: &Twin, gate: usize) -> bool {
         .filter(|word| word.times(a).trace().norm() > 1e-9)
         .collect();
     words.iter().all(|a| words.iter().all(|b| a.times(b).distance(&b.times(a)) < 1e-9))
+}
+
+/// Rotations of every qubit about the axes in turn, then CNOTs along `pairs`; again for every layer.
+fn layered(n: usize, axes: &[Letter], pairs: &[Vec<(usize, usize)>]) -> Circuit {
+    let mut circuit = Circuit::new(n, n * axes.len() * pairs.len()).unwrap();
+    let mut parameter = 0..;
+    for pairs in pairs {
+        for q in 0..n {
+            for &axis in axes {
+                circuit.rotation([(q, axis)], Angle::parameter(parameter.next().unwrap())).unwrap();
+            }
+        }
+        pairs.iter().for_each(|&(a, b)| circuit.clifford(Clifford::Cnot, &[a, b]).unwrap());
+    }
+    circuit
+}
+
+fn level_sizes(circuit: &Circuit, word: &str, zero: bool) -> Vec<usize> {
+    let input = zero.then(|| ProductState::zero(circuit.n_qubits()));
+    let levels =
+        Frame::new(circuit, input.as_ref()).unwrap().levels(&PauliWord::from_label(word).unwrap()).unwrap();
+    levels.iter().map(Vec::len).collect()
+}
+
+#[test]
+fn levels_of_known_circuits() {
+    use Letter::{Y, Z};
+    // Strongly entangling layers: RZ RY RZ, then a ring of CNOTs of range 1, 2, ...
+    let ring = |n: usize, range: usize| (0..n).map(|q| (q, (q + range) % n)).collect::<Vec<_>>();
+    let strong = layered(4, &[Z, Y, Z], &[ring(4, 1), ring(4, 2)]);
+    // CNOTs map words of Z to words of Z, so the RZ before a ring and those after it are one level.
+    assert_eq!(level_sizes(&strong, "XXXX", false), [4, 4, 6, 2, 2]);
+    assert_eq!(level_sizes(&strong, "ZIII", false), [4, 4, 3, 1]);
+    // RZ does nothing to |0>.
+    assert_eq!(level_sizes(&strong, "XXXX", true), [4, 6, 2, 2]);
+    // The 24 parameters of observables that reach all of them.
+    let words = ["XXXX", "XIII", "IXII", "IIXI", "IIIX", "XYXY", "YXYX"];
+    let frame = Frame::new(&strong, None).unwrap();
+    let levels = words.map(|word| frame.levels(&PauliWord::from_label(word).unwrap()).unwrap());
+    assert!(levels.iter().all(|levels| levels.len() <= 5));
+    assert_eq!(levels.iter().flatten().flatten().collect::<BTreeSet<_>>().len(), 24);
+    let chain = (0..5).map(|q| (q, q + 1)).collect::<Vec<_>>();
+    let real = layered(6, &[Y], &[chain.clone(), chain]);
+    assert_eq!(level_sizes(&real, "IIIIIZ", false), [6, 6]);
+    assert_eq!(level_sizes(&real, "ZIIIII", false), [2, 1]);
+}
+
+#[test]
+fn echoes_of_wide_registers_add_up_too() {
+    let n = 70;
+    let pairs: Vec<_> = (0..n - 1).map(|q| (q, q + 1)).collect();
+    let circuit = layered(n, &[Letter::Y], &[pairs[64..].to_vec(), pairs[62..68].to_vec()]);
+    let word = PauliWord::from_sparse(n, [(66, Letter::Z), (69, Letter::X)]).unwrap();
+    let observables = [PauliSum::from_word(&word)];
+    let mut random = Random(5);
+    let theta: Vec<f64> = (0..circuit.n_parameters()).map(|_| random.angle()).collect();
+    let (input, cancel) = (ProductState::zero(n), Cancel::new());
+    let mut gradient = vec![0.0; theta.len()];
+    for echo in
+        echoes(&Frame::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel).unwrap()
+    {
+        for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
+            for (j, row) in experiment.readings().rows().iter().enumerate() {
+                let sum = experiment.readings().sums().sum(j).unwrap();
+                let found = value(experiment.circuit(), &theta, &sum, &input, &Truncation::EXACT, &cancel);
+                gradient[*row] += found.unwrap().value;
+            }
+        }
+    }
+    assert!(gradient.iter().filter(|g| **g != 0.0).count() > 8);
+    assert_close(&gradient, &exact(&circuit, &theta, &observables, &input), "wide");
+}
+
+/// The generator of a gate at the start of the circuit, moved by the Clifford gates before it alone.
+fn framed(cliffords: &[(Clifford, Vec<usize>)], n: usize, word: &PauliWord) -> PauliWord {
+    let mut circuit = Circuit::new(n, 0).unwrap();
+    cliffords.iter().for_each(|(gate, wires)| circuit.clifford(*gate, wires).unwrap());
+    let sum = PauliSum::from_word(word);
+    let moved = propagate(&circuit, &[], &sum, Direction::Heisenberg, &Truncation::EXACT, &Cancel::new());
+    moved.unwrap().sum.words().get(0).to_word()
+}
+
+#[test]
+fn levels_are_the_longest_chains_and_others_have_no_derivative() {
+    let mut relevant = 0;
+    for seed in 0..60 {
+        let (n, mut random) = (2 + seed as usize % 4, Random(seed));
+        let (mut circuit, mut cliffords) = (Circuit::new(n, 12).unwrap(), Vec::new());
+        let mut words: Vec<(PauliWord, Option<usize>)> = Vec::new();
+        for parameter in 0..12 {
+            let gate = Clifford::ALL[random.below(Clifford::ALL.len())];
+            let wires = random.wires(gate.n_wires(), n);
+            circuit.clifford(gate, &wires).unwrap();
+            cliffords.push((gate, wires));
+            let count = 1 + random.below(2);
+            let wires = random.wires(count, n);
+            let word = PauliWord::from_sparse(n, random.letters(&wires)).unwrap();
+            let trained = random.below(4) > 0;
+            let angle = if trained { Angle::parameter(parameter) } else { Angle::Fixed(random.angle()) };
+            words.push((framed(&cliffords, n, &word), trained.then_some(circuit.n_gates())));
+            circuit.rotation(word.support(), angle).unwrap();
+        }
+        let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
+        let end = framed(&cliffords, n, &observable.words().get(0).to_word());
+        // Level of each gate, and whether a chain leads to the end.
+        let mut levels: Vec<usize> = Vec::new();
+        for (b, (word, trained)) in words.iter().enumerate() {
+            let before = (0..b).filter(|&a| !words[a].0.commutes_with(word).unwrap()).map(|a| levels[a]);
+            levels.push(before.max().unwrap_or(0) + usize::from(trained.is_some()));
+        }
+        let mut leads = vec![false; words.len()];
+        for a in (0..words.len()).rev() {
+            let meets = |b: usize| leads[b] && !words[a].0.commutes_with(&words[b].0).unwrap();
+            leads[a] = !words[a].0.commutes_with(&end).unwrap() || (a + 1..words.len()).any(meets);
+        }
+        let found = Frame::new(&circuit, None).unwrap().levels(&observable.words().get(0).to_word()).unwrap();
+        for (a, (_, trained)) in words.iter().enumerate() {
+            let Some(gate) = trained else { continue };
+            let at = found.iter().position(|level| level.contains(gate)).map(|level| level + 1);
+            assert_eq!(at, leads[a].then_some(levels[a]), "seed {seed}, gate {gate}");
+        }
+        let theta: Vec<f64> = (0..12).map(|_| random.angle()).collect();
+        let rows = gradient_observables(
+            &circuit,
+            &theta,
+            std::slice::from_ref(&observable),
+            &Truncation::EXACT,
+            &Cancel::new(),
+        )
+        .unwrap();
+        for (a, (_, trained)) in words.iter().enumerate().filter(|(_, (_, trained))| trained.is_some()) {
+            relevant += usize::from(leads[a]);
+            assert_eq!(rows.is_zero(0, a), !leads[a], "seed {seed}, {trained:?}");
+        }
+    }
+    assert!(relevant > 100, "{relevant}");
+}
+
+#[test]
+fn one_shot_of_an_echo_of_a_word_has_a_variance_below_one() {
+    for seed in 0..40 {
+        let n = 2 + seed as usize % 4;
+        let mut random = Random(seed);
+        let pairs = || (1..n).map(|q| (q - 1, q)).collect::<Vec<_>>();
+        let circuit = layered(n, &[Letter::X, Letter::Z], &[pairs(), pairs()]);
+        let theta: Vec<f64> = (0..circuit.n_parameters()).map(|_| random.angle()).collect();
+        let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
+        let frame = Frame::new(&circuit, None).unwrap();
+        let (input, cancel) = (ProductState::zero(n), Cancel::new());
+        for echo in echoes(&frame, &[observable], connectivity(seed), &cancel).unwrap() {
+            let minus = echo.minus().unwrap().moments(&theta, &input, &cancel).unwrap();
+            let plus = echo.plus().unwrap().moments(&theta, &input, &cancel).unwrap();
+            for (minus, plus) in minus.iter().zip(&plus) {
+                // Half of the shots for each.
+                assert!(2.0 * (minus.variance + plus.variance) <= 1.0 + 1e-12, "seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn variances_of_readings_are_those_of_dense_matrices() {
+    for seed in 0..20 {
+        let n = 2 + seed as usize % 3;
+        let twin = Twin::random(seed, n, 8, 2, false);
+        let mut random = Random(seed);
+        let letters: Vec<usize> = (0..n).collect();
+        let setting = PauliWord::from_sparse(n, random.letters(&letters)).unwrap();
+        let entries: Vec<_> = (0..5)
+            .map(|i| {
+                let count = 1 + random.below(n);
+                (i / 3, setting.restrict(&random.wires(count, n)).unwrap(), random.real())
+            })
+            .collect();
+        let readings = Readings::new(n, &entries).unwrap();
+        let sums: Vec<Dense> = (0..2).map(|j| dense::sum(&readings.sums().sum(j).unwrap())).collect();
+        let setting = Setting::of_letters(setting).unwrap();
+        let experiment = Experiment::new(twin.circuit.clone(), setting, readings).unwrap();
+        let (input, cancel) = (input(n), Cancel::new());
+        let rho = twin.run(&twin.theta, &product_state(input.bloch()));
+        let exact = experiment.moments(&twin.theta, &input, &cancel).unwrap();
+        for (moment, o) in exact.iter().zip(&sums) {
+            let mean = o.times(&rho).trace().re;
+            assert!((moment.mean - mean).abs() < TOLERANCE);
+            assert!((moment.variance - (o.times(o).times(&rho).trace().re - mean * mean)).abs() < TOLERANCE);
+        }
+        // 40 means within 5 standard errors: a false alarm in less than 1e-4 of all choices of seeds.
+        let shots = 20_000;
+        let run = experiment.run(&twin.theta, &input, shots, seed, &cancel).unwrap();
+        for (found, exact) in run.iter().zip(&exact) {
+            let error = (exact.variance / shots as f64).sqrt();
+            assert!((found.mean - exact.mean).abs() <= 5.0 * error + 1e-12, "seed {seed}");
+            assert!((found.variance - exact.variance).abs() < 0.2 * exact.variance + 1e-3, "seed {seed}");
+        }
+        assert_eq!(run, experiment.run(&twin.theta, &input, shots, seed, &cancel).unwrap());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let word = |label| PauliWord::from_label(label).unwrap();
+    let circuit = layered(2, &[Letter::Y], &[vec![(0, 1)]]);
+    let setting = Setting::product("ZZ").unwrap();
+    let readings = Readings::new(2, &[(0, word("XI"), 1.0)]).unwrap();
+    let error = Experiment::new(circuit.clone(), setting.clone(), readings).unwrap_err().to_string();
+    assert!(error.contains("got XI"), "{error}");
+    let zx = [PauliSum::from_labels([("ZX", 1.0), ("II", 2.0)]).unwrap()];
+    let error =
+        shifts(&circuit, &zx, std::slice::from_ref(&setting), Reach::Wires, None).unwrap_err().to_string();
+    assert!(error.contains("got ZX"), "{error}");
+    assert!(shifts(&circuit, &zx, &[Setting::product("Z").unwrap()], Reach::Wires, None).is_err());
+    let frame = Frame::new(&circuit, None).unwrap();
+    let identity = [PauliSum::from_labels([("II", 2.0)]).unwrap()];
+    assert!(echoes(&frame, &identity, Connectivity::All, &Cancel::new()).unwrap().is_empty());
+    assert!(shifts(&circuit, &identity, &[], Reach::Chains, None).unwrap().is_empty());
+    let narrow = [PauliSum::from_labels([("Z", 2.0)]).unwrap()];
+    assert!(echoes(&frame, &narrow, Connectivity::All, &Cancel::new()).is_err());
+    // Rows that cancel are not read.
+    let entries = [(1, word("ZI"), 0.5), (0, word("ZZ"), 1.0), (1, word("ZI"), -0.5)];
+    assert_eq!(Readings::new(2, &entries).unwrap().rows(), [0]);
 }

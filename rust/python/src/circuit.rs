@@ -134,13 +134,17 @@ pub(crate) fn evaluate<'py>(
     gradient: bool,
 ) -> PyResult<Evaluation<'py>> {
     let (gates, theta, sum) = (circuit.gates(), theta.as_array().to_vec(), observable.0.clone());
-    let rows = bloch.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
-    let state = core::ProductState::from_bloch(rows).or_raise()?;
+    let state = product(&bloch)?;
     let limits = truncation(limits);
     let evaluate = if gradient { core::value_and_gradient } else { core::value };
     let found = enter(py, |cancel| evaluate(&gates, &theta, &sum, &state, &limits, cancel))?;
     let dropped = (found.dropped.count, found.dropped.l1);
     Ok((found.value, found.gradient.into_pyarray(py), found.n_terms, dropped))
+}
+
+fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<core::ProductState> {
+    let rows = bloch.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
+    core::ProductState::from_bloch(rows).or_raise()
 }
 
 /// The sum at the other end of the circuit, and what was dropped.
@@ -158,6 +162,19 @@ pub(crate) fn propagate(
     let limits = truncation(limits);
     let found = enter(py, |cancel| core::propagate(&gates, &theta, &sum, direction, &limits, cancel))?;
     Ok((PauliSum(found.sum), (found.dropped.count, found.dropped.l1)))
+}
+
+/// The state that the circuit prepares from a product of pure qubits.
+#[pyfunction]
+pub(crate) fn simulate<'py>(
+    py: Python<'py>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    bloch: PyReadonlyArray2<'_, f64>,
+) -> PyResult<Bound<'py, PyArray1<Complex64>>> {
+    let (gates, theta, state) = (circuit.gates(), theta.as_array().to_vec(), product(&bloch)?);
+    enter(py, |cancel| efl_core::simulate::simulate(&gates, &theta, &state, cancel))
+        .map(|amplitudes| amplitudes.into_pyarray(py))
 }
 
 /// The observables of a gradient: every value and derivative as a Pauli sum, over one list of words.

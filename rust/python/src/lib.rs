@@ -18,6 +18,7 @@ mod _native {
     #[pymodule_export]
     use crate::circuit::{
         Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, propagate, rebase,
+        simulate,
     };
     #[pymodule_export]
     use crate::ensemble::Ensemble;

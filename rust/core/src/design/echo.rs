@@ -13,6 +13,7 @@
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
 //! Cost: linear in the gates per echo; circuits are built when they are asked for.
 
+use super::diagonalise::{Connectivity, diagonalise};
 use super::experiment::{Cost, Experiment, Readings};
 use super::levels::{Frame, Members, Moving};
 use super::setting::Setting;
@@ -22,6 +23,9 @@ use crate::heisenberg::{Angle, Circuit, Direction, Operation, QubitSet};
 use crate::pauli::{Letter, PauliSum, PauliWord, Sums, Words};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
+
+/// Attempts at a short rotation before the readout.
+const EFFORT: usize = 1;
 
 /// The two experiments of an observable word and a level.
 #[derive(Debug, Clone)]
@@ -102,24 +106,30 @@ impl Echo {
     }
 }
 
-/// The echoes that measure the gradients of `observables`, word by word and level by level.
+/// The echoes that measure the gradients of `observables`, word by word and level by level. The
+/// connectivity is that of the rotations before the readout; without two-qubit gates a level may take several echoes.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::design::{Frame, echoes};
+/// use efl_core::design::{Connectivity, Frame, echoes};
 /// use efl_core::heisenberg::{Angle, Circuit, ProductState};
 /// use efl_core::pauli::{Letter, PauliSum};
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let found = echoes(&Frame::new(&circuit)?, &[z], &Cancel::new())?;
+/// let found = echoes(&Frame::new(&circuit, None)?, &[z], Connectivity::All, &Cancel::new())?;
 /// let state = ProductState::zero(1);
 /// let mean = |e: efl_core::design::Experiment| e.moments(&[0.3], &state, &Cancel::new()).unwrap()[0].mean;
 /// let gradient = mean(found[0].minus()?) + mean(found[0].plus()?);
 /// assert!((gradient + 0.3f64.sin()).abs() < 1e-15); // <Z> = cos(theta)
 /// # Ok::<(), efl_core::Error>(())
 /// ```
-pub fn echoes(frame: &Frame, observables: &[PauliSum], cancel: &Cancel) -> Result<Vec<Echo>> {
+pub fn echoes(
+    frame: &Frame,
+    observables: &[PauliSum],
+    connectivity: Connectivity,
+    cancel: &Cancel,
+) -> Result<Vec<Echo>> {
     let sums = Sums::from_sums(frame.circuit().n_qubits(), observables)?;
     let mut uses = vec![Vec::new(); sums.words().len()];
     for observable in 0..sums.len() {
@@ -131,7 +141,7 @@ pub fn echoes(frame: &Frame, observables: &[PauliSum], cancel: &Cancel) -> Resul
     }
     let found = map(sums.words().len(), cancel, |column| {
         let word = sums.words().get(column).to_word();
-        let way = Way::new(frame, &word)?;
+        let way = Way::new(frame, &word, connectivity)?;
         let layers = frame.layers(&way.relevant);
         let mut echoes = Vec::new();
         for (level, layer) in layers.iter().enumerate() {
@@ -147,6 +157,7 @@ pub fn echoes(frame: &Frame, observables: &[PauliSum], cancel: &Cancel) -> Resul
 struct Way<'f> {
     frame: &'f Frame,
     word: &'f PauliWord,
+    connectivity: Connectivity,
     relevant: Members,
     /// For each operation whether it is run.
     kept: Vec<bool>,
@@ -158,7 +169,7 @@ struct Way<'f> {
 }
 
 impl<'f> Way<'f> {
-    fn new(frame: &'f Frame, word: &'f PauliWord) -> Result<Self> {
+    fn new(frame: &'f Frame, word: &'f PauliWord, connectivity: Connectivity) -> Result<Self> {
         let operations = frame.circuit().operations();
         let relevant = frame.relevant(word)?;
         let mut item = vec![None; operations.len()];
@@ -185,6 +196,7 @@ impl<'f> Way<'f> {
             item,
             kick_at: operations.len(),
             kick: Moving::new(word.view()),
+            connectivity,
         };
         way.place_kick();
         Ok(way)
@@ -229,7 +241,7 @@ impl<'f> Way<'f> {
         let first = (0..self.kick_at).find(|&index| self.item[index].is_some() && undone(index));
         let cut = first.unwrap_or(self.kick_at);
         let read: Vec<Moving> = layer.iter().map(|&item| self.at_cut(item, cut)).collect();
-        for family in families(&read) {
+        for family in families(&read, self.connectivity) {
             let (mut words, mut entries) = (Words::new(circuit.n_qubits()), Vec::new());
             for &j in &family {
                 let Some((parameter, weight)) = self.frame.items()[layer[j]].fed else { continue };
@@ -250,7 +262,7 @@ impl<'f> Way<'f> {
                 level,
                 kick: (self.kick.word().support().collect(), self.kick.negative),
                 steps,
-                setting: setting(&words)?,
+                setting: diagonalise(&words, self.connectivity, EFFORT)?,
                 readings: Readings::new(circuit.n_qubits(), &entries)?,
                 extra: Cost::default(),
             };
@@ -306,12 +318,13 @@ impl Echo {
     }
 }
 
-/// Families of words that commute qubit by qubit.
-fn families(words: &[Moving]) -> Vec<Vec<usize>> {
+/// What one setting reads each: everything, for the words commute, or words that commute qubit by qubit.
+fn families(words: &[Moving], connectivity: Connectivity) -> Vec<Vec<usize>> {
     let mut families: Vec<Vec<usize>> = Vec::new();
     for (j, word) in words.iter().enumerate() {
         let fits = |family: &&mut Vec<usize>| {
-            family.iter().all(|&i| words[i].word().qubit_wise_commutes(word.word()).unwrap_or(false))
+            let fits = |&i: &usize| words[i].word().qubit_wise_commutes(word.word()).unwrap_or(false);
+            connectivity != Connectivity::None || family.iter().all(fits)
         };
         match families.iter_mut().find(fits) {
             Some(family) => family.push(j),
@@ -319,11 +332,4 @@ fn families(words: &[Moving]) -> Vec<Vec<usize>> {
         }
     }
     families
-}
-
-fn setting(words: &Words) -> Result<Setting> {
-    let n = words.n_qubits();
-    let mut letters = vec![Letter::Z; n];
-    words.iter().flat_map(crate::pauli::WordRef::support).for_each(|(q, letter)| letters[q] = letter);
-    Setting::of_letters(PauliWord::from_sparse(n, letters.into_iter().enumerate())?)
 }

@@ -10,9 +10,9 @@ use super::experiment::{Cost, Experiment, Readings};
 use super::levels::Frame;
 use super::setting::Setting;
 use crate::error::{Error, Result};
-use crate::heisenberg::{Angle, Circuit, Direction, Operation, QubitSet, walk};
+use crate::heisenberg::{Angle, Circuit, Direction, Operation, ProductState, QubitSet, walk};
 use crate::pauli::word::check_width;
-use crate::pauli::{PauliSum, PauliWord, Sums};
+use crate::pauli::{PauliSum, PauliWord, Sums, WordRef};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ pub enum Reach {
     /// Gates from which wires lead to an observable, and all of that observable: what a general tool does.
     Wires,
     /// Gates from which a chain of gates that do not commute leads to a word of an observable, and only such words:
-    /// all others have a derivative of zero. The same as wires, word by word, where there are channels.
+    /// all others have a derivative of zero, also gates that are idle on the input. Where there are channels, words
+    /// to which wires lead.
     Chains,
 }
 
@@ -88,7 +89,7 @@ impl Shift {
 }
 
 /// The experiments of the parameter-shift rule, gate by gate. Each word of the observables is read in the first of
-/// `settings` that reveals it.
+/// `settings` that reveals it. The `input` matters for [`Reach::Chains`] only.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
@@ -98,7 +99,7 @@ impl Shift {
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let found = shifts(&circuit, &[z], &[Setting::product("Z")?], Reach::Chains)?;
+/// let found = shifts(&circuit, &[z], &[Setting::product("Z")?], Reach::Chains, None)?;
 /// let moments = found[0].plus()?.moments(&[0.3], &ProductState::zero(1), &Cancel::new())?;
 /// assert!((moments[0].mean + 0.3f64.sin() / 2.0).abs() < 1e-15); // half the derivative of cos(theta)
 /// # Ok::<(), efl_core::Error>(())
@@ -108,12 +109,13 @@ pub fn shifts(
     observables: &[PauliSum],
     settings: &[Setting],
     reach: Reach,
+    input: Option<&ProductState>,
 ) -> Result<Vec<Shift>> {
     let n = circuit.n_qubits();
     settings.iter().try_for_each(|setting| check_width("settings", n, setting.n_qubits()))?;
     let sums = Sums::from_sums(n, observables)?;
     let assigned = assign(&sums, settings)?;
-    let reached = reached(circuit, &sums, reach)?;
+    let reached = reached(circuit, &sums, reach, input)?;
     let settings: Vec<Arc<Setting>> = settings.iter().cloned().map(Arc::new).collect();
     let circuit = Arc::new(circuit.clone());
     let mut shifts = Vec::new();
@@ -163,7 +165,7 @@ pub fn shifts(
 
 /// For each word the setting that reads it; `None` for the identity, which has no derivative.
 fn assign(sums: &Sums, settings: &[Setting]) -> Result<Vec<Option<usize>>> {
-    let setting = |word: crate::pauli::WordRef<'_>| {
+    let setting = |word: WordRef<'_>| {
         if word.is_identity() {
             return Ok(None);
         }
@@ -175,11 +177,16 @@ fn assign(sums: &Sums, settings: &[Setting]) -> Result<Vec<Option<usize>>> {
 }
 
 /// For each word the operations that can move it.
-fn reached(circuit: &Circuit, sums: &Sums, reach: Reach) -> Result<Vec<Vec<bool>>> {
+fn reached(
+    circuit: &Circuit,
+    sums: &Sums,
+    reach: Reach,
+    input: Option<&ProductState>,
+) -> Result<Vec<Vec<bool>>> {
     let operations = circuit.operations();
     let unitary = operations.iter().all(Operation::is_unitary);
-    let frame = if reach == Reach::Chains && unitary { Some(Frame::new(circuit)?) } else { None };
-    let of_word = |word: crate::pauli::WordRef<'_>| {
+    let frame = if reach == Reach::Chains && unitary { Some(Frame::new(circuit, input)?) } else { None };
+    let of_word = |word: WordRef<'_>| {
         let mut reached = vec![false; operations.len()];
         if let Some(frame) = &frame {
             let relevant = frame.relevant(&word.to_word())?;
