@@ -1,9 +1,9 @@
 """The circuits that people train, as PennyLane tapes and as circuits of efl_core.
 
-An entry makes its case from a seed: every angle and input feature is drawn from U(-pi, pi) unless its row says
-otherwise. Only the trained parameters count: input features, encoded by fixed rotations, are not trained. An
-answer is Z of one qubit, or `vector`: a unit combination of the Z of all qubits, as the vector-Jacobian
-product of a model with an answer per qubit has it.
+An entry makes its case from a seed: every angle and input feature is drawn from U(-pi, pi) unless its row
+says otherwise. Only the trained parameters count: input features, encoded by fixed rotations, are not
+trained. An answer is Z of one qubit, or `vector`: a unit combination of the Z of all qubits, as the
+vector-Jacobian product of a model with an answer per qubit has it.
 
 `CATALOGUE` lists the entries. Making a case takes milliseconds.
 """
@@ -193,7 +193,7 @@ def basic_entangler(s, layers):
 def convolution(s):
     """Quantum convolutional network after Cong, Choi and Lukin: 8, 4, 2, 1 qubits.
 
-    Between neighbours RY RY CNOT RY RY; the pooling is a controlled RZ and a controlled RX.
+    Between neighbours RY RY CNOT RY RY; the pooling is RZ CNOT RX.
     """
     s.encode()
     active = list(range(s.n))
@@ -208,9 +208,9 @@ def convolution(s):
             s.turn(["RY"], a)
             s.turn(["RY"], b)
         for source, target in zip(active[1::2], active[::2], strict=True):
-            s.add(qml.CRZ(s.draw(), [source, target]), trained=True)
-            s.add(qml.X(source))
-            s.add(qml.CRX(s.draw(), [source, target]), trained=True)
+            s.turn(["RZ"], target)
+            s.add(qml.CNOT([source, target]))
+            s.turn(["RX"], target)
         active = active[::2]
 
 
@@ -287,7 +287,7 @@ def _cycle(n):
 
 
 def _cubic(n):
-    """A random 3-regular graph: three ends for each vertex, paired at random until no pair is a loop or twice."""
+    """A random 3-regular graph: three ends per vertex, paired until no pair is a loop or comes twice."""
     rng = np.random.default_rng(7)
     while True:
         pairs = rng.permutation(np.repeat(np.arange(n), 3)).reshape(-1, 2)
@@ -389,7 +389,9 @@ def _catalogue():
     rows += [_entry("CNOT-RY ring, Z3", 6, controlled_ring, z(3), 1)]
     rows += [_entry("CNOT-RY ring, vector", 6, controlled_ring, vector, 1)]
     rows += [_entry(f"re-uploaded brick N{times}, Z3", 8, reuploaded_bricks, z(3), times) for times in (1, 2)]
-    rows += [_entry(f"re-uploaded qubit r={times}, Z0", 1, reuploaded_qubit, z(0), times) for times in (1, 3, 5)]
+    rows += [
+        _entry(f"re-uploaded qubit r={times}, Z0", 1, reuploaded_qubit, z(0), times) for times in (1, 3, 5)
+    ]
 
     rows += [
         _entry(f"RY-CNOT ring L{layers}, vector", 4, basic_entangler, vector, layers) for layers in (1, 2, 3)
@@ -410,7 +412,9 @@ def _catalogue():
         rows += [_molecule("h2_4", "H2", gate)]
         rows += [_molecule(f"lih_{n}", "LiH", gate) for n in (4, 6, 8, 10, 12)]
     rows += [
-        _entry(f"Clifford+RZ L{x}, vector", n, random_clifford, vector, x) for n in (4, 6, 8, 10) for x in (4, 8)
+        _entry(f"Clifford+RZ L{x}, vector", n, random_clifford, vector, x)
+        for n in (4, 6, 8, 10)
+        for x in (4, 8)
     ]
     return rows
 

@@ -10,12 +10,14 @@ and of a group all words are read at once, covariances included.
   proportion to its standard deviation times its coefficient, which is optimal. A gate with several
   frequencies (QAOA) takes the better of two rules: one shift of each of its words, or the general rule of
   the whole gate. Words are grouped by PennyLane or from the largest coefficient down, whichever is cheaper.
+- reached: pruned, and of every shifted circuit only those words of the observable are used whose expectation
+  value the shifted gate can change. What parameter-shift can do at best with what is known beforehand.
 
 Each cost comes twice: at the actual state, and for the maximally mixed one ("mixed"), where it is known
 before anything runs.
 
 All shifted circuits are simulated in one sweep: a shifted copy joins the batch at its gate. Memory is 16
-bytes times 2^n times the number of shifts; 145 states of 12 qubits and 631 words take about 20 s.
+bytes times 2^n times the number of shifts or of words.
 """
 
 import math
@@ -25,7 +27,7 @@ import numpy as np
 import pennylane as qml
 
 ZERO = 1e-9
-"""A derivative on a random state, in units of the norm of the observable, that is below this is zero."""
+"""A derivative of a word on a random state that is below this is zero."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class Costs:
     """N eps^2 of parameter-shift."""
 
     parameters: int
+    """M, the number of derivatives that are not identically zero."""
     as_it_is: float
     pruned: float
+    reached: float
     as_it_is_mixed: float
     pruned_mixed: float
+    reached_mixed: float
 
 
 # ---- circuits and observables ----------------------------------------------------------------------------
@@ -98,20 +103,21 @@ def pennylane_groups(found):
     """PennyLane's default grouping."""
     operators = [word.operation() for word, _ in found]
     indices = qml.pauli.compute_partition_indices(operators, grouping_type="qwc", method="lf")
-    return [[found[i] for i in group] for group in indices]
+    return [list(group) for group in indices]
 
 
 def sorted_groups(found):
     """Words from the largest coefficient down, each into the first group where it fits."""
     groups = []
-    for word, coefficient in sorted(found, key=lambda term: -abs(term[1])):
+    for i in sorted(range(len(found)), key=lambda i: -abs(found[i][1])):
+        word = found[i][0]
         for letters, members in groups:
             if all(letters.get(q, letter) == letter for q, letter in word.items()):
                 letters.update(word)
-                members.append((word, coefficient))
+                members.append(i)
                 break
         else:
-            groups.append((dict(word), [(word, coefficient)]))
+            groups.append((dict(word), [i]))
     return [members for _, members in groups]
 
 
@@ -222,25 +228,31 @@ def zeros(n):
 
 
 def derivatives(gates, n, found, state):
-    """All derivatives of the expectation value from an input state, by undoing the circuit."""
+    """The derivative of each word of the observable (column) by the angle of each word of each gate (row).
+
+    By undoing the circuit. A list by parameter.
+    """
     for gate in gates:
         state = run(gate, state, n)
-    bra = sum(c * pauli(state, *masks(word, n)) for word, c in found)
-    slopes = np.zeros(sum(isinstance(gate, Turn) for gate in gates))
+    bras = np.concatenate([pauli(state, *masks(word, n)) for word, _ in found])
+    slopes = {}
     for gate in reversed(gates):
         if isinstance(gate, Turn):
-            for flips, signs, slope in gate.words:
-                slopes[gate.parameter] += slope * np.vdot(bra, pauli(state, flips, signs)).imag
-        state, bra = undo(gate, state, n), undo(gate, bra, n)
-    return slopes
+            moved = [pauli(state, flips, signs)[0] for flips, signs, _ in gate.words]
+            slopes[gate.parameter] = np.array([(bras.conj() @ ket).imag for ket in moved])
+        state, bras = undo(gate, state, n), undo(gate, bras, n)
+    return [slopes[k] for k in range(len(slopes))]
 
 
-def not_zero(gates, n, found):
-    """Which derivatives are not identically zero: on a random state one is zero with probability 0 only."""
+def reach(gates, n, found):
+    """Which words of the observable each word of each gate changes: those with a derivative.
+
+    On a random state a derivative that is not identically zero is zero with probability 0 only.
+    """
     normal = np.random.default_rng(5).normal(size=(2, 1, 2**n))
     state = normal[0] + 1j * normal[1]
     slopes = derivatives(gates, n, found, state / np.linalg.norm(state))
-    return np.abs(slopes) > ZERO * math.hypot(*(c for _, c in found))
+    return [np.abs(s) > ZERO for s in slopes]
 
 
 def shifted(gates, n, wanted):
@@ -265,26 +277,15 @@ TO_Z = {"X": HADAMARD, "Y": HADAMARD @ np.diag([1, -1j])}
 
 
 def readout(states, group, n):
-    """What reading a group gives: the probability of each outcome for every state, and its value."""
+    """The probability of each outcome for every state, and the value of each word of a group for it."""
     letters = {q: letter for word, _ in group for q, letter in word.items()}
     for q, letter in letters.items():
         if letter in TO_Z:
             states = apply(states, TO_Z[letter], (q,), n)
-    index, values = np.arange(2**n), np.zeros(2**n)
-    for word, coefficient in group:
-        support = sum(1 << (n - 1 - q) for q in word)
-        values += coefficient * (-1.0) ** np.bitwise_count(index & support)
-    return np.abs(states) ** 2, values
-
-
-def deviations(states, groups, n):
-    """The mean and the standard deviation of one shot, for every state (row) and group (column)."""
-    means, spreads = np.empty((2, len(states), len(groups)))
-    for g, group in enumerate(groups):
-        probabilities, values = readout(states, group, n)
-        means[:, g] = probabilities @ values
-        spreads[:, g] = np.sqrt(np.maximum(probabilities @ values**2 - means[:, g] ** 2, 0))
-    return means, spreads
+    index = np.arange(2**n)
+    supports = [sum(1 << (n - 1 - q) for q in word) for word, _ in group]
+    values = [c * (-1.0) ** np.bitwise_count(index & s) for s, (_, c) in zip(supports, group, strict=True)]
+    return np.abs(states) ** 2, np.array(values)
 
 
 # ---- costs -----------------------------------------------------------------------------------------------
@@ -296,74 +297,97 @@ class ParameterShift:
     def __init__(self, tape):
         self.gates, self.n = read(tape)
         self.terms, self.cone = terms(tape), in_cone(tape)
-        self.alive = not_zero(self.gates, self.n, self.terms)
+        table = reach(self.gates, self.n, self.terms)
+        self.alive = np.array([words.any() for words in table])
         """Which derivatives are not identically zero."""
         self.shifts, self.states = shifted(self.gates, self.n, set(np.flatnonzero(self.alive)))
+        self.reached = np.array(
+            [table[parameter][np.array(shift.angles) != 0].any(0) for parameter, shift in self.shifts]
+        )
+        """Which words of the observable each shift changes."""
         self.groupings = [pennylane_groups(self.terms), sorted_groups(self.terms)]
-        found = [deviations(self.states, groups, self.n) for groups in self.groupings]
-        self.means = found[0][0].sum(1)
-        self.spreads = [spreads for _, spreads in found]
-        """For each grouping the standard deviation of a shot, by shift and group."""
-
-    def mixed(self):
-        """The same standard deviations at the maximally mixed state."""
-        rows = [[math.hypot(*(c for _, c in group)) for group in groups] for groups in self.groupings]
-        return [np.tile(row, (len(self.shifts), 1)) for row in rows]
 
     def costs(self):
-        here, mixed = self.spreads, self.mixed()
+        every = np.ones_like(self.reached)
         count = int(self.alive.sum())
-        pruned = [min(self.allocated(s)[0] for s in spreads) ** 2 / count for spreads in (here, mixed)]
-        return Costs(count, self.equal(here[0]), pruned[0], self.equal(mixed[0]), pruned[1])
+        found = []
+        for mixed in (False, True):
+            spread = self.mixed if mixed else self.deviations
+            pruned = [spread(groups, every) for groups in self.groupings]
+            reached = [spread(groups, self.reached) for groups in self.groupings]
+            found.append(self.equal(pruned[0]))
+            found += [min(self.allocated(s)[0] for s in way) ** 2 / count for way in (pruned, reached)]
+        return Costs(count, *found)
+
+    def mixed(self, groups, used):
+        """As `deviations`, at the maximally mixed state."""
+        squares = used * np.square([c for _, c in self.terms])
+        return np.sqrt(np.stack([squares[:, group].sum(1) for group in groups], 1))
+
+    def deviations(self, groups, used):
+        """The standard deviation of a shot of the used words, by shift and group."""
+        spreads = np.empty((len(self.shifts), len(groups)))
+        for g, group in enumerate(groups):
+            probabilities, parts = readout(self.states, [self.terms[i] for i in group], self.n)
+            patterns, which = np.unique(used[:, group], axis=0, return_inverse=True)
+            for p, pattern in enumerate(patterns):
+                rows, values = which.ravel() == p, pattern @ parts
+                means = probabilities[rows] @ values
+                spreads[rows, g] = np.sqrt(np.maximum(probabilities[rows] @ values**2 - means**2, 0))
+        return spreads
 
     def equal(self, spreads):
         """As PennyLane has it: rule 0, the same shots for each circuit and group."""
-        turns = [gate for gate in self.gates if isinstance(gate, Turn) and gate.parameter in self.cone]
-        circuits = sum(shift.rule == 0 for turn in turns for shift in rules(turn))
         variance = sum(
             shift.coefficient**2 * np.sum(s**2)
             for (_, shift), s in zip(self.shifts, spreads, strict=True)
             if shift.rule == 0
         )
-        return circuits * spreads.shape[1] * variance / self.alive.sum()
+        return self.circuits() * spreads.shape[1] * variance / self.alive.sum()
+
+    def circuits(self):
+        """The number of shifted circuits that PennyLane makes."""
+        turns = [gate for gate in self.gates if isinstance(gate, Turn) and gate.parameter in self.cone]
+        return sum(shift.rule == 0 for turn in turns for shift in rules(turn))
 
     def allocated(self, spreads):
         """The better rule of each parameter: the sum of |coefficient| times deviation, and its shifts."""
         totals = {}
         for i, ((parameter, shift), s) in enumerate(zip(self.shifts, spreads, strict=True)):
-            total, members = totals.setdefault(parameter, {}).setdefault(shift.rule, (0.0, []))
-            totals[parameter][shift.rule] = total + abs(shift.coefficient) * s.sum(), [*members, i]
+            by_rule = totals.setdefault(parameter, {})
+            total, members = by_rule.get(shift.rule, (0.0, []))
+            by_rule[shift.rule] = (total + abs(shift.coefficient) * s.sum(), [*members, i])
         chosen = [min(by_rule.values()) for by_rule in totals.values()]
         return sum(total for total, _ in chosen), [i for _, members in chosen for i in members]
 
-    def gradient(self, rule=0):
-        """The derivatives from the means of the shifted circuits of a rule."""
-        slopes = np.zeros(len(self.alive))
-        for (parameter, shift), mean in zip(self.shifts, self.means, strict=True):
-            slopes[parameter] += shift.coefficient * mean * (shift.rule == rule)
-        return slopes
+    def gradient(self):
+        """The derivatives, without shifts."""
+        slopes, coefficients = (
+            derivatives(self.gates, self.n, self.terms, zeros(self.n)),
+            [c for _, c in self.terms],
+        )
+        turns = {gate.parameter: gate for gate in self.gates if isinstance(gate, Turn)}
+        return np.array([[w[2] for w in turns[k].words] @ s @ coefficients for k, s in enumerate(slopes)])
 
-    def exact(self):
-        """The derivatives without shifts."""
-        return derivatives(self.gates, self.n, self.terms, zeros(self.n))
-
-    def simulate(self, shots, repeats, seed):
-        """The RMS error over repeats of the pruned way with so many shots, and the shots used."""
+    def simulate(self, shots, repeats, seed, only_reached=False):
+        """Run the pruned (or reached) way: errors by repeat and parameter, and the shots of a repeat."""
         rng = np.random.default_rng(seed)
-        which = int(np.argmin([self.allocated(s)[0] for s in self.spreads]))
-        spreads = self.spreads[which]
-        total, chosen = self.allocated(spreads)
-        estimates, used = np.zeros((repeats, len(self.alive))), 0
-        for g, group in enumerate(self.groupings[which]):
-            probabilities, values = readout(self.states, group, self.n)
+        used = self.reached if only_reached else np.ones_like(self.reached)
+        ways = [
+            (self.allocated(s), s, groups)
+            for groups in self.groupings
+            for s in [self.deviations(groups, used)]
+        ]
+        (total, chosen), spreads, groups = min(ways, key=lambda way: way[0][0])
+        estimates, spent = np.zeros((repeats, len(self.alive))), 0
+        for g, group in enumerate(groups):
+            probabilities, parts = readout(self.states, [self.terms[i] for i in group], self.n)
             for i in chosen:
                 parameter, shift = self.shifts[i]
-                own = math.ceil(shots * abs(shift.coefficient) * spreads[i, g] / total)
-                if own == 0:  # without spread one shot would do: its outcome is certain
-                    estimates[:, parameter] += shift.coefficient * probabilities[i] @ values
-                    continue
-                used += own
+                values = used[i, group] @ parts
+                # At least one shot: where there is no spread, it is certain.
+                own = max(1, round(shots * abs(shift.coefficient) * spreads[i, g] / total))
                 counts = rng.multinomial(own, probabilities[i] / probabilities[i].sum(), size=repeats)
                 estimates[:, parameter] += shift.coefficient * (counts @ values) / own
-        errors = (estimates - self.exact())[:, self.alive]
-        return math.sqrt(np.mean(errors**2)), used
+                spent += own
+        return (estimates - self.gradient())[:, self.alive], spent
