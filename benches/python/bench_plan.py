@@ -3,8 +3,8 @@
 A row is a circuit of `catalogue.py` at one draw of its angles. All figures are N eps^2: total shots times the
 squared error averaged over the M parameters whose derivative is not identically zero.
 
-- words: distinct words of the derivatives and the observable. uniform: snapshots in random letters, the sum of
-  c^2 3^weight.
+- words: distinct words of the derivatives and the observable. uniform: snapshots in random letters, the sum
+  of c^2 3^weight.
 - shift, pruned, reached: parameter-shift at the actual state (`competitors.py`): as PennyLane has it; without
   derivatives that vanish and with optimal shots; and with the words only that the shifted gate reaches.
 - shift0, pruned0, reached0: the same at the maximally mixed state, where no knowledge of the state is used.

@@ -134,14 +134,15 @@ class Report:
             print(f"{t.method.name:46}{columns}{len(t.seconds):>6}{part}")
             self._note("timings", method=t.method.name, seconds=list(t.seconds.values()), part=part.strip())
 
+    def head(self, name, columns):
+        """The names above the lines that `row` prints."""
+        print(f"{name:36}" + "".join(f"{x:>11}" for x in columns))
+
     def row(self, name, figures: dict[str, float | str]):
         """A line of a table of figures, under the names that `head` prints."""
         columns = "".join(f"{x if isinstance(x, str) else _round(x):>11}" for x in figures.values())
         print(f"{name:36}{columns}", flush=True)
         self._note("rows", name=name, **figures)
-
-    def head(self, name, columns):
-        print(f"{name:36}" + "".join(f"{x:>11}" for x in columns))
 
     def ratio(self, name, slow: Timing, fast: Timing, at_least: float | None = None):
         """Ratio of the medians of the rounds both ran in; in brackets the extremes within one round."""
