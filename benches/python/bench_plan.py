@@ -137,7 +137,8 @@ def check_vanishing(report, made):
     wrong = sum(not np.array_equal(rows.is_zero, ~shift.alive) for shift, _, rows in known)
     report.check("derivatives that vanish", wrong == 0, f"{len(known)} rows")
     few = [(s.gradient(), c) for s, c, rows in known if rows.n_words < 10_000]
-    worst = max(np.abs(g - efl.propagate(c.circuit, c.observable).gradient).max() for g, c in few)
+    differences = [np.abs(g - efl.propagate(c.circuit, c.observable).gradient).max() for g, c in few]
+    worst = max(differences, default=0.0)
     report.check("gradients of propagate", worst < 1e-9, f"{len(few)} rows, largest difference {worst:.1g}")
 
 
