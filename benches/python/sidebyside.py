@@ -70,6 +70,7 @@ class Report:
     """Prints the comparison, judges goals, and remembers everything for `--json`."""
 
     def __init__(self, options):
+        self.options = options
         self.smoke, self.rounds = options.smoke, 2 if options.smoke else options.rounds
         self._path, self._title, self._failed = options.json, "", 0
         self._data = {
@@ -78,6 +79,7 @@ class Report:
             "timings": [],
             "goals": [],
             "checks": [],
+            "rows": [],
             "load": [],
         }
         print("machine:", self._data["machine"])
@@ -132,6 +134,16 @@ class Report:
             print(f"{t.method.name:46}{columns}{len(t.seconds):>6}{part}")
             self._note("timings", method=t.method.name, seconds=list(t.seconds.values()), part=part.strip())
 
+    def head(self, name, columns):
+        """The names above the lines that `row` prints."""
+        print(f"{name:36}" + "".join(f"{x:>11}" for x in columns))
+
+    def row(self, name, figures: dict[str, float | str]):
+        """A line of a table of figures, under the names that `head` prints."""
+        columns = "".join(f"{x if isinstance(x, str) else _round(x):>11}" for x in figures.values())
+        print(f"{name:36}{columns}", flush=True)
+        self._note("rows", name=name, **figures)
+
     def ratio(self, name, slow: Timing, fast: Timing, at_least: float | None = None):
         """Ratio of the medians of the rounds both ran in; in brackets the extremes within one round."""
         pairs = [(s, fast.seconds[i]) for i, s in slow.seconds.items() if i in fast.seconds]
@@ -175,12 +187,17 @@ class Report:
         return 1 if self._failed else 0
 
 
-def start(description) -> Report:
-    """Read the command line and print what machine this is."""
+def start(description, **texts) -> Report:
+    """Read the command line and print what machine this is.
+
+    ``texts`` are further options of the bench that take a text, and what they are for.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: checks the results, judges no goal")
     parser.add_argument("--rounds", type=int, default=15, help="timed rounds (default 15)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers to FILE")
+    for name, use in texts.items():
+        parser.add_argument(f"--{name}", metavar="TEXT", help=use)
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds: expected at least 1")
@@ -230,8 +247,8 @@ def _machine():
     )
 
 
-def run(main, description):
+def run(main, description, **texts):
     """Run a bench and exit with its verdict."""
-    report = start(description)
+    report = start(description, **texts)
     main(report)
     sys.exit(report.finish())
