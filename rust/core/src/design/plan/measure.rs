@@ -175,8 +175,15 @@ impl Plan {
         Ok(())
     }
 
-    /// The variance of one shot of every derivative on the state that `input` becomes, by simulation.
-    pub fn exact(&self, method: Method, input: &ProductState, cancel: &Cancel) -> Result<Vec<f64>> {
+    fn input(&self) -> Result<&ProductState> {
+        self.structure.input.as_ref().ok_or_else(|| {
+            Error::invalid("circuit", "a known input state, for a simulation", "one that acts on any state")
+        })
+    }
+
+    /// The variance of one shot of every derivative on the state that is prepared, by simulation.
+    pub fn exact(&self, method: Method, cancel: &Cancel) -> Result<Vec<f64>> {
+        let input = self.input()?;
         let experiments = self.experiments(method)?;
         let moments = parallel::map(experiments.len(), cancel, |i| {
             experiments[i].0.moments(&self.theta, input, cancel)
@@ -192,11 +199,11 @@ impl Plan {
     pub fn simulate(
         &self,
         method: Method,
-        input: &ProductState,
         shots: u64,
         seed: u64,
         cancel: &Cancel,
     ) -> Result<Simulated> {
+        let input = self.input()?;
         let experiments = self.allocate(method, shots, seed)?;
         let count = self.structure.relevant.len();
         let outcomes = parallel::map(experiments.len(), cancel, |i| {

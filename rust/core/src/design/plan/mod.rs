@@ -19,7 +19,7 @@ use super::experiment::Cost;
 use super::search;
 use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, GradientObservables};
+use crate::heisenberg::{Circuit, GradientObservables, ProductState};
 use crate::pauli::PauliSum;
 pub use measure::Simulated;
 use methods::Solution;
@@ -164,15 +164,16 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Plans the gradient of `observables`.
+    /// Plans the gradient of `observables`. A known `input` says which gates leave it alone, and allows simulation.
     pub fn new(
         circuit: &Circuit,
         observables: &[PauliSum],
         theta: &[f64],
+        input: Option<&ProductState>,
         options: Options,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let structure = Arc::new(Structure::new(circuit, observables, options, cancel)?);
+        let structure = Arc::new(Structure::new(circuit, observables, input, options, cancel)?);
         Plan::of(structure, theta, None, cancel)
     }
 

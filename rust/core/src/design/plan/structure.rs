@@ -11,7 +11,7 @@ use crate::design::levels::Frame;
 use crate::design::setting::Setting;
 use crate::design::shift::{Reach, Shift, shifts};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, GradientObservables, GradientStructure};
+use crate::heisenberg::{Circuit, GradientObservables, GradientStructure, ProductState};
 use crate::pauli::{PauliSum, PauliWord, Sums, Words};
 
 /// Words that a search takes on; beyond, the derivatives with most words are left to echoes and shifts.
@@ -21,6 +21,8 @@ const MAX_WORDS: usize = 40_000;
 #[derive(Debug)]
 pub(crate) struct Structure {
     pub(crate) circuit: Circuit,
+    /// What the circuit acts on, when that is known: gates that leave it alone have no derivative.
+    pub(crate) input: Option<ProductState>,
     pub(crate) sums: Sums,
     pub(crate) options: Options,
     pub(crate) gradients: GradientStructure,
@@ -39,6 +41,7 @@ impl Structure {
     pub(crate) fn new(
         circuit: &Circuit,
         observables: &[PauliSum],
+        input: Option<&ProductState>,
         options: Options,
         cancel: &Cancel,
     ) -> Result<Self> {
@@ -48,10 +51,10 @@ impl Structure {
         }
         let sums = Sums::from_sums(n, observables)?;
         let gradients = GradientStructure::within(circuit, observables, options.max_terms, cancel)?;
-        let frame = Frame::new(circuit);
+        let frame = Frame::new(circuit, input);
         let reason = |error: Error| error.to_string();
         let echoes = match &frame {
-            Ok(frame) => match echoes(frame, observables, cancel) {
+            Ok(frame) => match echoes(frame, observables, options.connectivity, cancel) {
                 Err(Error::Interrupted) => return Err(Error::Interrupted),
                 found => found.map_err(reason),
             },
@@ -63,8 +66,8 @@ impl Structure {
             connectivity => groups(Grouping::Commuting, connectivity)?,
         };
         let narrow = groups(Grouping::QubitWise, Connectivity::None)?;
-        let pruned = shifts(circuit, observables, &wide, Reach::Chains);
-        let wired = shifts(circuit, observables, &narrow, Reach::Wires);
+        let pruned = shifts(circuit, observables, &wide, Reach::Chains, input);
+        let wired = shifts(circuit, observables, &narrow, Reach::Wires, None);
         let mut relevant = vec![false; observables.len() * circuit.n_parameters()];
         match (&pruned, &echoes) {
             (Ok(shifts), _) => shifts.iter().for_each(|s| mark(&mut relevant, s.readings())),
@@ -77,6 +80,7 @@ impl Structure {
         };
         Ok(Structure {
             circuit: circuit.clone(),
+            input: input.cloned(),
             sums,
             options,
             gradients,
