@@ -142,7 +142,7 @@ pub(crate) fn evaluate<'py>(
     Ok((found.value, found.gradient.into_pyarray(py), found.n_terms, dropped))
 }
 
-fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<core::ProductState> {
+pub(crate) fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<core::ProductState> {
     let rows = bloch.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
     core::ProductState::from_bloch(rows).or_raise()
 }

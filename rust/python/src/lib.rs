@@ -6,6 +6,7 @@ mod ensemble;
 mod error;
 mod estimate;
 mod pauli;
+mod plan;
 mod setting;
 mod snapshots;
 mod system;
@@ -26,6 +27,8 @@ mod _native {
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord};
+    #[pymodule_export]
+    use crate::plan::{Experiment, Plan};
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]

@@ -11,12 +11,14 @@
 use super::setting::{Reading, Setting};
 use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
+use crate::bits::words_for;
 use crate::error::{Error, Result};
 use crate::heisenberg::{Circuit, Operation, ProductState};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, PauliWord, Sums};
 use crate::simulate::simulate;
 use crate::state::apply;
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 /// Stream of the key, so that runs share no random number with other uses of a seed.
@@ -260,28 +262,72 @@ impl Experiment {
                 cancel.check()?;
             }
         }
+        let n_qubits = self.circuit.n_qubits();
+        let seen = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let outcomes =
+            seen.map(|(outcome, &count)| (vec![(outcome as u64).reverse_bits() >> (64 - n_qubits)], count));
+        self.summarise(&outcomes.collect::<Vec<_>>(), cancel)
+    }
+
+    /// What measured bits say: one row of `n_qubits` bits (0 or 1) per shot. Mean and variance as in
+    /// [`Experiment::run`].
+    pub fn read(&self, bits: &[u8], cancel: &Cancel) -> Result<Vec<Moment>> {
+        let n = self.circuit.n_qubits();
+        if bits.is_empty() || !bits.len().is_multiple_of(n) {
+            return Err(Error::shape(
+                "bits",
+                format!("at least one row of {n} bits"),
+                format!("{} bits", bits.len()),
+            ));
+        }
+        if let Some(at) = bits.iter().position(|b| *b > 1) {
+            return Err(Error::invalid(
+                format!("bits[{}, {}]", at / n, at % n),
+                "0 or 1",
+                bits[at].to_string(),
+            ));
+        }
+        let mut counts: FxHashMap<Vec<u64>, u64> = FxHashMap::default();
+        for (t, shot) in bits.chunks_exact(n).enumerate() {
+            let mut packed = vec![0u64; words_for(n)];
+            shot.iter().enumerate().for_each(|(q, bit)| packed[q / 64] |= u64::from(*bit) << (q % 64));
+            *counts.entry(packed).or_default() += 1;
+            if t % 65_536 == 0 {
+                cancel.check()?;
+            }
+        }
+        let mut outcomes: Vec<(Vec<u64>, u64)> = counts.into_iter().collect();
+        outcomes.sort_unstable(); // so that sums are rounded the same way every time
+        self.summarise(&outcomes, cancel)
+    }
+
+    /// Mean and variance of every row from outcomes (bit q for qubit q) and how often each came.
+    fn summarise(&self, outcomes: &[(Vec<u64>, u64)], cancel: &Cancel) -> Result<Vec<Moment>> {
         let sums = self.readings.sums();
-        let n = shots as f64;
+        let n = outcomes.iter().map(|(_, count)| *count).sum::<u64>() as f64;
         let moment = |(j, &row): (usize, &usize)| {
+            cancel.check()?;
+            let (columns, coefficients) = sums.row(j);
             let (mut first, mut second) = (0.0, 0.0);
-            for (outcome, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                let (columns, coefficients) = sums.row(j);
+            for (outcome, count) in outcomes {
                 let value = |(&column, c): (&u32, &f64)| {
-                    let (index, negative) = self.index(column);
-                    let odd = (index & outcome).count_ones() % 2 == 1;
-                    if odd ^ negative { -c } else { *c }
+                    let reading = &self.masks[column as usize];
+                    let odd =
+                        reading.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones()
+                            % 2;
+                    if (odd == 1) ^ reading.negative { -c } else { *c }
                 };
                 let value: f64 = columns.iter().zip(coefficients).map(value).sum();
-                first += count as f64 * value;
-                second += count as f64 * value * value;
+                first += *count as f64 * value;
+                second += *count as f64 * value * value;
             }
             let mean = first / n;
             // One imagined shot with the spread of the maximally mixed state: a few shots that happen to agree do not
             // claim certainty.
-            let mixed: f64 = sums.row(j).1.iter().map(|c| c * c).sum();
-            Moment { row, mean, variance: ((second - n * mean * mean).max(0.0) + mixed) / n }
+            let mixed: f64 = coefficients.iter().map(|c| c * c).sum();
+            Ok(Moment { row, mean, variance: ((second - n * mean * mean).max(0.0) + mixed) / n })
         };
-        Ok(self.readings.rows.iter().enumerate().map(moment).collect())
+        self.readings.rows.iter().enumerate().map(moment).collect()
     }
 }
 

@@ -5,7 +5,7 @@
 //! that the propagation knows. Cost: adding a gate costs its transfer matrix; [`Circuit::bind`] is linear in the
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
-use super::clifford::Clifford;
+use super::clifford::{Clifford, clifford_table};
 use super::matrix::{LocalWord, Matrix};
 use super::transfer::{Direction, LocalMap, Permutation, Transfer};
 use crate::bits::check_qubits;
@@ -190,6 +190,17 @@ fn local_letters(wires: &[usize], code: usize) -> impl Iterator<Item = (usize, L
         let bit = |shift: usize| code >> (2 * j + shift) & 1 == 1;
         (q, Letter::from_bits(bit(0), bit(1)))
     })
+}
+
+/// A gate at given parameters: what another program needs to run it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gate {
+    /// `exp(-i angle P / 2)`, P by its letters.
+    Rotation(Vec<(usize, Letter)>, f64),
+    /// A named Clifford gate, up to a global phase.
+    Clifford(Clifford, Vec<usize>),
+    /// Any other unitary: its matrix, row after row, first wire most significant.
+    Unitary(Vec<Complex64>, Vec<usize>),
 }
 
 /// A parameterised circuit on `n_qubits` qubits.
@@ -380,6 +391,38 @@ impl Circuit {
             }
         }
         Ok(Bound { circuit: self, angles, evolutions })
+    }
+
+    /// The gates at given parameters, in order. Gates that were split (an evolution under commuting words) come as their
+    /// parts; a channel is an error.
+    pub fn gates(&self, theta: &[f64]) -> Result<Vec<Gate>> {
+        let angles = self.angles(theta)?;
+        let gate = |(index, (operation, &angle)): (usize, (&Operation, &f64))| match operation {
+            Operation::Rotation { letters, .. } => Ok(Gate::Rotation(letters.clone(), angle)),
+            Operation::Permutation { wires, table, matrix } => {
+                let named = |gate: &Clifford| {
+                    gate.n_wires() == wires.len()
+                        && clifford_table(*gate, Direction::Heisenberg) == table.table(Direction::Heisenberg)
+                };
+                Ok(match Clifford::ALL.into_iter().find(named) {
+                    Some(gate) => Gate::Clifford(gate, wires.clone()),
+                    None => Gate::Unitary(matrix.entries().to_vec(), wires.clone()),
+                })
+            }
+            Operation::Transfer { wires, matrix: Some(matrix), .. } => {
+                Ok(Gate::Unitary(matrix.entries().to_vec(), wires.clone()))
+            }
+            Operation::Evolution { wires, generator, .. } => {
+                let matrix = exponential(wires.len(), generator, angle);
+                Ok(Gate::Unitary(matrix.entries().to_vec(), wires.clone()))
+            }
+            Operation::Transfer { matrix: None, .. } => Err(Error::invalid(
+                "circuit",
+                "unitary gates",
+                format!("a channel at gate {}", self.gate_of(index)),
+            )),
+        };
+        self.operations.iter().zip(&angles).enumerate().map(gate).collect()
     }
 
     /// Adds an operation of a circuit of the same width and parameters, as a gate of its own.

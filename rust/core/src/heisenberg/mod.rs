@@ -55,7 +55,7 @@ mod tape;
 mod terms;
 mod transfer;
 
-pub use circuit::{Angle, Circuit};
+pub use circuit::{Angle, Circuit, Gate};
 pub(crate) use circuit::{Operation, exponential};
 pub use clifford::Clifford;
 pub(crate) use clifford::{clifford_table, negates};

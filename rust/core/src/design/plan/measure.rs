@@ -196,13 +196,7 @@ impl Plan {
     }
 
     /// A gradient from simulated shots. The same seed gives the same outcome.
-    pub fn simulate(
-        &self,
-        method: Method,
-        shots: u64,
-        seed: u64,
-        cancel: &Cancel,
-    ) -> Result<Simulated> {
+    pub fn simulate(&self, method: Method, shots: u64, seed: u64, cancel: &Cancel) -> Result<Simulated> {
         let input = self.input()?;
         let experiments = self.allocate(method, shots, seed)?;
         let count = self.structure.relevant.len();

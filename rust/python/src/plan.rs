@@ -1,0 +1,260 @@
+//! Plans and the experiments that they consist of.
+
+use crate::boundary::enter;
+use crate::circuit::{Circuit, GradientObservables, product};
+use crate::ensemble::Ensemble;
+use crate::error::{InvalidInputError, OrRaise, ShapeError};
+use crate::pauli::PauliSum;
+use crate::setting::Setting;
+use efl_core::design as core;
+use efl_core::design::{Connectivity, Goal, Method, Options};
+use efl_core::heisenberg::Gate;
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+fn method(name: &str) -> PyResult<Method> {
+    Method::from_name(name).ok_or_else(|| {
+        let known: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
+        InvalidInputError::new_err(format!("method: expected one of {}, got '{name}'", known.join(", ")))
+    })
+}
+
+pub(crate) fn connectivity(name: &str) -> PyResult<Connectivity> {
+    match name {
+        "all" => Ok(Connectivity::All),
+        "line" => Ok(Connectivity::Line),
+        "none" => Ok(Connectivity::None),
+        other => Err(InvalidInputError::new_err(format!(
+            "connectivity: expected 'all', 'line' or 'none', got '{other}'"
+        ))),
+    }
+}
+
+/// A circuit, the setting that its final state is measured in, and what its outcomes mean.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Experiment(Arc<core::Experiment>);
+
+type Moments<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
+fn moments<'py>(py: Python<'py>, found: &[core::Moment]) -> Moments<'py> {
+    let mean: Vec<f64> = found.iter().map(|m| m.mean).collect();
+    let variance: Vec<f64> = found.iter().map(|m| m.variance).collect();
+    (mean.into_pyarray(py), variance.into_pyarray(py))
+}
+
+#[pymethods]
+impl Experiment {
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.circuit().n_qubits()
+    }
+
+    #[getter]
+    fn setting(&self) -> Setting {
+        Setting(self.0.setting().clone())
+    }
+
+    /// The derivatives that it contributes to.
+    #[getter]
+    fn rows(&self) -> Vec<usize> {
+        self.0.readings().rows().to_vec()
+    }
+
+    /// What is read for the `index`-th of `rows`.
+    fn reading(&self, index: usize) -> PyResult<PauliSum> {
+        if index >= self.0.readings().rows().len() {
+            return Err(pyo3::exceptions::PyIndexError::new_err(index));
+        }
+        self.0.readings().sums().sum(index).or_raise().map(PauliSum)
+    }
+
+    /// Gates, two-qubit gates, depth.
+    #[getter]
+    fn cost(&self) -> (usize, usize, usize) {
+        let cost = self.0.cost();
+        (cost.gates, cost.two_qubit_gates, cost.depth)
+    }
+
+    /// The gates of the circuit, without the rotation of the setting: ("rotation", [(qubit, letter)], angle),
+    /// ("clifford", name, wires) or ("unitary", matrix, wires).
+    fn gates<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let gates = self.0.circuit().gates(&theta.as_array().to_vec()).or_raise()?;
+        let describe = |gate: Gate| match gate {
+            Gate::Rotation(letters, angle) => {
+                let letters: Vec<(usize, String)> =
+                    letters.into_iter().map(|(q, letter)| (q, letter.to_string())).collect();
+                ("rotation", letters, angle).into_bound_py_any(py)
+            }
+            Gate::Clifford(gate, wires) => ("clifford", gate.name(), wires).into_bound_py_any(py),
+            Gate::Unitary(matrix, wires) => {
+                let side = 1 << wires.len();
+                ("unitary", matrix.into_pyarray(py).reshape([side, side])?, wires).into_bound_py_any(py)
+            }
+        };
+        gates.into_iter().map(describe).collect()
+    }
+
+    /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
+    fn read<'py>(&self, py: Python<'py>, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Moments<'py>> {
+        let view = bits.as_array();
+        if view.ncols() != self.n_qubits() {
+            return Err(ShapeError::new_err(format!(
+                "bits: expected shape (shots, {}), got ({}, {})",
+                self.n_qubits(),
+                view.nrows(),
+                view.ncols()
+            )));
+        }
+        let bits: Vec<u8> = view.iter().copied().collect();
+        let found = enter(py, |cancel| self.0.read(&bits, cancel))?;
+        Ok(moments(py, &found))
+    }
+
+    /// The same from exact probabilities: what infinitely many shots would say.
+    fn exact<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        bloch: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<Moments<'py>> {
+        let (theta, input) = (theta.as_array().to_vec(), product(&bloch)?);
+        let found = enter(py, |cancel| self.0.moments(&theta, &input, cancel))?;
+        Ok(moments(py, &found))
+    }
+}
+
+/// Name, cost, worst, settings, circuits, (gates, two-qubit gates, depth), served, bound, note.
+type Row = (&'static str, f64, f64, Option<usize>, usize, (usize, usize, usize), bool, bool, Option<String>);
+
+/// What measuring a gradient costs, for every method.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Plan(core::Plan);
+
+#[pymethods]
+impl Plan {
+    #[new]
+    #[pyo3(signature = (circuit, theta, observables, bloch, goal, weights, value_weight, connect, effort, max_terms))]
+    #[allow(clippy::too_many_arguments)] // the Python half names them
+    fn new(
+        py: Python<'_>,
+        circuit: &Circuit,
+        theta: PyReadonlyArray1<'_, f64>,
+        observables: Vec<PauliSum>,
+        bloch: Option<PyReadonlyArray2<'_, f64>>,
+        goal: &str,
+        weights: Option<PyReadonlyArray1<'_, f64>>,
+        value_weight: f64,
+        connect: &str,
+        effort: Option<u64>,
+        max_terms: Option<usize>,
+    ) -> PyResult<Self> {
+        let goal = match (goal, weights) {
+            ("mean", None) => Goal::Mean,
+            ("max", None) => Goal::Max,
+            (_, Some(weights)) => Goal::Weighted(weights.as_array().to_vec()),
+            (other, None) => {
+                return Err(InvalidInputError::new_err(format!(
+                    "goal: expected 'mean', 'max' or an array of weights, got '{other}'"
+                )));
+            }
+        };
+        let standard = Options::default();
+        let options = Options {
+            goal,
+            value_weight,
+            connectivity: connectivity(connect)?,
+            effort: effort.unwrap_or(standard.effort),
+            max_terms: max_terms.unwrap_or(standard.max_terms),
+        };
+        let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+        let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
+        let input = bloch.map(|bloch| product(&bloch)).transpose()?;
+        enter(py, |cancel| core::Plan::new(&gates, &sums, &theta, input.as_ref(), options, cancel)).map(Plan)
+    }
+
+    /// The plan at other angles, everything structural kept.
+    fn at(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Self> {
+        let theta = theta.as_array().to_vec();
+        enter(py, |cancel| self.0.at(&theta, cancel)).map(Plan)
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let row = |row: &core::Row| {
+            let extra = (row.extra.gates, row.extra.two_qubit_gates, row.extra.depth);
+            let name = row.method.name();
+            let note = row.note.clone();
+            (name, row.cost, row.worst, row.settings, row.circuits, extra, row.served, row.bound, note)
+        };
+        self.0.rows().iter().map(row).collect()
+    }
+
+    #[getter]
+    fn best(&self) -> &'static str {
+        self.0.best().method.name()
+    }
+
+    #[getter]
+    fn theta<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.0.theta().to_vec().into_pyarray(py)
+    }
+
+    /// The sums that settings of the final state measure.
+    #[getter]
+    fn observables(&self) -> GradientObservables {
+        GradientObservables(Arc::new(self.0.observables().clone()))
+    }
+
+    /// Variance of one shot of every derivative, observable by observable; empty for a bound.
+    fn variances<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(self.0.row(method(name)?).variances.clone().into_pyarray(py))
+    }
+
+    /// How many times more shots the former design needs at the present angles.
+    fn gain(&self, name: &str) -> PyResult<Option<f64>> {
+        Ok(self.0.gain(method(name)?))
+    }
+
+    fn ensemble(&self, py: Python<'_>, name: &str) -> PyResult<Ensemble> {
+        let method = method(name)?;
+        enter(py, |_| self.0.ensemble(method)).map(Ensemble)
+    }
+
+    /// Experiments with their shares of the shots.
+    fn experiments(&self, py: Python<'_>, name: &str) -> PyResult<Vec<(Experiment, f64)>> {
+        let method = method(name)?;
+        let found = enter(py, |_| self.0.experiments(method))?;
+        Ok(found.into_iter().map(|(e, share)| (Experiment(Arc::new(e)), share)).collect())
+    }
+
+    /// Experiments with whole numbers of shots.
+    fn allocate(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        shots: u64,
+        seed: u64,
+    ) -> PyResult<Vec<(Experiment, u64)>> {
+        let method = method(name)?;
+        let found = enter(py, |_| self.0.allocate(method, shots, seed))?;
+        Ok(found.into_iter().map(|(e, shots)| (Experiment(Arc::new(e)), shots)).collect())
+    }
+
+    /// Variance of one shot of every derivative on the prepared state, by simulation.
+    fn exact<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let method = method(name)?;
+        enter(py, |cancel| self.0.exact(method, cancel)).map(|v| v.into_pyarray(py))
+    }
+
+    /// Gradient and standard errors from simulated shots.
+    fn simulate<'py>(&self, py: Python<'py>, name: &str, shots: u64, seed: u64) -> PyResult<Moments<'py>> {
+        let method = method(name)?;
+        let found = enter(py, |cancel| self.0.simulate(method, shots, seed, cancel))?;
+        Ok((found.gradient.into_pyarray(py), found.stderr.into_pyarray(py)))
+    }
+}
