@@ -119,7 +119,7 @@ fn noise_of_strength_zero_is_a_gate() {
 
 #[test]
 fn echoes_add_up_to_the_gradient() {
-    let mut found = 0;
+    let (mut found, mut together) = (0, 0);
     for seed in 0..120 {
         let (twin, observables) = twin(seed);
         let n = twin.circuit.n_qubits();
@@ -129,6 +129,7 @@ fn echoes_add_up_to_the_gradient() {
         let mut gradient = vec![0.0; 8];
         for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
+            together += usize::from(echo.words().len() > 1);
             for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
                 add(&experiment, &twin.theta, &input, &mut gradient);
             }
@@ -136,7 +137,7 @@ fn echoes_add_up_to_the_gradient() {
         let expected = exact(&twin.circuit, &twin.theta, &observables, &input);
         assert_close(&gradient, &expected, &format!("seed {seed}"));
     }
-    assert!(found > 1000, "{found}");
+    assert!(found > 1000 && together > 5, "{found} {together}");
 }
 
 #[test]
@@ -227,6 +228,38 @@ fn levels_of_known_circuits() {
     let real = layered(6, &[Y], &[chain.clone(), chain]);
     assert_eq!(level_sizes(&real, "IIIIIZ", false), [6, 6]);
     assert_eq!(level_sizes(&real, "ZIIIII", false), [2, 1]);
+}
+
+#[test]
+fn words_that_depend_on_different_gates_share_an_echo() {
+    let n = 10;
+    let mut circuit = Circuit::new(n, 4 * n).unwrap();
+    let mut parameter = 0..;
+    for layer in 0..2 {
+        for q in 0..n {
+            for axis in [Letter::Y, Letter::Z] {
+                circuit.rotation([(q, axis)], Angle::parameter(parameter.next().unwrap())).unwrap();
+            }
+        }
+        (layer..n - 1).step_by(2).for_each(|q| circuit.clifford(Clifford::Cz, &[q, q + 1]).unwrap());
+    }
+    let words = (0..n).map(|q| (PauliWord::from_sparse(n, [(q, Letter::X)]).unwrap(), 0.1 * (q + 1) as f64));
+    let words: Vec<_> = words.collect();
+    let observables = [PauliSum::from_terms(n, words.iter().map(|(w, c)| (w, *c))).unwrap()];
+    let mut random = Random(3);
+    let theta: Vec<f64> = (0..4 * n).map(|_| random.angle()).collect();
+    let (input, cancel) = (input(n), Cancel::new());
+    let frame = Frame::new(&circuit, None).unwrap();
+    let found = echoes(&frame, &observables, Connectivity::All, &cancel).unwrap();
+    // Four levels of ten words each, but words far apart depend on different gates.
+    assert_eq!(found.iter().map(|echo| echo.words().len()).sum::<usize>(), 40);
+    assert!(found.len() <= 9, "{}", found.len());
+    let mut gradient = vec![0.0; 4 * n];
+    for echo in found {
+        add(&echo.minus().unwrap(), &theta, &input, &mut gradient);
+        add(&echo.plus().unwrap(), &theta, &input, &mut gradient);
+    }
+    assert_close(&gradient, &exact(&circuit, &theta, &observables, &input), "brick");
 }
 
 #[test]

@@ -1,7 +1,11 @@
-//! How settings are drawn, and what that means for a word: [`Ensemble`].
+//! What to run and what to read: settings, their ensembles, and experiments that give gradients.
 //!
-//! Knows nothing of data. An ensemble answers one question for the estimator, the probability that a word is
-//! revealed, and one for the sampler, the letter probabilities of a qubit.
+//! Knows nothing of data. An [`Ensemble`] answers one question for the estimator, the probability that a word is
+//! revealed, and one for the sampler, the letter probabilities of a qubit. A [`Setting`] says what readout bits mean;
+//! [`diagonalise`] finds one for words that commute.
+//!
+//! Gradients need not be read off the final state: [`echoes`] and [`shifts`] are [`Experiment`]s on other circuits,
+//! valid at all parameters. A [`Frame`] knows which gates stand in each other's way.
 
 mod diagonalise;
 mod echo;
