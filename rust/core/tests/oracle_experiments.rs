@@ -56,6 +56,16 @@ fn add(experiment: &Experiment, theta: &[f64], input: &ProductState, gradient: &
     }
 }
 
+/// [`add`] by propagation, for what cannot be simulated.
+fn propagated(experiment: &Experiment, theta: &[f64], input: &ProductState, gradient: &mut [f64]) {
+    for (j, row) in experiment.readings().rows().iter().enumerate() {
+        let sum = experiment.readings().sums().sum(j).unwrap();
+        let found =
+            value(experiment.circuit(), theta, &sum, input, &Truncation::EXACT, &Cancel::new()).unwrap();
+        gradient[*row] += found.value;
+    }
+}
+
 fn assert_close(found: &[f64], expected: &[f64], what: &str) {
     for (row, (a, b)) in found.iter().zip(expected).enumerate() {
         assert!((a - b).abs() < TOLERANCE, "{what}, row {row}: {a} instead of {b}");
@@ -231,6 +241,56 @@ fn levels_of_known_circuits() {
 }
 
 #[test]
+fn gates_that_are_no_rotations_stand_in_the_way_of_what_they_do_not_commute_with() {
+    let phase = |angle: f64| Complex64::new(angle.cos(), angle.sin());
+    let zero = Complex64::default();
+    let t = vec![ONE, zero, zero, phase(0.7)];
+    let tilted = Random(1).hermitian(2).evolution(0.4).m;
+    for (matrix, levels) in [(t, 1), (tilted, 2)] {
+        let mut circuit = Circuit::new(2, 2).unwrap();
+        circuit.rotation([(0, Letter::Z)], Angle::parameter(0)).unwrap();
+        circuit.clifford(Clifford::Cnot, &[0, 1]).unwrap();
+        circuit.unitary(&matrix, &[0]).unwrap();
+        circuit.rotation([(0, Letter::Z)], Angle::parameter(1)).unwrap();
+        assert_eq!(level_sizes(&circuit, "XI", false).len(), levels);
+    }
+    // A controlled phase lets Z on either wire pass, and X on a third.
+    let mut matrix = Dense::identity(4).m;
+    matrix[15] = phase(0.3);
+    let mut circuit = Circuit::new(3, 6).unwrap();
+    for q in 0..3 {
+        let axis = if q < 2 { Letter::Z } else { Letter::X };
+        circuit.rotation([(q, axis)], Angle::parameter(q)).unwrap();
+    }
+    circuit.unitary(&matrix, &[1, 0]).unwrap();
+    for q in 0..3 {
+        let axis = if q < 2 { Letter::Z } else { Letter::X };
+        circuit.rotation([(q, axis)], Angle::parameter(3 + q)).unwrap();
+    }
+    assert_eq!(level_sizes(&circuit, "XXZ", false), [6]);
+}
+
+#[test]
+fn shifts_need_no_unitary_circuit() {
+    for seed in 0..20 {
+        let n = 2 + seed as usize % 3;
+        let twin = Twin::random(seed, n, 10, 3, true);
+        let observables = vec![Random(seed).observable(n, 2)];
+        let input = input(n);
+        for reach in [Reach::Wires, Reach::Chains] {
+            let found = shifts(&twin.circuit, &observables, &settings(&observables), reach, Some(&input));
+            let Ok(found) = found else { continue }; // generators of words that do not commute
+            let mut gradient = vec![0.0; 3];
+            for shift in found {
+                propagated(&shift.plus().unwrap(), &twin.theta, &input, &mut gradient);
+                propagated(&shift.minus().unwrap(), &twin.theta, &input, &mut gradient);
+            }
+            assert_close(&gradient, &exact(&twin.circuit, &twin.theta, &observables, &input), "channels");
+        }
+    }
+}
+
+#[test]
 fn words_that_depend_on_different_gates_share_an_echo() {
     let n = 10;
     let mut circuit = Circuit::new(n, 4 * n).unwrap();
@@ -277,11 +337,7 @@ fn echoes_of_wide_registers_add_up_too() {
         echoes(&Frame::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel).unwrap()
     {
         for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
-            for (j, row) in experiment.readings().rows().iter().enumerate() {
-                let sum = experiment.readings().sums().sum(j).unwrap();
-                let found = value(experiment.circuit(), &theta, &sum, &input, &Truncation::EXACT, &cancel);
-                gradient[*row] += found.unwrap().value;
-            }
+            propagated(&experiment, &theta, &input, &mut gradient);
         }
     }
     assert!(gradient.iter().filter(|g| **g != 0.0).count() > 8);
