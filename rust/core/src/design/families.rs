@@ -328,6 +328,10 @@ impl Choice {
 }
 
 impl Family {
+    pub(crate) fn grouping(&self) -> Grouping {
+        self.grouping
+    }
+
     /// The setting that reveals the family; made once, clones share it.
     pub(crate) fn setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<&Setting> {
         if let Some(setting) = self.setting.get() {
