@@ -56,7 +56,7 @@ fn numbers<'py>(
     if shape.len() != dimensions {
         return Err(ShapeError::new_err(format!("{name}: expected shape {expected}, got {shape:?}")));
     }
-    Ok(array.extract()?)
+    array.extract()
 }
 
 fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
