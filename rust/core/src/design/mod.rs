@@ -5,6 +5,7 @@
 
 mod diagonalise;
 mod ensemble;
+mod rows;
 mod setting;
 
 pub use diagonalise::{Connectivity, diagonalise};
