@@ -13,7 +13,7 @@
 //! Invariant: every gate lowers the number of crossings (or the next one does) or the cost of the lightest element,
 //! which is followed until it closes a qubit; the number of open qubits never rises. So the search ends.
 //! Signs are left to [`Setting::from_gates`]. Everything is a function of the words: the random numbers are addressed.
-//! Cost: O(n^4 / 64) for each attempt on any pairs (0.1 ms for 10 qubits), O(n^5 / 64) on a line (0.5 ms).
+//! Cost: O(n^4 / 64) for each attempt on any pairs (0.2 ms for 10 qubits), O(n^5 / 64) on a line (0.5 ms).
 
 use super::rows::{Rows, X, Y, Z, anticommute, ends, letter, multiply, rank};
 use super::setting::{Gate, Setting};
