@@ -15,6 +15,7 @@ mod levels;
 mod local;
 mod objective;
 mod plan;
+mod rows;
 mod search;
 mod setting;
 mod shift;
