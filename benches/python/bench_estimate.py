@@ -1,7 +1,7 @@
 """Estimate many Pauli words from snapshots: efl_core beside packed numpy, TenCirPauli and PennyLane.
 
 W1: a million snapshots of 10 qubits, 1,000 words of weight 1 to 4. W2: 50 qubits, 2,000 words, weight 1 to 3.
-W3: 100 Clifford settings of 10 qubits, a million snapshots, the 100,000 words that they reveal; efl_core alone.
+W3: 100 Clifford settings of 10 qubits, a million snapshots, the words that they reveal; efl_core alone.
 All methods start from the same int8 arrays of bits and letters; packing is timed apart from estimating.
 efl_core is given the words as strings and reads them, checks the arrays, and computes standard errors within
 the time measured; the others are given the words in their own form. Run:
