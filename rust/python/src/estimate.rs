@@ -81,7 +81,7 @@ pub(crate) fn estimate_gradient<'py>(
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
     let rows = observables.0.clone();
-    let found = enter(py, |cancel| core::estimate(&snaps.0, rows.sums(), combine, buckets, cancel))?;
+    let found = enter(py, |cancel| core::estimate_gradient(&snaps.0, &rows, combine, buckets, cancel))?;
     Ok(columns(py, found))
 }
 

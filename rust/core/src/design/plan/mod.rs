@@ -16,6 +16,7 @@ mod structure;
 
 use super::diagonalise::Connectivity;
 use super::experiment::Cost;
+use super::objective::Goal;
 use super::search;
 use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
@@ -86,17 +87,6 @@ impl Method {
     pub fn from_name(name: &str) -> Option<Self> {
         Method::ALL.into_iter().find(|method| method.name() == name)
     }
-}
-
-/// What is made small.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Goal {
-    /// The mean over the derivatives that are not identically zero.
-    Mean,
-    /// The largest variance.
-    Max,
-    /// A weighted mean: one weight per derivative, observable by observable.
-    Weighted(Vec<f64>),
 }
 
 /// How to plan.
