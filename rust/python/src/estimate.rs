@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyInt, PyString, PyType};
 
 /// A list of observables, compiled: their distinct words, and a row of coefficients for each.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct Observables(Sums);
+pub(crate) struct Observables(pub(crate) Sums);
 
 #[pymethods]
 impl Observables {
