@@ -15,6 +15,9 @@ use crate::design::{Ensemble, designed};
 use crate::error::Result;
 use crate::heisenberg::GradientObservables;
 
+/// How much less effort a plan takes that follows another one.
+const FOLLOWING: u64 = 16;
+
 /// How a method measures.
 #[derive(Debug, Clone)]
 pub(crate) enum Solution {
@@ -166,7 +169,7 @@ impl<'a> Solver<'a> {
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
             Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)])?, partial)),
+            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)], former.is_some())?, partial)),
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -175,7 +178,7 @@ impl<'a> Solver<'a> {
                     return absent("a block needs two qubits");
                 }
                 let shapes = [(2, 0), (2, 1), (3, 0)];
-                Ok(self.bounded(self.drawn(&shapes)?, partial))
+                Ok(self.bounded(self.drawn(&shapes, former.is_some())?, partial))
             }
             Method::Product | Method::Clifford => {
                 let grouping = if method == Method::Product { Grouping::QubitWise } else { grouping };
@@ -249,11 +252,12 @@ impl<'a> Solver<'a> {
     }
 
     /// The best letters, or settings of blocks.
-    fn drawn(&self, shapes: &[(usize, usize)]) -> Result<Ensemble> {
+    fn drawn(&self, shapes: &[(usize, usize)], follows: bool) -> Result<Ensemble> {
         let objective = self.objective(self.known.clone());
         let options = &self.structure.options;
         let max = options.goal == Goal::Max;
-        designed::drawn(self.observables.sums(), &objective, max, shapes, options.effort, self.cancel)
+        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
+        designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)
     }
 
     fn bound(&self, grouping: Grouping, note: String) -> Solution {
@@ -294,7 +298,7 @@ impl<'a> Solver<'a> {
         };
         let follows = start.is_some_and(|s| s.ways == ways && !s.shares.mix.is_empty());
         // A former design is close: the search only has to follow the angles.
-        let effort = if follows { options.effort / 12 } else { options.effort };
+        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
         found.ways = ways.to_vec();
