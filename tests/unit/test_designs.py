@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+from tests.oracle.dense import random_state, word_matrix
 
 import efl_core as efl
 from efl_core import InputTypeError, InvalidInputError, ResourceLimitError, ShapeError
-from tests.oracle.dense import random_state, word_matrix
 
 KINDS = ["uniform", "biased", "product", "clifford", "block"]
 SUMS = [
@@ -71,8 +71,8 @@ def test_the_observed_variance_is_the_predicted_one(kind):
         ]
     )
     ratio = found.var(axis=0, ddof=1) / (ensemble.predicted_variance(SUMS, state) / shots)
-    # A sample variance of 400 nearly normal means has a relative deviation of 7.1 %: 4.5 sigma, a false-alarm rate of
-    # 1e-4 for the fifteen figures of all kinds.
+    # A sample variance of 400 nearly normal means has a relative deviation of 7.1 %: 4.5 sigma, a false-alarm
+    # rate of 1e-4 for the fifteen figures of all kinds.
     assert (abs(ratio - 1) < 4.5 * np.sqrt(2 / (runs - 1))).all(), ratio
 
 
@@ -237,7 +237,7 @@ def test_bad_input_of_a_design_is_refused(error, match, arguments, options):
 
 def test_an_ensemble_that_cannot_reveal_a_word_says_what_to_add():
     product = efl.Ensemble.settings(["XX", "ZZ"])
-    with pytest.raises(InvalidInputError, match="XY, which it never does: add a setting .* such as XY"):
+    with pytest.raises(InvalidInputError, match=r"XY, which it never does: add a setting .* such as XY"):
         product.predicted_variance(["XX", "XY"])
     biased = efl.Ensemble.biased([[1, 0, 0], [0, 0, 1]])
     with pytest.raises(InvalidInputError, match="ZI, which it never does: give its letters"):

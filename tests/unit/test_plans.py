@@ -105,7 +105,7 @@ def test_simulated_errors_are_the_predicted_ones(plan, exact, name):
     predicted, known = plan.predicted_error(shots, name), plan.exact_error(shots, name)
     assert predicted.shape == known.shape == (1, 24)
     live = predicted > 0
-    # The state is one of many: single derivatives differ from the mean over states, their sum does not by much.
+    # The state is one of many: single derivatives differ from the mean over states, their sum not by much.
     assert 0.5 < (known[live] ** 2).sum() / (predicted[live] ** 2).sum() < 1.7
     runs = [plan.simulate(shots, name, seed=seed) for seed in range(40)]
     scores = np.array([(run.gradient - exact)[live] / known[live] for run in runs])
@@ -295,7 +295,7 @@ def test_long_sums_are_bounded_and_left_to_others(plan):
     assert not bounded.best.bound
     assert ">= " in str(bounded)
     assert bounded["clifford"].variances is None
-    with pytest.raises(InvalidInputError, match="expected a method that can be run .*got clifford"):
+    with pytest.raises(InvalidInputError, match=r"expected a method that can be run .*got clifford"):
         bounded.simulate(1000, "clifford")
 
 
@@ -317,7 +317,7 @@ def test_circuits_without_a_known_input_are_planned_but_not_simulated():
     assert plan.best.shots > 0
     for run in (plan.simulate, plan.exact_error):
         for name in ("echo", "uniform"):
-            with pytest.raises(InvalidInputError, match="circuit: expected .* input"):
+            with pytest.raises(InvalidInputError, match=r"circuit: expected .* input"):
                 run(1000, name)
     with pytest.raises(InvalidInputError, match="circuit: expected a product input"):
         plan.experiments("echo")[0][0].exact()
@@ -502,7 +502,7 @@ def test_bad_arguments_of_methods_are_refused(plan):
     for bad in (3, None, ["echo"]):
         with pytest.raises(InvalidInputError, match="name: expected one of"):
             plan[bad]
-    with pytest.raises(InvalidInputError, match="expected a method that can be run .*got commuting"):
+    with pytest.raises(InvalidInputError, match=r"expected a method that can be run .*got commuting"):
         plan.ensemble("commuting")
     for call in (plan.simulate, plan.predicted_error, plan.exact_error, plan.allocate):
         with pytest.raises(InvalidInputError, match="shots"):
