@@ -9,6 +9,6 @@ except ImportError as error:
         f'efl_core.pennylane needs pennylane ({error}): pip install "efl-core[pennylane]"'
     ) from error
 
-from efl_core.pennylane.conversion import from_qnode, from_tape
+from efl_core.pennylane.conversion import from_qnode, from_tape, trainable
 
-__all__ = ["from_qnode", "from_tape"]
+__all__ = ["from_qnode", "from_tape", "trainable"]

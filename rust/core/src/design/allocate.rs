@@ -94,7 +94,7 @@ impl Problem<'_> {
             left -= (STEPS as u64 * solver.incidences + entries) as i64;
             let now = solver.result();
             let gap = now.value / now.bound.max(f64::MIN_POSITIVE) - 1.0;
-            let settled = best.as_ref().is_some_and(|b| b.value - now.value < 1e-4 * now.value);
+            let settled = best.as_ref().is_some_and(|b| b.value - now.value <= 1e-4 * now.value);
             let done = (gap < TOLERANCE && settled) || left <= 0;
             best = Some(now);
             if done && (polished || solver.single) {
