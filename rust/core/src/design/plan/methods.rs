@@ -36,6 +36,13 @@ impl Solution {
     pub(crate) fn is_known(&self) -> bool {
         !matches!(self, Solution::Absent(_) | Solution::Bound(..))
     }
+
+    fn settings_only(&self) -> Option<&Found> {
+        match self {
+            Solution::Shares(found) if found.ways.is_empty() => Some(found),
+            _ => None,
+        }
+    }
 }
 
 pub(crate) struct Solver<'a> {
@@ -182,7 +189,10 @@ impl<'a> Solver<'a> {
                     });
                     return Ok(self.bound(grouping, note));
                 }
-                self.search(grouping, &[], former)
+                // Product settings reveal commuting words too: they are a part of the start.
+                let product = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
+                let start = product.map(Solution::Shares);
+                self.search(grouping, &[], former.or(start.as_ref()))
             }
             Method::Echo => match &structure.echoes {
                 Err(reason) => absent(reason),
@@ -204,11 +214,8 @@ impl<'a> Solver<'a> {
                     return absent("derivatives with too many words have neither echoes nor shifts");
                 }
                 // The families of the list of Clifford settings are a start when there is no former plan.
-                let settings = others.iter().rev().find_map(|solution| match solution {
-                    Solution::Shares(found) if found.ways.is_empty() => Some(found.clone()),
-                    _ => None,
-                });
-                let start = settings.map(|found| Solution::Shares(found.alone()));
+                let start = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
+                let start = start.map(Solution::Shares);
                 self.search(grouping, &ways, former.or(start.as_ref()))
             }
             Method::Commuting => match &structure.commuting {
@@ -285,8 +292,9 @@ impl<'a> Solver<'a> {
             Some(Solution::Shares(found)) => Some(found),
             _ => None,
         };
+        let follows = start.is_some_and(|s| s.ways == ways && !s.shares.mix.is_empty());
         // A former design is close: the search only has to follow the angles.
-        let effort = if start.is_some_and(|s| s.ways == ways) { options.effort / 12 } else { options.effort };
+        let effort = if follows { options.effort / 12 } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
         found.ways = ways.to_vec();
