@@ -58,7 +58,7 @@ SMOKE = (
     "HEA-CZ H2 n=4",
 )
 CHECKED = (*SMOKE, "brick L1, vector n=6", "SEL-CNOT L2, Z3 n=6", "HEA-CNOT LiH n=6")
-SHOTS, REPEATS = 200_000, 200
+SHOTS, REPEATS, STEPS = 200_000, 200, 100
 CONFIRMED = (
     "SEL-CNOT L1, Z3 n=6",
     "SEL-CNOT L2, Z3 n=6",
@@ -119,10 +119,14 @@ def planned(case):
     start = time.perf_counter()
     plan = efl.plan(case.circuit, [case.observable], target=TARGET)
     seconds = time.perf_counter() - start
-    turned = case.circuit.parameters + np.random.default_rng(SEED).normal(0, 0.02, len(case.circuit.parameters))
+    turned = case.circuit.parameters + np.random.default_rng(SEED).normal(
+        0, 0.02, len(case.circuit.parameters)
+    )
     start = time.perf_counter()
     plan.at(turned)
-    found = {row.name: f">{row.cost:.3g}" if row.bound else row.cost for row in plan if math.isfinite(row.cost)}
+    found = {
+        row.name: f">{row.cost:.3g}" if row.bound else row.cost for row in plan if math.isfinite(row.cost)
+    }
     found |= {"best": plan.best.cost, "winner": plan.best.name, "s": seconds}
     return plan, {**dict.fromkeys(AFTER, "-"), **found, "next": time.perf_counter() - start}
 
@@ -156,9 +160,13 @@ def compare(report, entries):
         actual = exact(plan, plan.best.name) if plan.best.settings is not None else None
         if actual is not None:
             figures["best*"], figures["/reached*"] = actual, actual / costs.reached
-        report.row(entry.name, dict(zip([*BEFORE, *AFTER], [*line, *(figures[c] for c in AFTER)], strict=True)))
+        report.row(
+            entry.name, dict(zip([*BEFORE, *AFTER], [*line, *(figures[c] for c in AFTER)], strict=True))
+        )
         small = entry.n <= 10 and case.circuit.n_parameters <= 60
-        goals.append((figures["/reached0"], actual and actual / costs.reached, small, figures["s"], figures["next"]))
+        goals.append(
+            (figures["/reached0"], actual and actual / costs.reached, small, figures["s"], figures["next"])
+        )
         made.append((entry.name, case, shift, costs, rows, plan))
     print(*left_out, sep="\n")
     return made, goals
@@ -168,12 +176,18 @@ def judge(report, goals):
     """Compare with the goals."""
     mixed = np.array([row[0] for row in goals])
     actual = np.array([row[1] for row in goals if row[1] is not None])
-    report.figure("rows where the best is above parameter-shift", int(np.sum(mixed > 1.0001)), "rows", at_most=0)
+    report.figure(
+        "rows where the best is above parameter-shift", int(np.sum(mixed > 1.0001)), "rows", at_most=0
+    )
     report.figure("share of rows above half of it", float(np.mean(mixed > 0.5)), "", at_most=0.2)
-    report.figure(f"the same at the actual state, of {len(actual)}", int(np.sum(actual > 1)), "rows", at_most=0)
+    report.figure(
+        f"the same at the actual state, of {len(actual)}", int(np.sum(actual > 1)), "rows", at_most=0
+    )
     report.figure("share of rows above half of it there", float(np.mean(actual > 0.5)), "", at_most=0.2)
     seconds = [row[3:] for row in goals if row[2]] or [(0.0, 0.0)]
-    report.figure("slowest plan of up to 10 qubits and 60 parameters", max(s for s, _ in seconds), "s", at_most=5)
+    report.figure(
+        "slowest plan of up to 10 qubits and 60 parameters", max(s for s, _ in seconds), "s", at_most=5
+    )
     report.figure("slowest next plan", max(s for _, s in seconds), "s", at_most=0.3)
 
 
@@ -186,7 +200,9 @@ def check_simulated(report, name, case, plan):
         runs = [plan.simulate(shots, method, seed=seed).gradient.ravel() - gradient for seed in range(20)]
         found = math.sqrt(np.mean(np.sum(np.square(runs), axis=1)))
         agree = abs(found / expected - 1) < 0.1
-        report.check(f"{name}, {method}, 20 runs of {shots:,} shots", agree, f"{found:.4g}, expected {expected:.4g}")
+        report.check(
+            f"{name}, {method}, 20 runs of {shots:,} shots", agree, f"{found:.4g}, expected {expected:.4g}"
+        )
 
 
 def check_vanishing(report, made):
@@ -222,6 +238,30 @@ def check_shots(report, name, shift, costs):
         report.check(f"{name}, {way}, {REPEATS} runs of {spent:,} shots", abs(z) < 4.5 and bias < 5.5, detail)
 
 
+def training(report):
+    """Seconds of planning in a training run, beside those that a simulator takes for parameter-shift."""
+    report.title(f"{STEPS} steps on 'brick L2, vector n=10': planning beside simulating parameter-shift")
+    case = next(e for e in CATALOGUE if e.name == "brick L2, vector n=10").make(SEED)
+    theta = np.array(case.circuit.parameters)
+    start = time.perf_counter()
+    plan = efl.plan(case.circuit, [case.observable], target=TARGET)
+    planning = time.perf_counter() - start
+    for _ in range(STEPS - 1):
+        theta = theta - 0.05 * efl.propagate(case.circuit.at(theta), case.observable).gradient
+        start = time.perf_counter()
+        plan = plan.at(theta)
+        planning += time.perf_counter() - start
+    tapes, _ = qml.gradients.param_shift(case.tape)
+    device, seconds = qml.device("lightning.qubit", wires=10), []
+    for _ in range(5):
+        start = time.perf_counter()
+        qml.execute(tapes, device, diff_method=None)
+        seconds.append(time.perf_counter() - start)
+    simulating = STEPS * float(np.median(seconds))
+    report.row("seconds", {"planning": planning, "simulating": simulating})
+    report.figure("planning, divided by simulating", planning / simulating, "", at_most=1)
+
+
 def markdown(rows):
     """The table for the documentation."""
     columns = ["M", "words", "uniform", *METHODS, "best", "shift", "shift-pruned", "/reached0", "/reached*"]
@@ -250,6 +290,8 @@ def main(report):
         page = Path(report.options.markdown)
         head = page.read_text().split(MARK)[0] if page.exists() else ""
         page.write_text(head + MARK + "\n" + markdown(rows))
+    if not report.smoke and not text:
+        training(report)
     report.title("checks")
     check_vanishing(report, made)
     for name, case, shift, costs, _, plan in made:
@@ -262,4 +304,9 @@ def main(report):
 
 
 if __name__ == "__main__":
-    sidebyside.run(main, __doc__.splitlines()[0], only="only the rows whose name contains this", markdown="write the table of docs/plan.md")
+    sidebyside.run(
+        main,
+        __doc__.splitlines()[0],
+        only="only the rows whose name contains this",
+        markdown="write the table of docs/plan.md",
+    )
