@@ -14,6 +14,7 @@ import pytest
 
 import efl_core as efl
 from efl_core import InputTypeError, InvalidInputError, ShapeError
+from efl_core.cli import main
 
 matplotlib.use("Agg")
 
@@ -521,13 +522,8 @@ def test_bad_arguments_of_methods_are_refused(plan):
         efl.plan(ring(3, 1, seed=0))
 
 
-def run_cli(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "efl_core", "plan", *arguments], capture_output=True, text=True, cwd=cwd
-    )
-
-
-def test_the_command_line_plans(tmp_path):
+def test_the_command_line_plans(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(
         textwrap.dedent("""
             import efl_core as efl
@@ -546,13 +542,12 @@ def test_the_command_line_plans(tmp_path):
                 return qml.expval(qml.Z(1))
         """)
     )
-    done = run_cli("model.py:model", "--target", "0.1", "--args", "x", "[0.1, 0.2]", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "by 2 parameters on 2 qubits, to an RMS error of 0.1" in done.stdout
-    assert "shadow_grad" in done.stdout
-    done = run_cli("model.py:circuit", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "by 1 parameter on 1 qubit" in done.stdout
+    assert main(["plan", "model.py:model", "--target", "0.1", "--args", "x", "[0.1, 0.2]"]) == 0
+    printed = capsys.readouterr().out
+    assert "by 2 parameters on 2 qubits, to an RMS error of 0.1" in printed
+    assert "shadow_grad" in printed
+    assert main(["plan", "model.py:circuit"]) == 0
+    assert "by 1 parameter on 1 qubit" in capsys.readouterr().out
     for arguments, message in [
         (["model.py:other"], "has no name 'other'"),
         (["model.py"], "expected FILE.py:NAME"),
@@ -560,7 +555,5 @@ def test_the_command_line_plans(tmp_path):
         (["model.py:circuit", "--target", "0"], "target: expected"),
         (["model.py:model", "--args", "x", "y + 1"], "--args: expected"),
     ]:
-        done = run_cli(*arguments, cwd=tmp_path)
-        assert done.returncode == 1, done.stdout
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
+        assert main(["plan", *arguments]) == 1
+        assert message in capsys.readouterr().err
