@@ -8,18 +8,19 @@ squared error averaged over the M parameters whose derivative is not identically
 - shift, pruned, reached: parameter-shift at the actual state (`competitors.py`): as PennyLane has it; without
   derivatives that vanish and with optimal shots; and with the words only that the shifted gate reaches.
 - shift0, pruned0, reached0: the same at the maximally mixed state, where no knowledge of the state is used.
-- a column for each method of the plan at the maximally mixed state ("> 3" is a bound), the best of them and which;
-  /pruned0, /reached0: the best divided by those (and by the plan's own shift-pruned, if that is lower).
-- best*, /reached*: the best at the actual state, and divided by parameter-shift there. s, next: seconds of the plan,
-  and of the next one, at other angles.
+- a column for each method of the plan at the maximally mixed state ("> 3" is a bound), the best and which it
+  is; /pruned0, /reached0: the best divided by those (by the plan's own shift-pruned, if that is lower).
+- best*, /reached*: the best at the actual state, and divided by parameter-shift there. s, next: seconds of
+  the plan, and of the next one, at other angles.
 
-Goals: the best at most parameter-shift on every row, at most half of it on four rows out of five; a plan in at
-most 5 s and the next in at most 0.3 s on circuits of up to 10 qubits and 60 parameters.
+Goals: the best at most parameter-shift on every row, at most half of it on four rows out of five; a plan in
+at most 5 s and the next in at most 0.3 s on circuits of up to 10 qubits and 60 parameters; planning a
+training run takes less time than simulating its parameter-shift without shots.
 
 Checks: parameter-shift as PennyLane makes it has the same circuits, groups and gradient; which derivatives
 vanish, and all of them on |0...0>, agree with efl_core; simulated shots give the error that the table says
-(each of these has a false-alarm rate below 1e-4), and within 10 % over 20 repeats for the plan's winner and its
-parameter-shift on ten rows.
+(each of these has a false-alarm rate below 1e-4), and within 10 % over 20 repeats for the plan's winner and
+its parameter-shift on ten rows.
 
     python benches/python/bench_plan.py [--smoke] [--only TEXT] [--json FILE] [--markdown FILE]
 
