@@ -15,7 +15,7 @@ use crate::design::search::{Found, Search, lower_bound};
 use crate::design::setting::Setting;
 use crate::design::stabiliser::all_bases;
 use crate::error::{Error, Result};
-use crate::heisenberg::GradientObservables;
+use crate::heisenberg::{GradientObservables, Operation};
 use crate::pauli::{Letter, PauliWord};
 
 /// Rounds of reweighting towards the largest variance.
@@ -52,6 +52,8 @@ pub(crate) struct Solver<'a> {
     cancel: &'a Cancel,
     /// Weights of all rows (values first), those of the derivatives summing to one.
     weights: Vec<f64>,
+    /// Derivatives that are not known to be zero, all rows counted.
+    live: Vec<bool>,
     /// Rows that settings may measure, words being known.
     known: Vec<bool>,
     open: Vec<bool>,
@@ -70,13 +72,16 @@ impl<'a> Solver<'a> {
             .map(|r| r < first || structure.gradients.is_known((r - first) % n_parameters))
             .collect();
         // What the coefficients say is zero costs nothing; what is not known counts if a gate can move it.
-        let live = |r: usize| {
-            structure.relevant[r - first] && (!known[r] || sums.row(r).1.iter().any(|c| *c != 0.0))
-        };
+        let live: Vec<bool> = (0..sums.len())
+            .map(|r| {
+                let moves = |r: usize| !known[r] || sums.row(r).1.iter().any(|c| *c != 0.0);
+                r >= first && structure.relevant[r - first] && moves(r)
+            })
+            .collect();
         let mut weights = vec![0.0; sums.len()];
         match &structure.options.goal {
             Goal::Mean | Goal::Max => {
-                (first..sums.len()).filter(|&r| live(r)).for_each(|r| weights[r] = 1.0);
+                (first..sums.len()).filter(|&r| live[r]).for_each(|r| weights[r] = 1.0);
             }
             Goal::Weighted(given) => {
                 if given.len() != sums.len() - first {
@@ -94,7 +99,7 @@ impl<'a> Solver<'a> {
                         found,
                     ));
                 }
-                (first..sums.len()).filter(|&r| live(r)).for_each(|r| weights[r] = given[r - first]);
+                (first..sums.len()).filter(|&r| live[r]).for_each(|r| weights[r] = given[r - first]);
             }
         }
         let total: f64 = weights.iter().sum();
@@ -109,7 +114,7 @@ impl<'a> Solver<'a> {
         let varies = |r: usize| sums.terms(r).any(|(word, _)| !word.is_identity());
         (0..first).filter(|&r| varies(r)).for_each(|r| weights[r] = value_weight / first as f64);
         let open = structure.by_settings(observables);
-        Ok(Solver { structure, observables, cancel, weights, known, open })
+        Ok(Solver { structure, observables, cancel, weights, live, known, open })
     }
 
     /// The mean variance of the derivatives, by weight.
@@ -146,7 +151,10 @@ impl<'a> Solver<'a> {
                 let members: Vec<Vec<u32>> = found.families.iter().map(|f| f.members.clone()).collect();
                 let objective = self.objective(self.open.clone());
                 let problem = Problem { sums, objective: &objective, families: &members, direct: &direct };
-                problem.variances(&found.shares)
+                let mut variances = problem.variances(&found.shares);
+                let missing = |r: &usize| self.live[*r] && found.shares.mix[*r] == [0.0; 3];
+                (first..sums.len()).filter(missing).for_each(|r| variances[r] = f64::INFINITY);
+                variances
             }
             Solution::Commuting(shares) => {
                 let mut variances = vec![0.0; sums.len()];
@@ -172,9 +180,7 @@ impl<'a> Solver<'a> {
                 variances
             }
         };
-        (0..variances.len())
-            .filter(|&r| self.weights[r] == 0.0 && r >= first)
-            .for_each(|r| variances[r] = 0.0);
+        (first..variances.len()).filter(|&r| !self.live[r]).for_each(|r| variances[r] = 0.0);
         Some(variances)
     }
 
@@ -196,8 +202,12 @@ impl<'a> Solver<'a> {
         let structure = self.structure;
         let options = &structure.options;
         let unknown = self.known.iter().zip(&self.weights).filter(|(k, w)| !**k && **w > 0.0).count();
-        let partial = (unknown > 0).then(|| {
-            format!("{unknown} derivatives have more than {} words and are not counted", options.max_terms)
+        let partial = (unknown > 0).then(|| match structure.circuit.operations().iter().all(Operation::is_unitary) {
+            true => format!("{unknown} derivatives have more than {} words and are not counted", options.max_terms),
+            false => format!(
+                "{unknown} derivatives are not counted: a channel follows their gates, or they have more than {} words",
+                options.max_terms
+            ),
         });
         let sums = self.observables.sums();
         let grouping = match options.connectivity {
@@ -295,9 +305,10 @@ impl<'a> Solver<'a> {
     /// A design over drawn blocks, or the bound that it is when words are not known.
     fn bounded(&self, ensemble: Ensemble, partial: Option<String>) -> Solution {
         let solution = Solution::Drawn(ensemble);
-        match partial {
-            None => solution,
-            Some(note) => Solution::Bound(self.variances(&solution).unwrap_or_default(), note),
+        match (partial, self.variances(&solution)) {
+            // Spread evenly: a design is the best one for the mean only.
+            (Some(note), Some(found)) => Solution::Bound(vec![self.mean(&found); found.len()], note),
+            _ => solution,
         }
     }
 
