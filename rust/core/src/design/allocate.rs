@@ -69,10 +69,14 @@ pub struct Shares {
 
 /// When to stop: the certified relative distance from the optimum.
 const TOLERANCE: f64 = 2e-3;
+/// Or when this is all that a few steps gain, relative to the value.
+const SETTLED: f64 = 1e-6;
 /// A row leaves a way that has less than this weight in the end.
 const NEGLIGIBLE: f64 = 0.02;
 /// Weights below this are set to zero on the way, before they underflow.
 const VANISHED: f64 = 1e-12;
+/// Of a multiplicative step.
+const MAX_EXPONENT: f64 = 8.0;
 /// Steps in the shares between two steps in the weights.
 const STEPS: usize = 4;
 
@@ -82,18 +86,21 @@ impl Problem<'_> {
     pub fn solve(&self, start: Option<&Shares>, effort: u64, cancel: &Cancel) -> Result<Shares> {
         let mut solver = Solver::new(self, start)?;
         let mut left = effort as i64;
-        let mut rounded = solver.single;
+        let (mut rounded, mut last) = (solver.single, f64::INFINITY);
         loop {
             cancel.check()?;
             solver.mix();
             let now = solver.result();
-            if now.value <= (1.0 + TOLERANCE) * now.bound || left <= 0 {
+            let close = now.value <= (1.0 + TOLERANCE) * now.bound;
+            let settled = (last - now.value).abs() <= SETTLED * now.value;
+            last = now.value;
+            if close || settled || left <= 0 {
                 if rounded {
                     return Ok(now);
                 }
                 // The few rows that gain next to nothing from a way leave it, and the words that only they needed.
                 solver.round();
-                rounded = true;
+                (rounded, last) = (true, f64::INFINITY);
                 left = left.max((effort / 8) as i64);
             }
             (0..STEPS).for_each(|_| solver.step());
@@ -118,8 +125,9 @@ impl Problem<'_> {
                 let (columns, coefficients) = self.sums.row(r);
                 let part = shares.mix[r][0].powi(2);
                 if part == 0.0 {
-                    let needed = shares.mix[r] == [0.0; 3] && coefficients.iter().any(|v| *v != 0.0);
-                    return if needed { f64::INFINITY } else { 0.0 };
+                    let mut terms = self.sums.terms(r);
+                    let varies = terms.any(|(word, v)| v != 0.0 && !word.is_identity());
+                    return if varies && shares.mix[r] == [0.0; 3] { f64::INFINITY } else { 0.0 };
                 }
                 let term = |(&c, v): (&u32, &f64)| zero_over_zero(part * v * v, revealed[c as usize]);
                 columns.iter().zip(coefficients).map(term).sum()
@@ -150,6 +158,8 @@ struct Solver<'a> {
     costs: Vec<f64>,
     /// Sum over families that reveal the word.
     revealed: Vec<f64>,
+    /// Of the next multiplicative step.
+    exponent: f64,
 }
 
 impl<'a> Solver<'a> {
@@ -215,6 +225,7 @@ impl<'a> Solver<'a> {
             scores: vec![0.0; sums.words().len()],
             costs: vec![0.0; direct.len()],
             revealed: vec![0.0; sums.words().len()],
+            exponent: 0.5,
         };
         solver.normalise();
         solver.rescore();
@@ -245,6 +256,14 @@ impl<'a> Solver<'a> {
         }
     }
 
+    fn value(&mut self) -> f64 {
+        self.reveal();
+        let settings =
+            self.scores.iter().zip(&self.revealed).map(|(s, h)| if *s == 0.0 { 0.0 } else { s / h });
+        let direct = self.costs.iter().zip(&self.direct).map(|(c, q)| if *c == 0.0 { 0.0 } else { c / q });
+        settings.sum::<f64>() + direct.sum::<f64>()
+    }
+
     /// The objective and, for every measurement, minus its derivative.
     fn slopes(&mut self) -> (f64, Vec<f64>, Vec<f64>) {
         self.reveal();
@@ -267,14 +286,25 @@ impl<'a> Solver<'a> {
         (value, slopes, direct)
     }
 
+    /// A multiplicative step with as large an exponent as has been found to help; with 1/2 it always does.
     fn step(&mut self) {
         let (value, slopes, direct) = self.slopes();
         if value == 0.0 {
             return; // nothing to measure, by any shares
         }
-        self.shares.iter_mut().zip(slopes).for_each(|(q, slope)| *q *= slope.sqrt());
-        self.direct.iter_mut().zip(direct).for_each(|(q, slope)| *q *= slope.sqrt());
-        self.normalise();
+        let before = (self.shares.clone(), self.direct.clone());
+        loop {
+            let factor = |slope: &f64| (slope / value).powf(self.exponent);
+            self.shares.iter_mut().zip(&slopes).for_each(|(q, slope)| *q *= factor(slope));
+            self.direct.iter_mut().zip(&direct).for_each(|(q, slope)| *q *= factor(slope));
+            self.normalise();
+            if self.exponent <= 0.5 || self.value() <= value {
+                self.exponent = (1.25 * self.exponent).min(MAX_EXPONENT);
+                return;
+            }
+            (self.shares, self.direct) = before.clone();
+            self.exponent = (0.5 * self.exponent).max(0.5);
+        }
     }
 
     /// The variance of each way for every row, from the current shares.

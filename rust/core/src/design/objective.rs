@@ -56,7 +56,8 @@ impl Objective {
         let before: f64 = self.weights.iter().sum();
         let largest = variances.iter().zip(&self.weights).filter(|(_, w)| **w > 0.0).map(|(v, _)| *v);
         let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
-        self.weights.iter_mut().zip(variances).for_each(|(w, v)| *w *= (v / largest).sqrt().max(1e-3));
+        let measured = self.weights.iter_mut().zip(variances).filter(|(w, _)| **w > 0.0);
+        measured.for_each(|(w, v)| *w *= (v / largest).sqrt().max(1e-3));
         let after: f64 = self.weights.iter().sum();
         self.weights.iter_mut().for_each(|w| *w *= before / after);
     }

@@ -216,8 +216,15 @@ impl<'a> Solver<'a> {
         };
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
-            Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.letters()?, partial)),
+            Method::Uniform => {
+                let solution = Solution::Drawn(Ensemble::uniform(sums.n_qubits())?);
+                let least = self.variances(&solution).map_or(0.0, |v| self.mean(&v));
+                Ok(self.or_bound(solution, least, partial))
+            }
+            Method::Biased => {
+                let (designed, least) = self.blocks(1, 0, partial.is_some())?;
+                Ok(self.or_bound(Solution::Drawn(letters(&designed)?), least, partial))
+            }
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -226,17 +233,19 @@ impl<'a> Solver<'a> {
                     return absent("a block needs two qubits");
                 }
                 let shapes = [(2, 0), (2, 1), (3, 0)];
-                let mut best: Option<(f64, Ensemble)> = None;
+                let mut best: Option<(f64, Solution)> = None;
+                let mut least = f64::INFINITY;
                 for (size, offset) in shapes.into_iter().filter(|(s, o)| s + o <= sums.n_qubits()) {
-                    let ensemble = self.blocks(size, offset)?;
-                    let variances = self.variances(&Solution::Drawn(ensemble.clone()));
-                    let cost = variances.map_or(f64::INFINITY, |v| self.mean(&v));
+                    let (ensemble, bound) = self.blocks(size, offset, partial.is_some())?;
+                    least = least.min(bound);
+                    let solution = Solution::Drawn(ensemble);
+                    let cost = self.variances(&solution).map_or(f64::INFINITY, |v| self.mean(&v));
                     if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                        best = Some((cost, ensemble));
+                        best = Some((cost, solution));
                     }
                 }
                 match best {
-                    Some((_, ensemble)) => Ok(self.bounded(ensemble, partial)),
+                    Some((_, solution)) => Ok(self.or_bound(solution, least, partial)),
                     None => absent("a block needs two qubits"),
                 }
             }
@@ -250,7 +259,8 @@ impl<'a> Solver<'a> {
                     let note = partial.unwrap_or_else(|| {
                         format!("{} words are too many for a list of settings", sums.words().len())
                     });
-                    return Ok(self.bound(grouping, note));
+                    let least = lower_bound(sums.words(), &self.scores_of_derivatives(), grouping);
+                    return Ok(Solution::Bound(vec![least; sums.len()], note));
                 }
                 self.search(grouping, &[], former)
             }
@@ -302,18 +312,25 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// A design over drawn blocks, or the bound that it is when words are not known.
-    fn bounded(&self, ensemble: Ensemble, partial: Option<String>) -> Solution {
-        let solution = Solution::Drawn(ensemble);
-        match (partial, self.variances(&solution)) {
-            // Spread evenly: a design is the best one for the mean only.
-            (Some(note), Some(found)) => Solution::Bound(vec![self.mean(&found); found.len()], note),
-            _ => solution,
+    /// A design, or only that nothing of its kind costs less than `least` when words are not known.
+    fn or_bound(&self, solution: Solution, least: f64, partial: Option<String>) -> Solution {
+        match partial {
+            None => solution,
+            // Spread evenly: only the mean is bounded.
+            Some(note) => Solution::Bound(vec![least; self.weights.len()], note),
         }
     }
 
-    /// The best probabilities of contiguous blocks; the first one has `offset` qubits if that is not zero.
-    fn blocks(&self, size: usize, offset: usize) -> Result<Ensemble> {
+    /// What words contribute to the objective, those of the values left out.
+    fn scores_of_derivatives(&self) -> Vec<f64> {
+        let mut open = self.known.clone();
+        open.iter_mut().take(self.structure.n_observables()).for_each(|o| *o = false);
+        self.objective(open).scores(self.observables.sums())
+    }
+
+    /// The best probabilities of contiguous blocks, for what is known of the derivatives alone if `partial`, and what no
+    /// others do better than. The first block has `offset` qubits if that is not zero.
+    fn blocks(&self, size: usize, offset: usize, partial: bool) -> Result<(Ensemble, f64)> {
         let n = self.observables.n_qubits();
         let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
         let block = |(i, &start): (usize, &usize)| {
@@ -322,39 +339,17 @@ impl<'a> Solver<'a> {
         };
         let blocks: Vec<Block> = starts.iter().enumerate().map(block).collect::<Result<_>>()?;
         let sums = self.observables.sums();
-        let scores = self.objective(self.known.clone()).scores(sums);
+        let scores = match partial {
+            true => self.scores_of_derivatives(),
+            false => self.objective(self.known.clone()).scores(sums),
+        };
         let effort = self.structure.options.effort;
-        let (shares, _) = local::optimise(sums.words(), &scores, &blocks, effort, self.cancel)?;
+        let (shares, least) = local::optimise(sums.words(), &scores, &blocks, effort, self.cancel)?;
         let designed = blocks
             .iter()
             .zip(shares)
             .map(|(block, shares)| Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares));
-        Ensemble::blocks(n, designed.collect::<Result<_>>()?)
-    }
-
-    /// The best probabilities of the letters.
-    fn letters(&self) -> Result<Ensemble> {
-        let designed = self.blocks(1, 0)?;
-        let letters = [Letter::X, Letter::Y, Letter::Z];
-        let n = designed.n_qubits();
-        let probability = |q: usize, letter| -> Result<f64> {
-            Ok(designed.reveal(PauliWord::from_sparse(n, [(q, letter)])?.view()))
-        };
-        let row = |q: usize| -> Result<[f64; 3]> {
-            let [x, y, z] = letters.map(|letter| probability(q, letter));
-            Ok([x?, y?, z?])
-        };
-        Ensemble::biased((0..n).map(row).collect::<Result<_>>()?)
-    }
-
-    fn bound(&self, grouping: Grouping, note: String) -> Solution {
-        let sums = self.observables.sums();
-        let mut open = self.known.clone();
-        open.iter_mut().take(self.structure.n_observables()).for_each(|o| *o = false);
-        let scores = self.objective(open).scores(sums);
-        let least = lower_bound(sums.words(), &scores, grouping);
-        // Spread evenly: only the mean is bounded.
-        Solution::Bound(vec![least; sums.len()], note)
+        Ok((Ensemble::blocks(n, designed.collect::<Result<_>>()?)?, least))
     }
 
     /// Direct measurements only.
@@ -483,4 +478,17 @@ impl<'a> Solver<'a> {
         }
         Ok(row)
     }
+}
+
+/// Blocks of one qubit as letters with probabilities.
+fn letters(designed: &Ensemble) -> Result<Ensemble> {
+    let n = designed.n_qubits();
+    let probability = |q: usize, letter| -> Result<f64> {
+        Ok(designed.reveal(PauliWord::from_sparse(n, [(q, letter)])?.view()))
+    };
+    let row = |q: usize| -> Result<[f64; 3]> {
+        let [x, y, z] = [Letter::X, Letter::Y, Letter::Z].map(|letter| probability(q, letter));
+        Ok([x?, y?, z?])
+    };
+    Ensemble::biased((0..n).map(row).collect::<Result<_>>()?)
 }
