@@ -18,7 +18,7 @@ use std::f64::consts::{FRAC_PI_2, PI};
 
 /// A short search: circuits are small.
 fn quick() -> Options {
-    Options { effort: 4_000_000, ..Options::default() }
+    Options { effort: std::env::var("EFF").map_or(4_000_000, |e| e.parse().unwrap()), ..Options::default() }
 }
 
 /// Rotations about random words of one or two letters between random Cliffords. Parameters are shared, some scaled.

@@ -70,13 +70,15 @@ pub struct Shares {
 /// When to stop: the certified relative distance from the optimum.
 const TOLERANCE: f64 = 2e-3;
 /// Or when this is all that a few steps gain, relative to the value.
-const SETTLED: f64 = 1e-6;
+const SETTLED: f64 = 1e-7;
 /// A row leaves a way that has less than this weight in the end.
 const NEGLIGIBLE: f64 = 0.02;
 /// Weights below this are set to zero on the way, before they underflow.
 const VANISHED: f64 = 1e-12;
 /// Of a multiplicative step.
-const MAX_EXPONENT: f64 = 8.0;
+const MAX_EXPONENT: f64 = 4.0;
+/// Shares that are wanted at all stay above this part of an even one: what vanished could not come back.
+const FLOOR: f64 = 1e-7;
 /// Steps in the shares between two steps in the weights.
 const STEPS: usize = 4;
 
@@ -84,9 +86,20 @@ impl Problem<'_> {
     /// Optimal shares. `start` is a former solution of a similar problem (its lengths may be shorter), which saves
     /// most of the steps; `effort` bounds the number of incidences that are visited.
     pub fn solve(&self, start: Option<&Shares>, effort: u64, cancel: &Cancel) -> Result<Shares> {
+        self.descend(start, effort, false, cancel)
+    }
+
+    /// [`Problem::solve`]; or `open`, so that every row keeps all its ways: what a search for more settings starts from.
+    pub(crate) fn descend(
+        &self,
+        start: Option<&Shares>,
+        effort: u64,
+        open: bool,
+        cancel: &Cancel,
+    ) -> Result<Shares> {
         let mut solver = Solver::new(self, start)?;
         let mut left = effort as i64;
-        let (mut rounded, mut last) = (solver.single, f64::INFINITY);
+        let (mut rounded, mut last) = (open || solver.single, f64::INFINITY);
         loop {
             cancel.check()?;
             solver.mix();
@@ -293,10 +306,13 @@ impl<'a> Solver<'a> {
             return; // nothing to measure, by any shares
         }
         let before = (self.shares.clone(), self.direct.clone());
+        let floor = FLOOR / (slopes.len() + direct.len()) as f64;
         loop {
-            let factor = |slope: &f64| (slope / value).powf(self.exponent);
-            self.shares.iter_mut().zip(&slopes).for_each(|(q, slope)| *q *= factor(slope));
-            self.direct.iter_mut().zip(&direct).for_each(|(q, slope)| *q *= factor(slope));
+            let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
+            for (share, slope) in all {
+                let wanted = if *slope > 0.0 { floor } else { 0.0 };
+                *share = (*share * (slope / value).powf(self.exponent)).max(wanted);
+            }
             self.normalise();
             if self.exponent <= 0.5 || self.value() <= value {
                 self.exponent = (1.25 * self.exponent).min(MAX_EXPONENT);

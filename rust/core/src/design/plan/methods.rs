@@ -20,6 +20,8 @@ use crate::pauli::{Letter, PauliWord};
 
 /// Rounds of reweighting towards the largest variance.
 const MINIMAX_ROUNDS: usize = 24;
+/// In every so many of them new settings are searched for.
+const MINIMAX_SEARCH: usize = 8;
 /// Words of a list of product or Clifford settings alone; a mixture picks its words itself.
 const MAX_LIST_WORDS: usize = 40_000;
 
@@ -380,18 +382,33 @@ impl<'a> Solver<'a> {
         };
         // A former design is close: the search only has to follow the angles.
         let effort = if start.is_some_and(|s| s.ways == ways) { options.effort / 12 } else { options.effort };
-        let search = |objective: &Objective| {
-            Search { sums, objective, direct: &direct, grouping, effort }.run(start, self.cancel)
+        let search = |objective: &Objective, effort: u64, start: Option<&Found>| -> Result<Found> {
+            let found =
+                Search { sums, objective, direct: &direct, grouping, effort }.run(start, self.cancel)?;
+            Ok(Found { ways: ways.to_vec(), ..found })
         };
-        let mut found = search(&objective)?;
-        found.ways = ways.to_vec();
+        let mut found = search(&objective, effort, start)?;
         if options.goal == Goal::Max {
-            for _ in 0..MINIMAX_ROUNDS {
+            let worst = |found: &Found| {
                 let variances = self.variances(&Solution::Shares(found.clone())).unwrap_or_default();
+                (self.worst(&variances), variances)
+            };
+            let (mut least, mut variances) = worst(&found);
+            let mut now = found.clone();
+            for round in 1..=MINIMAX_ROUNDS {
                 objective.emphasise(&variances);
-                let again =
-                    Search { sums, objective: &objective, direct: &direct, grouping, effort: effort / 4 };
-                found.shares = again.solve(&found.families, Some(&found.shares), effort / 16, self.cancel)?;
+                if round % MINIMAX_SEARCH == 0 {
+                    now = search(&objective, effort / 8, Some(&now))?;
+                } else {
+                    let again = Search { sums, objective: &objective, direct: &direct, grouping, effort };
+                    now.shares =
+                        again.solve(&now.families, Some(&now.shares), effort / 16, false, self.cancel)?;
+                }
+                let reached = worst(&now);
+                variances = reached.1;
+                if reached.0 < least {
+                    (least, found) = (reached.0, now.clone());
+                }
             }
         }
         Ok(Solution::Shares(found))
