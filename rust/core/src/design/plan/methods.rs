@@ -4,7 +4,7 @@ use super::structure::Structure;
 use super::{Goal, Method, Row};
 use crate::bits::parallel::Cancel;
 use crate::design::Ensemble;
-use crate::design::allocate::{Direct, Problem, Way};
+use crate::design::allocate::{Direct, Problem, Shares, Way};
 use crate::design::block::Block;
 use crate::design::diagonalise::Connectivity;
 use crate::design::experiment::Cost;
@@ -291,7 +291,8 @@ impl<'a> Solver<'a> {
                     _ => None,
                 });
                 let start = settings.map(|found| Solution::Shares(found.alone()));
-                self.search(grouping, &ways, former.or(start.as_ref()))
+                let found = self.search(grouping, &ways, former.or(start.as_ref()))?;
+                Ok(self.or_a_part(found, &ways, others))
             }
             Method::Commuting => match &structure.commuting {
                 Err(reason) => absent(reason),
@@ -352,6 +353,41 @@ impl<'a> Solver<'a> {
             .zip(shares)
             .map(|(block, shares)| Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares));
         Ok((Ensemble::blocks(n, designed.collect::<Result<_>>()?)?, least))
+    }
+
+    /// A mixture, or the best of its parts if the search has not found a better one.
+    fn or_a_part(&self, mixture: Solution, ways: &[Way], parts: &[Solution]) -> Solution {
+        let goal = |solution: &Solution| {
+            let variances = self.variances(solution)?;
+            Some(if self.structure.options.goal == Goal::Max {
+                self.worst(&variances)
+            } else {
+                self.mean(&variances)
+            })
+        };
+        let mut least = goal(&mixture).unwrap_or(f64::INFINITY);
+        let mut best = mixture;
+        for part in parts {
+            let Solution::Shares(found) = part else { continue };
+            let missing =
+                self.weights.iter().zip(&found.shares.mix).any(|(w, mix)| *w > 0.0 && *mix == [0.0; 3]);
+            let Some(value) = goal(part).filter(|value| *value < least && !missing) else { continue };
+            // The same shares, and none of the other ways.
+            let mut given = found.shares.direct.iter();
+            let mut direct = Vec::new();
+            for way in ways {
+                let count = self.structure.direct(*way).len();
+                let has = found.ways.contains(way);
+                direct
+                    .extend((0..count).map(|_| if has { given.next().copied().unwrap_or(0.0) } else { 0.0 }));
+            }
+            let shares = Shares { direct, ..found.shares.clone() };
+            (best, least) = (
+                Solution::Shares(Found { shares, ways: ways.to_vec(), families: found.families.clone() }),
+                value,
+            );
+        }
+        best
     }
 
     /// Direct measurements only.
