@@ -7,9 +7,9 @@
 //! together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
 //! alternating exact steps in the weights and multiplicative steps in the shares find the one optimum.
 //!
-//! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. By Cauchy's
-//! inequality no shares on the same settings do better than `value^2 / max_f sum_{Q in f} s_Q / h_Q^2`, which is the
-//! certificate that is returned.
+//! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. With the best
+//! weights for the shares the objective is a convex function of the shares alone, of degree -1, so no shares do better
+//! than `value^2 / max_f sum_{Q in f} s_Q / h_Q^2`, whatever the weights: the certificate that is returned.
 //!
 //! Invariant: a word that is needed is revealed by a setting with a share above zero, however small.
 //! Cost: one pass over the incidences of words and settings per step.
@@ -63,16 +63,22 @@ pub struct Shares {
     pub mix: Vec<[f64; 3]>,
     /// The weighted variance of one shot.
     pub value: f64,
-    /// No shares among the same measurements, with the same mix, do better than this.
+    /// No shares of the same measurements, with any weights of the ways that rows have kept, do better than this.
     pub bound: f64,
 }
 
 /// When to stop: the certified relative distance from the optimum.
 const TOLERANCE: f64 = 2e-3;
-/// Weights below this are set to zero when that leaves the row measured.
+/// Or when this is all that a few steps gain, relative to the value.
+const SETTLED: f64 = 1e-7;
+/// A row leaves a way that has less than this weight in the end.
 const NEGLIGIBLE: f64 = 0.02;
-/// Weights below this are set to zero on the way.
-const VANISHED: f64 = 1e-4;
+/// Weights below this are set to zero on the way, before they underflow.
+const VANISHED: f64 = 1e-12;
+/// Of a multiplicative step.
+const MAX_EXPONENT: f64 = 4.0;
+/// Shares that are wanted at all stay above this part of an even one: what vanished could not come back.
+const FLOOR: f64 = 1e-7;
 /// Steps in the shares between two steps in the weights.
 const STEPS: usize = 4;
 
@@ -80,36 +86,41 @@ impl Problem<'_> {
     /// Optimal shares. `start` is a former solution of a similar problem (its lengths may be shorter), which saves
     /// most of the steps; `effort` bounds the number of incidences that are visited.
     pub fn solve(&self, start: Option<&Shares>, effort: u64, cancel: &Cancel) -> Result<Shares> {
+        self.descend(start, effort, false, cancel)
+    }
+
+    /// [`Problem::solve`]; or `open`, so that every row keeps all its ways: what a search for more settings starts from.
+    pub(crate) fn descend(
+        &self,
+        start: Option<&Shares>,
+        effort: u64,
+        open: bool,
+        cancel: &Cancel,
+    ) -> Result<Shares> {
         let mut solver = Solver::new(self, start)?;
         let mut left = effort as i64;
-        let mut best: Option<Shares> = None;
-        let mut polished = false;
+        let (mut rounded, mut last) = (open || solver.single, f64::INFINITY);
         loop {
             cancel.check()?;
-            for _ in 0..STEPS {
-                solver.step();
+            solver.mix();
+            let now = solver.result();
+            let close = now.value <= (1.0 + TOLERANCE) * now.bound;
+            let settled = (last - now.value).abs() <= SETTLED * now.value;
+            last = now.value;
+            if close || settled || left <= 0 {
+                if rounded {
+                    return Ok(now);
+                }
+                // The few rows that gain next to nothing from a way leave it, and the words that only they needed.
+                solver.round();
+                (rounded, last) = (true, f64::INFINITY);
+                left = left.max((effort / 8) as i64);
             }
+            (0..STEPS).for_each(|_| solver.step());
             // A step in the weights passes over every entry of the rows, twice.
             let entries = if solver.single { 0 } else { 2 * self.sums.entries() as u64 };
             left -= (STEPS as u64 * solver.incidences + entries) as i64;
-            let now = solver.result();
-            let gap = now.value / now.bound.max(f64::MIN_POSITIVE) - 1.0;
-            let settled = best.as_ref().is_some_and(|b| b.value - now.value <= 1e-4 * now.value);
-            let done = (gap < TOLERANCE && settled) || left <= 0;
-            best = Some(now);
-            if done && (polished || solver.single) {
-                break;
-            }
-            if done {
-                // The few rows that gain next to nothing from a way leave it, and the words that only they needed.
-                solver.round();
-                polished = true;
-                left = (effort / 8) as i64;
-            } else if !polished {
-                solver.mix();
-            }
         }
-        best.ok_or_else(|| Error::invalid("effort", "at least one step", "none"))
     }
 }
 
@@ -129,11 +140,9 @@ impl Problem<'_> {
                 let (columns, coefficients) = self.sums.row(r);
                 let part = shares.mix[r][0].powi(2);
                 if part == 0.0 {
-                    return if shares.mix[r] == [0.0; 3] && !columns.is_empty() {
-                        f64::INFINITY
-                    } else {
-                        0.0
-                    };
+                    let mut terms = self.sums.terms(r);
+                    let varies = terms.any(|(word, v)| v != 0.0 && !word.is_identity());
+                    return if varies && shares.mix[r] == [0.0; 3] { f64::INFINITY } else { 0.0 };
                 }
                 let term = |(&c, v): (&u32, &f64)| zero_over_zero(part * v * v, revealed[c as usize]);
                 columns.iter().zip(coefficients).map(term).sum()
@@ -164,6 +173,8 @@ struct Solver<'a> {
     costs: Vec<f64>,
     /// Sum over families that reveal the word.
     revealed: Vec<f64>,
+    /// Of the next multiplicative step.
+    exponent: f64,
 }
 
 impl<'a> Solver<'a> {
@@ -178,9 +189,9 @@ impl<'a> Solver<'a> {
         }
         let mut ways = vec![[false; 3]; sums.len()];
         for (r, ways) in ways.iter_mut().enumerate() {
-            ways[0] = by_settings[r]
-                && !families.is_empty()
-                && sums.row(r).0.iter().all(|&c| reachable[c as usize]);
+            let (columns, coefficients) = sums.row(r);
+            let mut needed = columns.iter().zip(coefficients).filter(|(_, v)| **v != 0.0);
+            ways[0] = by_settings[r] && !families.is_empty() && needed.all(|(&c, _)| reachable[c as usize]);
         }
         for measurement in direct {
             for &(r, _) in &measurement.rows {
@@ -189,7 +200,8 @@ impl<'a> Solver<'a> {
         }
         for r in (0..sums.len()).filter(|&r| weights[r] > 0.0) {
             if !ways[r].contains(&true) {
-                let hidden = sums.terms(r).zip(sums.row(r).0).find(|(_, c)| !reachable[**c as usize]);
+                let mut terms = sums.terms(r).zip(sums.row(r).0);
+                let hidden = terms.find(|((_, v), c)| *v != 0.0 && !reachable[**c as usize]);
                 let word = hidden.map_or_else(|| format!("row {r}"), |((word, _), _)| word.to_string());
                 return Err(Error::invalid(
                     "settings",
@@ -222,10 +234,13 @@ impl<'a> Solver<'a> {
             mix,
             ways,
             single,
-            incidences: families.iter().map(|f| f.len() as u64).sum::<u64>() + 1,
+            incidences: families.iter().map(|f| f.len() as u64).sum::<u64>()
+                + direct.iter().map(|d| d.rows.len() as u64).sum::<u64>()
+                + 1,
             scores: vec![0.0; sums.words().len()],
             costs: vec![0.0; direct.len()],
             revealed: vec![0.0; sums.words().len()],
+            exponent: 0.5,
         };
         solver.normalise();
         solver.rescore();
@@ -256,6 +271,14 @@ impl<'a> Solver<'a> {
         }
     }
 
+    fn value(&mut self) -> f64 {
+        self.reveal();
+        let settings =
+            self.scores.iter().zip(&self.revealed).map(|(s, h)| if *s == 0.0 { 0.0 } else { s / h });
+        let direct = self.costs.iter().zip(&self.direct).map(|(c, q)| if *c == 0.0 { 0.0 } else { c / q });
+        settings.sum::<f64>() + direct.sum::<f64>()
+    }
+
     /// The objective and, for every measurement, minus its derivative.
     fn slopes(&mut self) -> (f64, Vec<f64>, Vec<f64>) {
         self.reveal();
@@ -278,11 +301,28 @@ impl<'a> Solver<'a> {
         (value, slopes, direct)
     }
 
+    /// A multiplicative step with as large an exponent as has been found to help; with 1/2 it always does.
     fn step(&mut self) {
-        let (_, slopes, direct) = self.slopes();
-        self.shares.iter_mut().zip(slopes).for_each(|(q, slope)| *q *= slope.sqrt());
-        self.direct.iter_mut().zip(direct).for_each(|(q, slope)| *q *= slope.sqrt());
-        self.normalise();
+        let (value, slopes, direct) = self.slopes();
+        if value == 0.0 {
+            return; // nothing to measure, by any shares
+        }
+        let before = (self.shares.clone(), self.direct.clone());
+        let floor = FLOOR / (slopes.len() + direct.len()) as f64;
+        loop {
+            let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
+            for (share, slope) in all {
+                let wanted = if *slope > 0.0 { floor } else { 0.0 };
+                *share = (*share * (slope / value).powf(self.exponent)).max(wanted);
+            }
+            self.normalise();
+            if self.exponent <= 0.5 || self.value() <= value {
+                self.exponent = (1.25 * self.exponent).min(MAX_EXPONENT);
+                return;
+            }
+            (self.shares, self.direct) = before.clone();
+            self.exponent = (0.5 * self.exponent).max(0.5);
+        }
     }
 
     /// The variance of each way for every row, from the current shares.
@@ -292,7 +332,8 @@ impl<'a> Solver<'a> {
         let mut found: Vec<[f64; 3]> = (0..sums.len())
             .map(|r| {
                 let (columns, coefficients) = sums.row(r);
-                let term = |(&c, v): (&u32, &f64)| v * v / self.revealed[c as usize];
+                let term =
+                    |(&c, v): (&u32, &f64)| if *v == 0.0 { 0.0 } else { v * v / self.revealed[c as usize] };
                 [columns.iter().zip(coefficients).map(term).sum(), 0.0, 0.0]
             })
             .collect();
@@ -325,17 +366,12 @@ impl<'a> Solver<'a> {
         self.rescore();
     }
 
-    /// Sets small weights to zero for good.
+    /// Closes the ways that have a small weight, for good.
     fn round(&mut self) {
-        for mix in &mut self.mix {
-            if mix.iter().sum::<f64>() == 0.0 {
-                continue;
-            }
-            mix.iter_mut().filter(|a| **a < NEGLIGIBLE).for_each(|a| *a = 0.0);
-            let total: f64 = mix.iter().sum();
-            mix.iter_mut().for_each(|a| *a /= total);
+        for (mix, ways) in self.mix.iter().zip(&mut self.ways) {
+            *ways = [0, 1, 2].map(|w| ways[w] && mix[w] >= NEGLIGIBLE);
         }
-        self.rescore();
+        self.mix();
     }
 
     fn result(&mut self) -> Shares {

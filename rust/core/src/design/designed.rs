@@ -79,7 +79,7 @@ pub fn design(
     let max = options.goal == Goal::Max;
     let made = kinds.iter().map(|kind| {
         check(*kind, sums, options.connectivity)?;
-        let drawn = |shapes: &[(usize, usize)]| drawn(sums, &objective, max, shapes, options.effort, cancel);
+        let drawn = |shapes: &[(usize, usize)]| Ok::<_, Error>(drawn(sums, &objective, max, shapes, options.effort, cancel)?.0);
         let listed = |grouping| {
             let effort = options.effort;
             let search = Search { sums, objective: &objective, direct: &[], grouping, effort };
@@ -142,22 +142,24 @@ pub(crate) fn drawn(
     shapes: &[(usize, usize)],
     effort: u64,
     cancel: &Cancel,
-) -> Result<Ensemble> {
+) -> Result<(Ensemble, f64)> {
     let mut best: Option<(f64, Ensemble)> = None;
+    let mut bound = f64::INFINITY;
     for &(size, offset) in shapes.iter().filter(|(size, offset)| size + offset <= sums.n_qubits()) {
         let blocks = even(sums.n_qubits(), size, offset)?;
-        let make = |objective: &Objective, effort: u64| -> Result<Ensemble> {
-            let (shares, _) =
+        let make = |objective: &Objective, effort: u64| -> Result<(Ensemble, f64)> {
+            let (shares, bound) =
                 local::optimise(sums.words(), &objective.scores(sums), &blocks, effort, cancel)?;
             let designed = blocks.iter().zip(shares);
             let designed = designed.map(|(block, shares)| {
                 Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares)
             });
-            Ensemble::blocks(sums.n_qubits(), designed.collect::<Result<_>>()?)
+            Ok((Ensemble::blocks(sums.n_qubits(), designed.collect::<Result<_>>()?)?, bound))
         };
-        let mut ensemble = make(objective, effort)?;
+        let (mut ensemble, least) = make(objective, effort)?;
+        bound = bound.min(least);
         if max {
-            let again = |objective: &Objective, _: &Ensemble| make(objective, effort / 8);
+            let again = |objective: &Objective, _: &Ensemble| Ok(make(objective, effort / 8)?.0);
             ensemble = objective.clone().level(ensemble, |made| made.variances(sums), again)?;
         }
         let figure = objective.figure(&ensemble.variances(sums), max);
@@ -166,8 +168,8 @@ pub(crate) fn drawn(
         }
     }
     match best {
-        Some((_, ensemble)) if shapes == [(1, 0)] => letters(&ensemble),
-        Some((_, ensemble)) => Ok(ensemble),
+        Some((_, ensemble)) if shapes == [(1, 0)] => Ok((letters(&ensemble)?, bound)),
+        Some((_, ensemble)) => Ok((ensemble, bound)),
         None => Err(Error::invalid("kind", "blocks that fit into the register", "none")),
     }
 }

@@ -243,6 +243,15 @@ impl Frame {
         Moving { negative: self.negative[at], ..Moving::new(self.words.get(at)) }
     }
 
+    /// For each operation whether it is idle.
+    pub(crate) fn idle(&self) -> Vec<bool> {
+        let mut idle = vec![false; self.circuit.operations().len()];
+        for (i, item) in self.items.iter().enumerate().filter(|(_, item)| item.acts) {
+            idle[item.operation] = self.idle.contains(i);
+        }
+        idle
+    }
+
     /// The items, other than the idle ones, from which a chain leads to an observable word at the end of the circuit.
     pub(crate) fn relevant(&self, observable: &PauliWord) -> Result<Members> {
         check_width("observable", self.circuit.n_qubits(), observable.n_qubits())?;

@@ -1,8 +1,9 @@
 //! The search for settings: columns are generated while they make the optimum better.
 //!
-//! First families are chosen until every word is revealed, heaviest words first. Then the shares are optimised ([`Problem::solve`]) and the price of every word, `s_Q / h_Q^2`, says
-//! which further family would lower the variance: one whose prices sum to more than the objective. That is repeated
-//! until the search finds none or the effort is used up. Every word counts in every family that reveals it.
+//! First families are chosen until every word is revealed, heaviest words first. Then the shares are optimised
+//! ([`Problem::solve`]) and the price of every word, `s_Q / h_Q^2`, says which further family would lower the variance:
+//! one whose prices sum to more than the objective. That is repeated until the search finds none or the effort is used
+//! up. Every word counts in every family that reveals it.
 //!
 //! Invariant: deterministic; the effort is counted in words visited, not in seconds.
 //! Cost: about 10 ns per word, generator and family tried.
@@ -27,7 +28,7 @@ const PROMISE: f64 = 1.003;
 /// Families tried per round.
 const TRIES: usize = 12;
 /// Rounds from perturbed weights, after the search found nothing.
-const SHAKES: u64 = 2;
+const SHAKES: u64 = 6;
 const SHAKING: u64 = u64::from_le_bytes(*b"families");
 /// More families than this are not mixed with others at the start.
 const MANY: usize = 3000;
@@ -83,7 +84,7 @@ impl Search<'_> {
         }
         let again = |objective: &Objective, found: &Found| {
             let search = Search { objective, ..*self };
-            let shares = search.solve(&found.families, Some(&found.shares), self.effort / 16, cancel)?;
+            let shares = search.solve(&found.families, Some(&found.shares), self.effort / 16, false, cancel)?;
             Ok(Found { shares, ..found.clone() })
         };
         self.objective.clone().level(found, |found| self.variances(found), again)
@@ -112,7 +113,7 @@ impl Search<'_> {
         }
         self.cover(&choice, &scores, &mut families, cancel)?;
         let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
-        let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, cancel)?;
+        let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, true, cancel)?;
         if fresh {
             self.prune(&mut families, &mut shares);
         }
@@ -144,26 +145,31 @@ impl Search<'_> {
             }
             // New families come last, so that the former shares still belong to the first ones.
             families.extend(found);
-            shares = self.solve(&families, Some(&shares), self.effort / 16, cancel)?;
+            shares = self.solve(&families, Some(&shares), self.effort / 16, true, cancel)?;
             left -= families.iter().map(|f| f.members.len() as i64).sum::<i64>() * 50;
             self.prune(&mut families, &mut shares);
         }
         self.prune(&mut families, &mut shares);
+        if !self.direct.is_empty() {
+            shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
+            self.prune(&mut families, &mut shares);
+        }
         Ok(Found { families, shares, ways: Vec::new() })
     }
 
-    /// Optimal shares of given families.
+    /// Optimal shares of given families; while the search is `open`, every row keeps all its ways.
     pub(crate) fn solve(
         &self,
         families: &[Family],
         start: Option<&Shares>,
         effort: u64,
+        open: bool,
         cancel: &Cancel,
     ) -> Result<Shares> {
         let members: Vec<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
         let problem =
             Problem { sums: self.sums, objective: self.objective, families: &members, direct: self.direct };
-        problem.solve(start, effort, cancel)
+        problem.descend(start, effort, open, cancel)
     }
 
     /// Adds families until every word that counts is revealed: the missing ones, heaviest first, and what else fits.

@@ -74,8 +74,8 @@ impl GradientStructure {
         GradientStructure::build(circuit, observables, &truncation, false, cancel)
     }
 
-    /// The same, but parameters whose derivatives have more than `max_terms` words are left out: their rows are empty,
-    /// and [`GradientStructure::is_known`] says so.
+    /// The same, but parameters whose derivatives have more than `max_terms` words, or are no observables of the final
+    /// state because a channel follows, are left out: their rows are empty, and [`GradientStructure::is_known`] says so.
     pub fn within(
         circuit: &Circuit,
         observables: &[PauliSum],
@@ -114,7 +114,7 @@ impl GradientStructure {
                     continue;
                 }
                 match trace(&bound, of, observables, &active, limit, cancel, &mut words) {
-                    Err(Error::Limit { .. }) if partial => return Ok((None, none())),
+                    Err(Error::Limit { .. } | Error::Invalid { .. }) if partial => return Ok((None, none())),
                     found => contributions.push(found?),
                 }
             }

@@ -18,9 +18,9 @@ const ROUNDING: u64 = u64::from_le_bytes(*b"rounding");
 /// A gradient estimated from outcomes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulated {
-    /// Per derivative, observable by observable; zero where the plan knows that it is.
+    /// Per derivative, observable by observable; zero where the plan knows that it is, or does not measure it.
     pub gradient: Vec<f64>,
-    /// Standard error of each.
+    /// Standard error of each; infinite where the plan does not measure it.
     pub stderr: Vec<f64>,
 }
 
@@ -172,6 +172,12 @@ impl Plan {
         })
     }
 
+    /// Infinite for the derivatives that a method does not measure, which have weight zero; zero for the others.
+    fn unmeasured(&self, method: Method) -> Vec<f64> {
+        let unless = |v: &f64| if v.is_infinite() { f64::INFINITY } else { 0.0 };
+        self.row(method).variances.iter().map(unless).collect()
+    }
+
     /// The variance of one shot of every derivative on the state that is prepared, by simulation.
     pub fn exact(&self, method: Method, cancel: &Cancel) -> Result<Vec<f64>> {
         let input = self.input()?;
@@ -179,7 +185,7 @@ impl Plan {
         let moments = parallel::map(experiments.len(), cancel, |i| {
             experiments[i].0.moments(&self.theta, input, cancel)
         })?;
-        let mut variances = vec![0.0; self.structure.relevant.len()];
+        let mut variances = self.unmeasured(method);
         for (moments, (_, share)) in moments.iter().zip(&experiments) {
             moments.iter().for_each(|m| variances[m.row] += m.variance / share);
         }
@@ -190,13 +196,13 @@ impl Plan {
     pub fn simulate(&self, method: Method, shots: u64, seed: u64, cancel: &Cancel) -> Result<Simulated> {
         let input = self.input()?;
         let experiments = self.allocate(method, shots, seed)?;
-        let count = self.structure.relevant.len();
         let outcomes = parallel::map(experiments.len(), cancel, |i| {
             let (experiment, shots) = &experiments[i];
             let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
             experiment.run(&self.theta, input, *shots as usize, stream, cancel)
         })?;
-        let (mut gradient, mut variance) = (vec![0.0; count], vec![0.0; count]);
+        let mut variance = self.unmeasured(method);
+        let mut gradient = vec![0.0; variance.len()];
         for (moments, (_, shots)) in outcomes.iter().zip(&experiments) {
             for moment in moments {
                 gradient[moment.row] += moment.mean;

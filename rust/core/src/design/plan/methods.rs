@@ -3,7 +3,7 @@
 use super::structure::Structure;
 use super::{Method, Row};
 use crate::bits::parallel::Cancel;
-use crate::design::allocate::{Direct, Problem, Way};
+use crate::design::allocate::{Direct, Problem, Shares, Way};
 use crate::design::block::Block;
 use crate::design::diagonalise::Connectivity;
 use crate::design::experiment::Cost;
@@ -13,7 +13,7 @@ use crate::design::search::{Found, MAX_WORDS, Search, lower_bound};
 use crate::design::setting::Setting;
 use crate::design::{Ensemble, designed};
 use crate::error::Result;
-use crate::heisenberg::GradientObservables;
+use crate::heisenberg::{GradientObservables, Operation};
 
 /// How much less effort a plan takes that follows another one.
 const FOLLOWING: u64 = 16;
@@ -54,6 +54,8 @@ pub(crate) struct Solver<'a> {
     cancel: &'a Cancel,
     /// Weights of all rows (values first), those of the derivatives summing to one.
     weights: Vec<f64>,
+    /// Derivatives that are not known to be zero, all rows counted.
+    live: Vec<bool>,
     /// Rows that settings may measure, words being known.
     known: Vec<bool>,
     open: Vec<bool>,
@@ -72,14 +74,17 @@ impl<'a> Solver<'a> {
             .map(|r| r < first || structure.gradients.is_known((r - first) % n_parameters))
             .collect();
         // What the coefficients say is zero costs nothing; what is not known counts if a gate can move it.
-        let live = |r: usize| {
-            structure.relevant[r - first] && (!known[r] || sums.row(r).1.iter().any(|c| *c != 0.0))
-        };
+        let live: Vec<bool> = (0..sums.len())
+            .map(|r| {
+                let moves = |r: usize| !known[r] || sums.row(r).1.iter().any(|c| *c != 0.0);
+                r >= first && structure.relevant[r - first] && moves(r)
+            })
+            .collect();
         let options = &structure.options;
         let weights =
-            Objective::among(sums, first, &options.goal, options.value_weight, live)?.weights().to_vec();
+            Objective::among(sums, first, &options.goal, options.value_weight, |r| live[r])?.weights().to_vec();
         let open = structure.by_settings(observables);
-        Ok(Solver { structure, observables, cancel, weights, known, open })
+        Ok(Solver { structure, observables, cancel, weights, live, known, open })
     }
 
     /// The mean variance of the derivatives, by weight.
@@ -108,7 +113,10 @@ impl<'a> Solver<'a> {
                 let members = found.members();
                 let objective = self.objective(self.open.clone());
                 let problem = Problem { sums, objective: &objective, families: &members, direct: &direct };
-                problem.variances(&found.shares)
+                let mut variances = problem.variances(&found.shares);
+                let missing = |r: &usize| self.live[*r] && found.shares.mix[*r] == [0.0; 3];
+                (first..sums.len()).filter(missing).for_each(|r| variances[r] = f64::INFINITY);
+                variances
             }
             Solution::Commuting(shares) => {
                 let mut variances = vec![0.0; sums.len()];
@@ -134,9 +142,7 @@ impl<'a> Solver<'a> {
                 variances
             }
         };
-        (0..variances.len())
-            .filter(|&r| self.weights[r] == 0.0 && r >= first)
-            .for_each(|r| variances[r] = 0.0);
+        (first..variances.len()).filter(|&r| !self.live[r]).for_each(|r| variances[r] = 0.0);
         Some(variances)
     }
 
@@ -158,8 +164,12 @@ impl<'a> Solver<'a> {
         let structure = self.structure;
         let options = &structure.options;
         let unknown = self.known.iter().zip(&self.weights).filter(|(k, w)| !**k && **w > 0.0).count();
-        let partial = (unknown > 0).then(|| {
-            format!("{unknown} derivatives have more than {} words and are not counted", options.max_terms)
+        let partial = (unknown > 0).then(|| match structure.circuit.operations().iter().all(Operation::is_unitary) {
+            true => format!("{unknown} derivatives have more than {} words and are not counted", options.max_terms),
+            false => format!(
+                "{unknown} derivatives are not counted: a channel follows their gates, or they have more than {} words",
+                options.max_terms
+            ),
         });
         let sums = self.observables.sums();
         let grouping = match options.connectivity {
@@ -168,8 +178,12 @@ impl<'a> Solver<'a> {
         };
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
-            Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)], former.is_some())?, partial)),
+            Method::Uniform => {
+                let solution = Solution::Drawn(Ensemble::uniform(sums.n_qubits())?);
+                let least = self.variances(&solution).map_or(0.0, |v| self.mean(&v));
+                Ok(self.or_bound(solution, least, partial))
+            }
+            Method::Biased => self.drawn(&[(1, 0)], former.is_some(), partial),
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -178,7 +192,7 @@ impl<'a> Solver<'a> {
                     return absent("a block needs two qubits");
                 }
                 let shapes = [(2, 0), (2, 1), (3, 0)];
-                Ok(self.bounded(self.drawn(&shapes, former.is_some())?, partial))
+                self.drawn(&shapes, former.is_some(), partial)
             }
             Method::Product | Method::Clifford => {
                 let grouping = if method == Method::Product { Grouping::QubitWise } else { grouping };
@@ -190,7 +204,8 @@ impl<'a> Solver<'a> {
                     let note = partial.unwrap_or_else(|| {
                         format!("{} words are too many for a list of settings", sums.words().len())
                     });
-                    return Ok(self.bound(grouping, note));
+                    let least = lower_bound(sums.words(), &self.derivatives().scores(sums), grouping);
+                    return Ok(Solution::Bound(vec![least; sums.len()], note));
                 }
                 // Product settings reveal commuting words too: they are a part of the start.
                 let product = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
@@ -219,7 +234,8 @@ impl<'a> Solver<'a> {
                 // The families of the list of Clifford settings are a start when there is no former plan.
                 let start = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
                 let start = start.map(Solution::Shares);
-                self.search(grouping, &ways, former.or(start.as_ref()))
+                let found = self.search(grouping, &ways, former.or(start.as_ref()))?;
+                Ok(self.or_a_part(found, &ways, others))
             }
             Method::Commuting => match &structure.commuting {
                 Err(reason) => absent(reason),
@@ -242,32 +258,66 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// A design over drawn blocks, or the bound that it is when words are not known.
-    fn bounded(&self, ensemble: Ensemble, partial: Option<String>) -> Solution {
-        let solution = Solution::Drawn(ensemble);
+    /// A design, or only that nothing of its kind costs less than `least` when words are not known.
+    fn or_bound(&self, solution: Solution, least: f64, partial: Option<String>) -> Solution {
         match partial {
             None => solution,
-            Some(note) => Solution::Bound(self.variances(&solution).unwrap_or_default(), note),
+            // Spread evenly: only the mean is bounded.
+            Some(note) => Solution::Bound(vec![least; self.weights.len()], note),
         }
     }
 
-    /// The best letters, or settings of blocks.
-    fn drawn(&self, shapes: &[(usize, usize)], follows: bool) -> Result<Ensemble> {
-        let objective = self.objective(self.known.clone());
-        let options = &self.structure.options;
-        let max = options.goal == Goal::Max;
-        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
-        designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)
-    }
-
-    fn bound(&self, grouping: Grouping, note: String) -> Solution {
-        let sums = self.observables.sums();
+    /// The rows whose words are known, those of the values left out.
+    fn derivatives(&self) -> Objective {
         let mut open = self.known.clone();
         open.iter_mut().take(self.structure.n_observables()).for_each(|o| *o = false);
-        let scores = self.objective(open).scores(sums);
-        let least = lower_bound(sums.words(), &scores, grouping);
-        // Spread evenly: only the mean is bounded.
-        Solution::Bound(vec![least; sums.len()], note)
+        self.objective(open)
+    }
+
+    /// The best letters, or settings of blocks; where derivatives are left out, what none does better than.
+    fn drawn(&self, shapes: &[(usize, usize)], follows: bool, partial: Option<String>) -> Result<Solution> {
+        let objective = if partial.is_some() { self.derivatives() } else { self.objective(self.known.clone()) };
+        let options = &self.structure.options;
+        let max = options.goal == Goal::Max && partial.is_none();
+        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
+        let (ensemble, least) =
+            designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)?;
+        Ok(self.or_bound(Solution::Drawn(ensemble), least, partial))
+    }
+
+    /// A mixture, or the best of its parts if the search has not found a better one.
+    fn or_a_part(&self, mixture: Solution, ways: &[Way], parts: &[Solution]) -> Solution {
+        let goal = |solution: &Solution| {
+            let variances = self.variances(solution)?;
+            Some(if self.structure.options.goal == Goal::Max {
+                self.worst(&variances)
+            } else {
+                self.mean(&variances)
+            })
+        };
+        let mut least = goal(&mixture).unwrap_or(f64::INFINITY);
+        let mut best = mixture;
+        for part in parts {
+            let Solution::Shares(found) = part else { continue };
+            let missing =
+                self.weights.iter().zip(&found.shares.mix).any(|(w, mix)| *w > 0.0 && *mix == [0.0; 3]);
+            let Some(value) = goal(part).filter(|value| *value < least && !missing) else { continue };
+            // The same shares, and none of the other ways.
+            let mut given = found.shares.direct.iter();
+            let mut direct = Vec::new();
+            for way in ways {
+                let count = self.structure.direct(*way).len();
+                let has = found.ways.contains(way);
+                direct
+                    .extend((0..count).map(|_| if has { given.next().copied().unwrap_or(0.0) } else { 0.0 }));
+            }
+            let shares = Shares { direct, ..found.shares.clone() };
+            (best, least) = (
+                Solution::Shares(Found { shares, ways: ways.to_vec(), families: found.families.clone() }),
+                value,
+            );
+        }
+        best
     }
 
     /// Direct measurements only.
@@ -387,3 +437,4 @@ impl<'a> Solver<'a> {
         Ok(row)
     }
 }
+

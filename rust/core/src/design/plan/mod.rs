@@ -125,7 +125,8 @@ pub struct Row {
     pub cost: f64,
     /// The variance of one shot of the worst derivative.
     pub worst: f64,
-    /// Variance of one shot of every derivative, observable by observable; empty where the method does not apply.
+    /// Variance of one shot of every derivative, observable by observable: zero where the derivative is known to be
+    /// zero, infinite where its weight is and nothing measures it. Empty where the method does not apply.
     pub variances: Vec<f64>,
     /// Different measurement settings, all circuits together; `None` when they are drawn anew for every shot.
     pub settings: Option<usize>,
@@ -213,11 +214,12 @@ impl Plan {
         known().find(|row| figure(row) <= least * 1.02).unwrap_or(&self.rows[self.index(Method::Shift)])
     }
 
-    /// How many times more shots the design of `method` in the plan before this one needs at the present angles.
+    /// How many times more shots the design of `method` in the plan before this one needs at the present angles:
+    /// infinite where it does not measure all that is needed now.
     pub fn gain(&self, method: Method) -> Option<f64> {
         let cost = self.row(method).cost;
         let before = self.former.as_ref()?[self.index(method)];
-        (cost.is_finite() && before.is_finite()).then(|| if cost == 0.0 { 1.0 } else { before / cost })
+        cost.is_finite().then(|| if cost == 0.0 { 1.0 } else { before / cost })
     }
 
     /// The angles.

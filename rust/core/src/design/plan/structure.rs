@@ -48,8 +48,10 @@ impl Structure {
             return Err(Error::invalid("observables", "at least one", "none"));
         }
         let sums = Sums::from_sums(n, observables)?;
-        let gradients = GradientStructure::within(circuit, observables, options.max_terms, cancel)?;
         let frame = Frame::new(circuit, input);
+        let acting =
+            frame.as_ref().map_or_else(|_| Ok(circuit.clone()), |frame| without_idle(circuit, frame))?;
+        let gradients = GradientStructure::within(&acting, observables, options.max_terms, cancel)?;
         let reason = |error: Error| error.to_string();
         let echoes = match &frame {
             Ok(frame) => match echoes(frame, observables, options.connectivity, cancel) {
@@ -73,7 +75,7 @@ impl Structure {
             _ => relevant.fill(true),
         }
         let commuting = match frame {
-            Ok(frame) => commuting(circuit, &frame, &sums, &options, cancel)?,
+            Ok(frame) => commuting(&acting, &frame, &sums, &options, cancel)?,
             Err(error) => Err(error.to_string()),
         };
         Ok(Structure {
@@ -147,6 +149,15 @@ impl Structure {
     }
 }
 
+/// The circuit without the gates that leave the input alone: the final state is the same, and so are its derivatives.
+fn without_idle(circuit: &Circuit, frame: &Frame) -> Result<Circuit> {
+    let mut acting = Circuit::new(circuit.n_qubits(), circuit.n_parameters())?;
+    let idle = frame.idle();
+    let operations = circuit.operations().iter().enumerate();
+    operations.filter(|(index, _)| !idle[*index]).for_each(|(_, operation)| acting.push(operation.clone()));
+    Ok(acting)
+}
+
 fn mark(relevant: &mut [bool], readings: &Readings) {
     readings.rows().iter().for_each(|&row| relevant[row] = true);
 }
@@ -190,6 +201,9 @@ fn commuting(
     }
     let single: Vec<PauliSum> = words.iter().map(|word| PauliSum::from_word(word.view())).collect();
     let probe = GradientStructure::within(circuit, &single, options.max_terms, cancel)?;
+    if !(0..circuit.n_parameters()).all(|k| probe.is_known(k)) {
+        return Ok(Err(format!("a derivative has more than {} words", options.max_terms)));
+    }
     let theta: Vec<f64> = (0..circuit.n_parameters()).map(|k| 0.3 + 0.1 * k as f64).collect();
     let rows = probe.at(&theta, cancel)?;
     let mut found = Vec::new();
