@@ -1,0 +1,404 @@
+//! Laws of the plan at its corners: next to nothing to measure, special angles, other angles, wide registers, channels,
+//! words that are too many.
+
+mod dense;
+mod plans;
+
+use dense::{Random, Twin};
+use efl_core::bits::parallel::{Cancel, num_threads, set_num_threads};
+use efl_core::design::{Connectivity, Method, Options, Plan};
+use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation, value_and_gradient};
+use efl_core::pauli::{Letter, PauliSum, PauliWord};
+use num_complex::Complex64;
+use plans::{Case, applies, assert_close, case, gradient, listed, mean_gradient, quick, sum, tilted};
+use std::f64::consts::{FRAC_PI_2, PI};
+
+#[test]
+fn plans_of_next_to_nothing() {
+    let cancel = Cancel::new();
+    let zero = ProductState::zero(2);
+    let z = sum(&[("ZI", 1.0)]);
+    let mut fixed = Circuit::new(2, 0).unwrap();
+    fixed.rotation([(0, Letter::X)], 0.4).unwrap();
+    let mut elsewhere = Circuit::new(2, 2).unwrap();
+    elsewhere.rotation([(1, Letter::X)], Angle::parameter(0)).unwrap();
+    let mut after = Circuit::new(2, 1).unwrap();
+    after.rotation([(0, Letter::Z)], Angle::parameter(0)).unwrap();
+    let mut moving = Circuit::new(2, 1).unwrap();
+    moving.rotation([(0, Letter::X)], Angle::parameter(0)).unwrap();
+    let cases: Vec<(Circuit, Vec<PauliSum>)> = vec![
+        (fixed, vec![z.clone()]),
+        (elsewhere, vec![z.clone()]),
+        (after, vec![z]),
+        (moving.clone(), vec![sum(&[("II", 2.0)])]),
+        (moving.clone(), vec![PauliSum::zero(2)]),
+    ];
+    for (i, (circuit, observables)) in cases.iter().enumerate() {
+        let theta = vec![0.3; circuit.n_parameters()];
+        for (input, value_weight) in [(None, 0.0), (Some(&zero), 0.0), (Some(&zero), 1.0)] {
+            let options = Options { value_weight, ..quick() };
+            let plan = Plan::new(circuit, observables, &theta, input, options, &cancel).unwrap();
+            assert!(plan.is_trivial(), "case {i}");
+            let again = plan.at(&theta, &cancel).unwrap();
+            for plan in [&plan, &again] {
+                for row in plan.rows().iter().filter(|row| applies(row)) {
+                    assert_eq!((row.cost, row.worst), (0.0, 0.0), "case {i}, {:?}", row.method);
+                    assert_eq!(row.variances, vec![0.0; theta.len()], "case {i}, {:?}", row.method);
+                }
+                for method in listed(plan).into_iter().filter(|_| input.is_some()) {
+                    assert_eq!(plan.exact(method, &cancel).unwrap().len(), theta.len());
+                    let found = plan.simulate(method, 50, 1, &cancel).unwrap();
+                    assert_eq!(found.gradient, vec![0.0; theta.len()], "case {i}, {method:?}");
+                }
+            }
+        }
+    }
+    assert!(Plan::new(&moving, &[], &[0.1], None, quick(), &cancel).is_err());
+    assert!(Plan::new(&moving, &[sum(&[("ZI", 1.0)])], &[], None, quick(), &cancel).is_err());
+    assert!(Plan::new(&moving, &[sum(&[("Z", 1.0)])], &[0.1], None, quick(), &cancel).is_err());
+    let plan = Plan::new(&moving, &[sum(&[("ZI", 1.0)])], &[0.1], None, quick(), &cancel).unwrap();
+    assert!(plan.at(&[], &cancel).is_err());
+    assert!(plan.at(&[f64::NAN], &cancel).is_err());
+    // A single word that a single setting reads: one shot has variance one.
+    for method in [Method::Product, Method::Clifford, Method::Mixture, Method::Commuting] {
+        assert!((plan.row(method).cost - 1.0).abs() < 1e-9, "{method:?}: {}", plan.row(method).cost);
+    }
+    assert!((plan.row(Method::Uniform).cost - 3.0).abs() < 1e-12);
+    assert!((plan.row(Method::Biased).cost - 1.0).abs() < 1e-3);
+    assert!((plan.row(Method::Shift).cost - 1.0).abs() < 1e-12);
+}
+
+#[test]
+fn constant_terms_and_zero_rows_change_nothing() {
+    for seed in 0..10 {
+        let case = case(seed, 3, 8, 1);
+        let identity = sum(&[("III", 3.0)]);
+        let shifted = vec![case.observables[0].add(&identity).unwrap(), identity, PauliSum::zero(3)];
+        let other = Case { circuit: case.circuit.clone(), observables: shifted, theta: case.theta.clone() };
+        let (a, b) = (case.plan(quick()), other.plan(quick()));
+        for method in listed(&a) {
+            let (a, b) = (a.row(method), b.row(method));
+            assert!((a.cost / b.cost - 1.0).abs() < 5e-3, "seed {seed}, {method:?}: {} {}", a.cost, b.cost);
+            assert!(b.variances[case.theta.len()..].iter().all(|v| *v == 0.0));
+        }
+    }
+}
+
+#[test]
+fn angles_at_which_coefficients_vanish() {
+    let special = [0.0, FRAC_PI_2, PI, -FRAC_PI_2];
+    for seed in 0..40 {
+        let n = 2 + seed as usize % 3;
+        let mut random = Random(seed);
+        let general = case(seed, n, 9, 1);
+        // Without offsets, so that the angles of the gates are special too.
+        let mut circuit = Circuit::new(n, 9).unwrap();
+        for k in 0..9 {
+            let count = 1 + random.below(2);
+            let wires = random.wires(count, n);
+            circuit.rotation(random.letters(&wires), Angle::parameter(k)).unwrap();
+        }
+        let mut some = || special[random.below(4)];
+        let theta: Vec<f64> = (0..9).map(|_| some()).collect();
+        let half: Vec<f64> = (0..9).map(|k| if k % 2 == 0 { 0.3 + 0.1 * k as f64 } else { some() }).collect();
+        let generic: Vec<f64> = (0..9).map(|k| 0.3 + 0.2 * k as f64).collect();
+        let input = tilted(n);
+        let (observables, cancel) = (&general.observables, Cancel::new());
+        let from =
+            |theta: &[f64]| Plan::new(&circuit, observables, theta, Some(&input), quick(), &cancel).unwrap();
+        let plans = [
+            from(&theta),
+            from(&half),
+            from(&generic),
+            from(&generic).at(&theta, &cancel).unwrap(),
+            from(&theta).at(&generic, &cancel).unwrap(),
+            from(&half).at(&theta, &cancel).unwrap().at(&half, &cancel).unwrap(),
+        ];
+        for (i, plan) in plans.iter().enumerate() {
+            let expected = gradient(&circuit, plan.theta(), observables, &input);
+            for method in listed(plan) {
+                let found = mean_gradient(&plan.experiments(method).unwrap(), plan.theta(), &input, 9);
+                assert_close(&found, &expected, 1e-9, &format!("seed {seed}, plan {i}, {method:?}"));
+                let exact = plan.exact(method, &cancel).unwrap();
+                assert!(exact.iter().all(|v| v.is_finite()));
+            }
+            assert_eq!(applies(plan.row(Method::Clifford)), true, "{:?}", plan.row(Method::Clifford).note);
+        }
+        // The same angles by different ways cost the same.
+        for (a, b) in [(0, 3), (2, 4), (1, 5)] {
+            for method in listed(&plans[a]) {
+                let (a, b) = (plans[a].row(method).cost, plans[b].row(method).cost);
+                assert!((a - b).abs() <= 0.02 * b, "seed {seed}, {method:?}: {a} {b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_at_other_angles() {
+    let cancel = Cancel::new();
+    for seed in 0..20 {
+        let n = 2 + seed as usize % 4;
+        let case = case(seed, n, 10, 1);
+        let input = tilted(n);
+        let plan = case.plan_on(Some(&input), quick());
+        assert_eq!(plan.gain(Method::Clifford), None);
+        let same = plan.at(&case.theta, &cancel).unwrap();
+        let other: Vec<f64> =
+            case.theta.iter().enumerate().map(|(k, t)| t + 0.5 * (k as f64).sin()).collect();
+        let moved = plan.at(&other, &cancel).unwrap();
+        let fresh = Plan::new(&case.circuit, &case.observables, &other, Some(&input), quick(), &cancel);
+        let fresh = fresh.unwrap();
+        let expected = gradient(&case.circuit, &other, &case.observables, &input);
+        for method in Method::ALL.into_iter().filter(|m| applies(plan.row(*m))) {
+            let what = format!("seed {seed}, {method:?}");
+            assert!(same.row(method).cost <= plan.row(method).cost * (1.0 + 2e-3), "{what}");
+            let gain = same.gain(method).unwrap();
+            assert!((0.998..1.05).contains(&gain), "{what}: {gain}");
+            // Following the angles is as good as planning from nothing, and not worse than the design before.
+            let (a, b) = (moved.row(method).cost, fresh.row(method).cost);
+            assert!(a <= 1.03 * b, "{what}: {a} instead of {b}");
+            let gain = moved.gain(method).unwrap();
+            assert!(gain >= 0.995, "{what}: {gain}");
+        }
+        for method in listed(&moved) {
+            let found = mean_gradient(&moved.experiments(method).unwrap(), &other, &input, expected.len());
+            assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
+        }
+        // Experiments without settings of the final state are those of all angles.
+        for method in [Method::Echo, Method::ShiftPruned, Method::Shift] {
+            let found = mean_gradient(&plan.experiments(method).unwrap(), &other, &input, expected.len());
+            assert_close(&found, &expected, 1e-9, &format!("seed {seed}, old {method:?}"));
+        }
+        // The old settings reveal every word at the new angles.
+        for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
+            let ensemble = plan.ensemble(method).unwrap();
+            let sums = moved.observables().sums();
+            for (word, c) in (1..sums.len()).flat_map(|r| sums.terms(r)) {
+                assert!(
+                    c == 0.0 || ensemble.reveal_probability(word).unwrap() > 0.0,
+                    "seed {seed}, {method:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_narrow_cone_in_a_wide_register() {
+    let (n, cancel) = (66, Cancel::new());
+    let mut circuit = Circuit::new(n, 12).unwrap();
+    for layer in 0..2 {
+        for (i, q) in (62..66).enumerate() {
+            let parameter = Angle::parameter(4 * layer + i);
+            circuit.rotation([(q, [Letter::Y, Letter::X][layer])], parameter).unwrap();
+        }
+        (62..65).for_each(|q| circuit.clifford(Clifford::Cnot, &[q, q + 1]).unwrap());
+    }
+    (0..4).for_each(|q| circuit.rotation([(q, Letter::Y)], Angle::parameter(8 + q)).unwrap());
+    let word = PauliWord::from_sparse(n, [(63, Letter::Z), (65, Letter::X)]).unwrap();
+    let theta: Vec<f64> = (0..12).map(|k| 0.2 + 0.3 * k as f64).collect();
+    let observables = [PauliSum::from_word(&word)];
+    // The same on four qubits.
+    let mut small = Circuit::new(4, 8).unwrap();
+    for layer in 0..2 {
+        (0..4).for_each(|q| {
+            small.rotation([(q, [Letter::Y, Letter::X][layer])], Angle::parameter(4 * layer + q)).unwrap()
+        });
+        (0..3).for_each(|q| small.clifford(Clifford::Cnot, &[q, q + 1]).unwrap());
+    }
+    let narrow = [sum(&[("IZIX", 1.0)])];
+    let small_plan = Plan::new(&small, &narrow, &theta[..8], None, quick(), &cancel).unwrap();
+    for connectivity in [Connectivity::All, Connectivity::Line] {
+        let options = Options { connectivity, ..quick() };
+        let plan = Plan::new(&circuit, &observables, &theta, None, options, &cancel).unwrap();
+        for method in Method::ALL.into_iter().filter(|m| applies(small_plan.row(*m)) && *m != Method::Block) {
+            let (a, b) = (plan.row(method), small_plan.row(method));
+            assert!((a.cost / b.cost - 1.0).abs() < 0.01, "{method:?}: {} {}", a.cost, b.cost);
+            assert!(a.variances[8..].iter().all(|v| *v == 0.0));
+        }
+        let sums = plan.observables().sums();
+        for (experiment, _) in plan.experiments(Method::Clifford).unwrap() {
+            assert!(experiment.readings().sums().words().len() <= sums.words().len());
+        }
+    }
+}
+
+#[test]
+fn circuits_with_channels_have_no_echoes() {
+    let (n, cancel) = (3, Cancel::new());
+    let (o, one) = (Complex64::default(), Complex64::new(1.0, 0.0));
+    let damping = [vec![one, o, o, one * 0.9f64.sqrt()], vec![o, one * 0.1f64.sqrt(), o, o]];
+    let mut circuit = Circuit::new(n, 6).unwrap();
+    for k in 0..6 {
+        circuit.rotation([(k % n, [Letter::X, Letter::Y][k / n])], Angle::parameter(k)).unwrap();
+        circuit.channel(&damping, &[k % n]).unwrap();
+        circuit.clifford(Clifford::Cnot, &[k % n, (k + 1) % n]).unwrap();
+    }
+    let observables = [sum(&[("ZZI", 1.0), ("IIX", 0.5)])];
+    let theta: Vec<f64> = (0..6).map(|k| 0.4 + 0.3 * k as f64).collect();
+    let plan = Plan::new(&circuit, &observables, &theta, None, quick(), &cancel).unwrap();
+    assert!(plan.row(Method::Echo).cost.is_infinite());
+    assert!(plan.row(Method::Echo).note.as_ref().unwrap().contains("channel"));
+    assert!(plan.experiments(Method::Echo).unwrap_err().to_string().contains("echo"));
+    for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
+        assert!(applies(plan.row(method)), "{method:?}");
+    }
+    assert!(plan.row(Method::Mixture).cost <= 1.01 * plan.row(Method::ShiftPruned).cost);
+    for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
+        assert!(plan.row(method).bound && plan.row(method).note.as_ref().unwrap().contains("channel"));
+    }
+    assert!(plan.at(&theta, &cancel).is_ok());
+    let input = ProductState::zero(n);
+    let expected = gradient(&circuit, &theta, &observables, &input);
+    for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
+        let mut found = vec![0.0; 6];
+        for (experiment, _) in plan.experiments(method).unwrap() {
+            for (j, &row) in experiment.readings().rows().iter().enumerate() {
+                let sum = experiment.readings().sums().sum(j).unwrap();
+                let value = value_and_gradient(
+                    experiment.circuit(),
+                    &theta,
+                    &sum,
+                    &input,
+                    &Truncation::EXACT,
+                    &cancel,
+                );
+                found[row] += value.unwrap().value;
+            }
+        }
+        assert_close(&found, &expected, 1e-9, &format!("{method:?}"));
+    }
+    // Gates that no channel follows are measured from the final state.
+    let mut early = Circuit::new(1, 1).unwrap();
+    early.channel(&damping, &[0]).unwrap();
+    early.rotation([(0, Letter::X)], Angle::parameter(0)).unwrap();
+    let plan = Plan::new(&early, &[sum(&[("Z", 1.0)])], &[0.3], None, quick(), &cancel).unwrap();
+    assert!((plan.row(Method::Product).cost - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn any_circuit_of_unitary_gates_has_a_plan() {
+    // Evolutions of words that do not commute, unitaries, shared parameters: echoes apply, shifts may not.
+    let mut without_shifts = 0;
+    for seed in 0..40 {
+        let n = 1 + seed as usize % 5;
+        let twin = Twin::random(seed, n, 10, 4, false);
+        let mut random = Random(seed + 7);
+        let case = Case {
+            observables: vec![random.observable(n, 3), random.observable(n, 2)],
+            circuit: twin.circuit.clone(),
+            theta: twin.theta.clone(),
+        };
+        let connectivity = [Connectivity::All, Connectivity::Line, Connectivity::None][seed as usize % 3];
+        let input = if seed % 2 == 0 { tilted(n) } else { ProductState::zero(n) };
+        let plan = case.plan_on(Some(&input), Options { connectivity, ..quick() });
+        without_shifts += usize::from(!applies(plan.row(Method::Shift)));
+        let expected = case.gradient(&input);
+        assert!(applies(plan.row(Method::Echo)), "seed {seed}");
+        for method in listed(&plan) {
+            let found =
+                mean_gradient(&plan.experiments(method).unwrap(), &case.theta, &input, expected.len());
+            assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
+        }
+        assert!(plan.row(Method::Mixture).cost <= 1.01 * plan.row(Method::Echo).cost, "seed {seed}");
+    }
+    assert!(without_shifts > 3, "{without_shifts}");
+}
+
+#[test]
+fn without_two_qubit_gates() {
+    for seed in 0..12 {
+        let n = 2 + seed as usize % 4;
+        let case = case(seed, n, 9, 2);
+        let plan = case.plan(Options { connectivity: Connectivity::None, ..quick() });
+        for method in [Method::Clifford, Method::Block] {
+            assert!(plan.row(method).cost.is_infinite() && plan.row(method).note.is_some());
+            assert!(plan.ensemble(method).is_err() && plan.experiments(method).is_err());
+        }
+        for method in listed(&plan) {
+            for (experiment, _) in plan.experiments(method).unwrap() {
+                assert_eq!(experiment.setting().two_qubit_gates(), 0, "seed {seed}, {method:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_are_bounds() {
+    let (mut seen, cancel) = (0, Cancel::new());
+    for seed in 0..30 {
+        let n = 2 + seed as usize % 4;
+        let case = case(seed, n, 14, 1 + seed as usize % 2);
+        let whole = case.plan(quick());
+        for max_terms in [1, 3, 10] {
+            let plan = case.plan(Options { max_terms, ..quick() });
+            for method in Method::ALL {
+                let (part, whole) = (plan.row(method), whole.row(method));
+                if part.bound {
+                    seen += 1;
+                    let what = format!("seed {seed}, {max_terms}, {method:?}: {} {}", part.cost, whole.cost);
+                    assert!(
+                        part.cost <= whole.cost * (1.0 + 1e-9) && part.worst <= whole.worst * (1.0 + 1e-9),
+                        "{what}"
+                    );
+                    assert!(part.note.as_ref().unwrap().contains("words") && part.variances.is_empty());
+                    assert!(plan.experiments(method).is_err() && plan.ensemble(method).is_err());
+                    assert_ne!(plan.best().method, method);
+                }
+            }
+            // What is too long for settings is measured by echoes and shifts.
+            let mixture = plan.row(Method::Mixture);
+            assert!(applies(mixture) && mixture.cost <= 1.01 * plan.row(Method::Echo).cost);
+            let input = tilted(n);
+            for method in listed(&plan) {
+                let experiments = plan.experiments(method).unwrap();
+                let expected = case.gradient(&input);
+                let found = mean_gradient(&experiments, &case.theta, &input, expected.len());
+                assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {max_terms}, {method:?}"));
+            }
+            let other: Vec<f64> = case.theta.iter().map(|t| t + 0.3).collect();
+            assert!(applies(plan.at(&other, &cancel).unwrap().row(Method::Mixture)));
+        }
+    }
+    assert!(seen > 60, "{seen}");
+}
+
+#[test]
+fn little_effort_is_enough_for_a_plan() {
+    for seed in 0..6 {
+        let case = case(seed, 4, 12, 1);
+        let full = case.plan(quick());
+        for effort in [0, 1, 1000] {
+            let plan = case.plan(Options { effort, ..quick() });
+            for method in listed(&full) {
+                let row = plan.row(method);
+                assert!(applies(row), "{effort}, {method:?}: {:?}", row.note);
+                assert!(row.cost >= 0.98 * full.row(method).cost, "{effort}, {method:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_plan_is_the_same_with_any_number_of_threads() {
+    let case = case(3, 5, 16, 2);
+    let other: Vec<f64> = case.theta.iter().map(|t| t + 0.4).collect();
+    let before = num_threads();
+    let plans: Vec<Plan> = [1, 2, 5]
+        .into_iter()
+        .map(|threads| {
+            set_num_threads(threads).unwrap();
+            case.plan_on(Some(&tilted(5)), quick()).at(&other, &Cancel::new()).unwrap()
+        })
+        .collect();
+    set_num_threads(before).unwrap();
+    for plan in &plans[1..] {
+        assert_eq!(plan.rows(), plans[0].rows());
+        for method in listed(plan) {
+            let [a, b] =
+                [plan, &plans[0]].map(|plan| plan.simulate(method, 3000, 8, &Cancel::new()).unwrap());
+            assert_eq!(a, b, "{method:?}");
+        }
+    }
+}
