@@ -26,7 +26,7 @@ fn problem(random: &mut Random, direct: bool) -> (Sums, Objective, Vec<Vec<u32>>
     let sums = Sums::from_sums(n, &sums).unwrap();
     let words = sums.words().len() as u32;
     let weights = (0..rows).map(|_| 0.05 + random.real().abs()).collect();
-    let objective = Objective::weighted(&sums, weights).unwrap();
+    let objective = Objective::new(&sums, 0, &Goal::Weighted(weights), 0.0).unwrap();
     let mut families: Vec<Vec<u32>> = (0..3 + random.below(8))
         .map(|_| (0..words).filter(|_| random.below(3) == 0).collect::<Vec<u32>>())
         .filter(|f| !f.is_empty())
@@ -100,7 +100,7 @@ fn shares_of_known_problems() {
     let cancel = Cancel::new();
     // One word in each of two families: shares go with the size of the coefficients.
     let sums = Sums::from_sums(1, [&sum(&[("X", 3.0), ("Z", 1.0)])]).unwrap();
-    let objective = Objective::mean(&sums);
+    let objective = Objective::new(&sums, 0, &Goal::Mean, 0.0).unwrap();
     let families = [vec![0], vec![1]];
     let problem = Problem { sums: &sums, objective: &objective, families: &families, direct: &[] };
     let found = problem.solve(None, 1_000_000, &cancel).unwrap();
@@ -108,7 +108,7 @@ fn shares_of_known_problems() {
     assert!((found.families[x] - 0.75).abs() < 0.02 && (found.value - 16.0).abs() < 0.05, "{found:?}");
     // Two ways of the same variance for one row: half of the row by each would need both, so either alone is optimal.
     let one = Sums::from_sums(1, [&sum(&[("X", 1.0)])]).unwrap();
-    let objective = Objective::mean(&one);
+    let objective = Objective::new(&one, 0, &Goal::Mean, 0.0).unwrap();
     let direct =
         [Direct { way: Way::Echo, rows: vec![(0, 4.0)] }, Direct { way: Way::Shift, rows: vec![(0, 4.0)] }];
     let problem = Problem { sums: &one, objective: &objective, families: &[], direct: &direct };
@@ -116,13 +116,13 @@ fn shares_of_known_problems() {
     assert!((found.value - 4.0).abs() < 0.02, "{found:?}");
     // Words that no family reveals are named.
     let families = [vec![(1 - x) as u32]];
-    let objective = Objective::mean(&sums);
+    let objective = Objective::new(&sums, 0, &Goal::Mean, 0.0).unwrap();
     let problem = Problem { sums: &sums, objective: &objective, families: &families, direct: &[] };
     let error = problem.solve(None, 1_000_000, &cancel).unwrap_err().to_string();
     assert!(error.contains("none that reveals X"), "{error}");
     // Nothing to measure.
     let constant = Sums::from_sums(2, [&sum(&[("II", 2.0)]), &PauliSum::zero(2)]).unwrap();
-    let objective = Objective::mean(&constant);
+    let objective = Objective::new(&constant, 0, &Goal::Mean, 0.0).unwrap();
     for direct in [vec![], vec![Direct { way: Way::Echo, rows: vec![(1, 1.0)] }]] {
         let problem =
             Problem { sums: &constant, objective: &objective, families: &[vec![0]], direct: &direct };
@@ -131,9 +131,9 @@ fn shares_of_known_problems() {
         assert!(found.families.iter().chain(&found.direct).all(|q| q.is_finite()), "{found:?}");
         assert_eq!(problem.variances(&found), [0.0, 0.0]);
     }
-    assert!(Objective::weighted(&sums, vec![-1.0]).is_err());
-    assert!(Objective::weighted(&sums, vec![f64::NAN]).is_err());
-    assert!(Objective::weighted(&sums, vec![1.0, 1.0]).is_err());
+    assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![-1.0]), 0.0).is_err());
+    assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![f64::NAN]), 0.0).is_err());
+    assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![1.0, 1.0]), 0.0).is_err());
 }
 
 // ---- families ------------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ fn least(plan: &Plan, settings: &[Setting]) -> (f64, f64) {
         (0..sums.words().len() as u32).filter(revealed).collect::<Vec<u32>>()
     };
     let families: Vec<Vec<u32>> = settings.iter().map(reveals).collect();
-    let objective = Objective::mean(&sums);
+    let objective = Objective::new(&sums, 0, &Goal::Mean, 0.0).unwrap();
     let problem = Problem { sums: &sums, objective: &objective, families: &families, direct: &[] };
     let found = problem.solve(None, 1_000_000_000, &Cancel::new()).unwrap();
     (found.bound, found.value)
@@ -384,7 +384,8 @@ fn a_mixture_is_not_worse_than_its_parts() {
             let pruned = plan.row(Method::ShiftPruned).cost;
             assert!(goal == Goal::Max || pruned <= 1.005 * plan.row(Method::Shift).cost, "seed {seed}");
             let blocks = plan.row(Method::Block);
-            assert!(plan.row(Method::Biased).cost <= plan.row(Method::Uniform).cost * (1.0 + 1e-9));
+            let [biased, uniform] = [Method::Biased, Method::Uniform].map(|m| plan.row(m).cost);
+            assert!(goal == Goal::Max || biased <= uniform * (1.0 + 1e-9), "seed {seed}");
             assert!(!applies(blocks) || blocks.served);
         }
     }

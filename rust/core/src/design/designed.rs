@@ -79,7 +79,9 @@ pub fn design(
     let max = options.goal == Goal::Max;
     let made = kinds.iter().map(|kind| {
         check(*kind, sums, options.connectivity)?;
-        let drawn = |shapes: &[(usize, usize)]| Ok::<_, Error>(drawn(sums, &objective, max, shapes, options.effort, cancel)?.0);
+        let drawn = |shapes: &[(usize, usize)]| {
+            Ok::<_, Error>(drawn(sums, &objective, max, shapes, options.effort, cancel)?.0)
+        };
         let listed = |grouping| {
             let effort = options.effort;
             let search = Search { sums, objective: &objective, direct: &[], grouping, effort };

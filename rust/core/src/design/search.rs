@@ -84,7 +84,8 @@ impl Search<'_> {
         }
         let again = |objective: &Objective, found: &Found| {
             let search = Search { objective, ..*self };
-            let shares = search.solve(&found.families, Some(&found.shares), self.effort / 16, false, cancel)?;
+            let shares =
+                search.solve(&found.families, Some(&found.shares), self.effort / 16, false, cancel)?;
             Ok(Found { shares, ..found.clone() })
         };
         self.objective.clone().level(found, |found| self.variances(found), again)
@@ -112,7 +113,6 @@ impl Search<'_> {
             families.extend(own);
         }
         self.cover(&choice, &scores, &mut families, cancel)?;
-        let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
         let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, true, cancel)?;
         if fresh {
             self.prune(&mut families, &mut shares);
@@ -124,6 +124,7 @@ impl Search<'_> {
             if shaken > 0 {
                 shake(&mut weights, shaken);
             }
+            let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
             let mut found = Vec::new();
             for _ in 0..TRIES {
                 cancel.check()?;

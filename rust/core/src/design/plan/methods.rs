@@ -81,8 +81,9 @@ impl<'a> Solver<'a> {
             })
             .collect();
         let options = &structure.options;
-        let weights =
-            Objective::among(sums, first, &options.goal, options.value_weight, |r| live[r])?.weights().to_vec();
+        let weights = Objective::among(sums, first, &options.goal, options.value_weight, |r| live[r])?
+            .weights()
+            .to_vec();
         let open = structure.by_settings(observables);
         Ok(Solver { structure, observables, cancel, weights, live, known, open })
     }
@@ -276,7 +277,8 @@ impl<'a> Solver<'a> {
 
     /// The best letters, or settings of blocks; where derivatives are left out, what none does better than.
     fn drawn(&self, shapes: &[(usize, usize)], follows: bool, partial: Option<String>) -> Result<Solution> {
-        let objective = if partial.is_some() { self.derivatives() } else { self.objective(self.known.clone()) };
+        let objective =
+            if partial.is_some() { self.derivatives() } else { self.objective(self.known.clone()) };
         let options = &self.structure.options;
         let max = options.goal == Goal::Max && partial.is_none();
         let effort = if follows { options.effort / FOLLOWING } else { options.effort };
@@ -437,4 +439,3 @@ impl<'a> Solver<'a> {
         Ok(row)
     }
 }
-
