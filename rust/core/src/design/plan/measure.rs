@@ -105,11 +105,10 @@ impl Plan {
         let mut allocated: Vec<(Experiment, u64)> =
             planned.into_iter().zip(&counts).map(|((experiment, _), &count)| (experiment, count)).collect();
         if let Solution::Shares(found) = self.solution(method)? {
-            let mut at = 0;
+            let mut given = counts.iter();
             let mut pooled = vec![0.0; found.families.len()];
             for (count, _) in pooled.iter_mut().zip(&found.shares.families).filter(|(_, s)| **s > 0.0) {
-                *count = counts[at] as f64;
-                at += 1;
+                *count = given.next().map_or(0.0, |shots| *shots as f64);
             }
             let mut place = 0;
             self.of_families(found, &pooled, |experiment, count| {

@@ -335,7 +335,8 @@ impl<'a> Solver<'a> {
     /// others do better than. The first block has `offset` qubits if that is not zero.
     fn blocks(&self, size: usize, offset: usize, partial: bool) -> Result<(Ensemble, f64)> {
         let n = self.observables.n_qubits();
-        let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
+        let starts: Vec<usize> =
+            (0..n).filter(|q| *q == 0 || (q + size - offset).is_multiple_of(size)).collect();
         let block = |(i, &start): (usize, &usize)| {
             let end = starts.get(i + 1).copied().unwrap_or(n);
             all_bases(end - start).moved(start..end)
