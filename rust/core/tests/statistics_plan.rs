@@ -18,7 +18,7 @@ use efl_core::snapshots::sample;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
 use plans::{applies, case, gradient, quick, tilted};
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 const CIRCUITS: u64 = 20;
 const REPEATS: usize = 400;
@@ -51,7 +51,7 @@ fn outcome(runs: &[(f64, f64)], exact: f64, variance: f64) -> Outcome {
     }
 }
 
-fn expectation(state: &[Complex64], word: &PauliWord, known: &mut HashMap<PauliWord, f64>) -> f64 {
+fn expectation(state: &[Complex64], word: &PauliWord, known: &mut FxHashMap<PauliWord, f64>) -> f64 {
     if let Some(value) = known.get(word) {
         return *value;
     }
@@ -77,7 +77,7 @@ fn expectation(state: &[Complex64], word: &PauliWord, known: &mut HashMap<PauliW
 
 /// The variance of one snapshot of a sum: pairs of words, the probability that both are revealed, their product.
 fn snapshot_variance(sum: &PauliSum, ensemble: &Ensemble, state: &[Complex64], exact: f64) -> f64 {
-    let mut known = HashMap::new();
+    let mut known = FxHashMap::default();
     let terms: Vec<(PauliWord, f64)> =
         sum.iter().filter(|(_, c)| *c != 0.0).map(|(word, c)| (word.to_word(), c)).collect();
     let h: Vec<f64> =
@@ -123,7 +123,7 @@ fn runs(plan: &Plan, method: Method, state: &[Complex64], seed: u64) -> Vec<Vec<
 
 #[test]
 fn every_method_is_unbiased_and_has_the_predicted_error() {
-    let mut outcomes: HashMap<Method, Vec<Outcome>> = HashMap::new();
+    let mut outcomes: FxHashMap<Method, Vec<Outcome>> = FxHashMap::default();
     for seed in 0..CIRCUITS {
         let n = 1 + seed as usize % 6;
         // The last ones have generators that commute.

@@ -68,7 +68,7 @@ pub struct Shares {
 }
 
 /// When to stop: the certified relative distance from the optimum.
-const TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 5e-4;
 /// Or when this is all that a few steps gain, relative to the value.
 const SETTLED: f64 = 1e-7;
 /// A row leaves a way that has less than this weight in the end.

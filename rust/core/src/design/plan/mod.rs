@@ -219,7 +219,8 @@ impl Plan {
     pub fn gain(&self, method: Method) -> Option<f64> {
         let cost = self.row(method).cost;
         let before = self.former.as_ref()?[self.index(method)];
-        cost.is_finite().then(|| if cost == 0.0 { 1.0 } else { before / cost })
+        let known = cost.is_finite() && !self.row(method).bound;
+        known.then(|| if cost == 0.0 { 1.0 } else { before / cost })
     }
 
     /// The angles.
