@@ -1,10 +1,11 @@
 """From one tape to the jobs that measure its gradient, and from their outcomes to derivatives with errors.
 
 Derivatives by the parameters of gates are measured as the plan says, or by snapshots in an ensemble that was
-given. Derivatives by the coefficients of an observable are expectation values of its words on the final state;
-they get their share of the shots by their number.
+given. Derivatives by the coefficients of an observable are expectation values of its words on the final
+state; they get their share of the shots by their number.
 
-Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot vector.
+Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot
+vector.
 """
 
 import warnings
@@ -22,7 +23,7 @@ from pennylane.tape import QuantumScript
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import estimate
-from efl_core.gradients import Dropped, GradientObservables, gradient, gradient_observables
+from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
 from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_operations, preparation, submit
@@ -51,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Jobs, and what adds their outcomes to derivatives and variances (measurements, trainable parameters)."""
+    """Jobs, and what adds their outcomes to tables of (measurements, trainable parameters)."""
 
     jobs: list[Job]
     add: Callable[[Sequence[Any], Table, Table], None]
@@ -125,13 +126,12 @@ class _Request:
     def _warn_if_losing(self, best: Method, method: Method) -> None:
         if method.cost > LOSING * best.cost > 0 and self.options.method != "auto":
             warnings.warn(
-                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than {best.name!r} "
-                f"for this circuit (variance of one shot {method.cost:.3g}, against {best.cost:.3g})",
+                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than "
+                f"{best.name!r} for this circuit (variance of one shot {method.cost:.3g}, against "
+                f"{best.cost:.3g})",
                 UserWarning,
                 stacklevel=2,
             )
-
-    # ---- what is run -----------------------------------------------------------------------------------------
 
     def _parts(self, shots: int) -> list[_Part]:
         parts = []
@@ -191,12 +191,17 @@ class _Request:
         return self.options.mode == "broadcast" or isinstance(self.device, LegacyDeviceFacade)
 
     def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
+        # Derivatives only: an ensemble that was designed for them may never reveal the value.
+        moving = np.argwhere(~observables.is_zero.reshape(self.shape[0], -1))
+        sums = [observables.derivative(m, k) for m, k in moving]
+        place = (moving[:, 0], np.array(self.by_gates)[moving[:, 1]])
+
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
             [snaps] = outcomes
-            found = gradient(snaps, observables, combine=self.options.combine)
-            shape = (self.shape[0], len(self.by_gates))
-            values[:, self.by_gates] += np.reshape(found.gradient, shape)
-            variances[:, self.by_gates] += np.reshape(found.stderr, shape) ** 2
+            if sums:
+                found = estimate(snaps, sums, combine=self.options.combine)
+                values[place] += found.value
+                variances[place] += np.square(found.stderr)
 
         self.dropped = observables.dropped
         return _Part([Draw(self.operations, ensemble, shots)], add)
@@ -223,8 +228,6 @@ class _Request:
             labels
         )
 
-    # ---- how it is run ---------------------------------------------------------------------------------------
-
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
         jobs = [job for parts in self.parts for part in parts for job in part.jobs]
         mode = self.options.mode
@@ -236,7 +239,7 @@ class _Request:
         )
         if len(tapes) > self.options.max_tapes:
             raise InvalidInputError(
-                f"device_settings: expected at most max_tapes = {self.options.max_tapes} tapes, got {len(tapes)}"
+                f"device_settings: expected at most {self.options.max_tapes} tapes, got {len(tapes)}"
             )
         self.mode, self.jobs, self.tapes = mode, jobs, len(tapes)
         return tapes, lambda results: self._measured(outcomes_of(results))

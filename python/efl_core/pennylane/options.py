@@ -1,7 +1,7 @@
 """The options of the gradient transforms, checked."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
@@ -94,7 +94,7 @@ def _ensemble(value: object) -> Ensemble | None:
         return None
     if not isinstance(value, Ensemble):
         raise InputTypeError(
-            f"ensemble: expected 'auto' or an Ensemble (names of designed ones are for method=), got {value!r:.40}"
+            f"ensemble: expected 'auto' or an Ensemble (names are for method=), got {value!r:.40}"
         )
     return value
 
@@ -155,7 +155,7 @@ def _report(value: Any) -> Sink:  # noqa: ANN401 (as it comes)
     return value  # type: ignore[no-any-return]
 
 
-READERS = {
+READERS: dict[str, Callable[[Any], Any]] = {
     "shots": lambda value: integer("shots", value, 1),
     "target": _target,
     "method": _method,

@@ -1,7 +1,7 @@
 """Plans of gradients, one per structure of a circuit.
 
-What depends on the gates alone is planned once and kept; other angles start from it. A plan is a function of the
-circuit and its angles, not of what was planned before: the kept one is made at angles of its own.
+What depends on the gates alone is planned once and kept; other angles start from it. A plan is a function of
+the circuit and its angles, not of what was planned before: the kept one is made at angles of its own.
 """
 
 import threading
@@ -149,4 +149,5 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return value.label
     if isinstance(value, (list, tuple)):
         return tuple(_key(v) for v in value)
-    return value  # names, wires and angles
+    found: Hashable = value  # names, wires and angles
+    return found
