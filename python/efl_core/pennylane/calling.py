@@ -1,8 +1,8 @@
 """What PennyLane is doing when it asks for a gradient.
 
 A gradient transform is handed a tape and its own options; the device and the order of the derivative stay
-with the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They only
-choose how to submit and what to refuse: where no caller is found, tapes of samples serve every device.
+with the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They
+only choose how to submit and what to refuse: where no caller is found, tapes of samples serve every device.
 """
 
 import sys
