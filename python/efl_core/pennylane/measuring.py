@@ -8,7 +8,6 @@ Invariant: a gradient is one batch of tapes, whatever the number of parameters, 
 vector.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,8 +37,6 @@ from efl_core.snapshots import Snapshots
 
 __all__ = ["measurement"]
 
-# What a forced method may cost, in shots of the best, before there is a warning.
-LOSING = 2.0
 # Tapes of equal shots that stand for one experiment, about.
 PIECES = 4
 
@@ -125,7 +122,6 @@ class _Request:
         if self.plan is not None:
             most = min([options.max_tapes, *(shots or [])])
             self.method = choose(self.plan, options.method, most)
-            self._warn_if_losing(self.plan.best, self.method)
             if shots is None and options.target is not None:
                 needed = int(np.ceil(self.method.cost / options.target**2))
                 shots = [max(needed, self.method.settings or 1)] * copies
@@ -134,16 +130,6 @@ class _Request:
                 "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
             )
         return shots
-
-    def _warn_if_losing(self, best: PlanRow, method: PlanRow) -> None:
-        if method.cost > LOSING * best.cost > 0 and self.options.method != "auto":
-            warnings.warn(
-                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than "
-                f"{best.name!r} for this circuit (variance of one shot {method.cost:.3g}, against "
-                f"{best.cost:.3g})",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _parts(self, shots: int) -> list[_Part]:
         parts = []

@@ -40,9 +40,12 @@ def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those
     """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     check_names(options)
     if not all(map(_is_kept, tape.operations)):
+        given = tape.get_parameters(trainable_only=False)
         [tape], _ = qml.transforms.decompose(
             tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
         )
+        if any(map(qml.math.requires_grad, given)):  # plain numbers say nothing: all of them are trained then
+            tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
     if tape.batch_size is not None:
         return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
     return [tape], _first
