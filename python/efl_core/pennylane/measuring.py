@@ -159,20 +159,20 @@ class _Request:
         size = max(1, shots // (PIECES * method.settings)) if self._equal_shots else 1
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
-        owners = []
+        ends = []
         prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
-        for i, (experiment, count) in enumerate(allocated):
+        for experiment, count in allocated:
             operations = self.operations
             if not experiment.served:
                 written = gate_operations(experiment.gates(), self.circuit.wires)
                 operations = [*prepared, *written]
             pieces = [size] * count if size > 1 else [count]
             jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
-            owners += [i] * len(pieces)
+            ends.append(len(jobs))
 
         def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
-            for i, (experiment, _) in enumerate(allocated):
-                bits = np.concatenate([o for o, owner in zip(outcomes, owners, strict=True) if owner == i])
+            for (experiment, _), start, end in zip(allocated, [0, *ends], ends, strict=False):
+                bits = np.concatenate(outcomes[start:end])
                 m, k = np.transpose(experiment.derivatives)
                 yield experiment, bits, (m, np.array(self.by_gates)[k])
 

@@ -56,6 +56,16 @@ fn add(experiment: &Experiment, theta: &[f64], input: &ProductState, gradient: &
     }
 }
 
+/// [`add`] by propagation, for what cannot be simulated.
+fn propagated(experiment: &Experiment, theta: &[f64], input: &ProductState, gradient: &mut [f64]) {
+    for (j, row) in experiment.readings().rows().iter().enumerate() {
+        let sum = experiment.readings().sums().sum(j).unwrap();
+        let found =
+            value(experiment.circuit(), theta, &sum, input, &Truncation::EXACT, &Cancel::new()).unwrap();
+        gradient[*row] += found.value;
+    }
+}
+
 fn assert_close(found: &[f64], expected: &[f64], what: &str) {
     for (row, (a, b)) in found.iter().zip(expected).enumerate() {
         assert!((a - b).abs() < TOLERANCE, "{what}, row {row}: {a} instead of {b}");
@@ -119,7 +129,7 @@ fn noise_of_strength_zero_is_a_gate() {
 
 #[test]
 fn echoes_add_up_to_the_gradient() {
-    let mut found = 0;
+    let (mut found, mut together) = (0, 0);
     for seed in 0..120 {
         let (twin, observables) = twin(seed);
         let n = twin.circuit.n_qubits();
@@ -129,6 +139,7 @@ fn echoes_add_up_to_the_gradient() {
         let mut gradient = vec![0.0; 8];
         for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
+            together += usize::from(echo.words().len() > 1);
             for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
                 add(&experiment, &twin.theta, &input, &mut gradient);
             }
@@ -136,7 +147,7 @@ fn echoes_add_up_to_the_gradient() {
         let expected = exact(&twin.circuit, &twin.theta, &observables, &input);
         assert_close(&gradient, &expected, &format!("seed {seed}"));
     }
-    assert!(found > 1000, "{found}");
+    assert!(found > 1000 && together > 5, "{found} {together}");
 }
 
 #[test]
@@ -230,6 +241,88 @@ fn levels_of_known_circuits() {
 }
 
 #[test]
+fn gates_that_are_no_rotations_stand_in_the_way_of_what_they_do_not_commute_with() {
+    let phase = |angle: f64| Complex64::new(angle.cos(), angle.sin());
+    let zero = Complex64::default();
+    let t = vec![ONE, zero, zero, phase(0.7)];
+    let tilted = Random(1).hermitian(2).evolution(0.4).m;
+    for (matrix, levels) in [(t, 1), (tilted, 2)] {
+        let mut circuit = Circuit::new(2, 2).unwrap();
+        circuit.rotation([(0, Letter::Z)], Angle::parameter(0)).unwrap();
+        circuit.clifford(Clifford::Cnot, &[0, 1]).unwrap();
+        circuit.unitary(&matrix, &[0]).unwrap();
+        circuit.rotation([(0, Letter::Z)], Angle::parameter(1)).unwrap();
+        assert_eq!(level_sizes(&circuit, "XI", false).len(), levels);
+    }
+    // A controlled phase lets Z on either wire pass, and X on a third.
+    let mut matrix = Dense::identity(4).m;
+    matrix[15] = phase(0.3);
+    let mut circuit = Circuit::new(3, 6).unwrap();
+    for q in 0..3 {
+        let axis = if q < 2 { Letter::Z } else { Letter::X };
+        circuit.rotation([(q, axis)], Angle::parameter(q)).unwrap();
+    }
+    circuit.unitary(&matrix, &[1, 0]).unwrap();
+    for q in 0..3 {
+        let axis = if q < 2 { Letter::Z } else { Letter::X };
+        circuit.rotation([(q, axis)], Angle::parameter(3 + q)).unwrap();
+    }
+    assert_eq!(level_sizes(&circuit, "XXZ", false), [6]);
+}
+
+#[test]
+fn shifts_need_no_unitary_circuit() {
+    for seed in 0..20 {
+        let n = 2 + seed as usize % 3;
+        let twin = Twin::random(seed, n, 10, 3, true);
+        let observables = vec![Random(seed).observable(n, 2)];
+        let input = input(n);
+        for reach in [Reach::Wires, Reach::Chains] {
+            let found = shifts(&twin.circuit, &observables, &settings(&observables), reach, Some(&input));
+            let Ok(found) = found else { continue }; // generators of words that do not commute
+            let mut gradient = vec![0.0; 3];
+            for shift in found {
+                propagated(&shift.plus().unwrap(), &twin.theta, &input, &mut gradient);
+                propagated(&shift.minus().unwrap(), &twin.theta, &input, &mut gradient);
+            }
+            assert_close(&gradient, &exact(&twin.circuit, &twin.theta, &observables, &input), "channels");
+        }
+    }
+}
+
+#[test]
+fn words_that_depend_on_different_gates_share_an_echo() {
+    let n = 10;
+    let mut circuit = Circuit::new(n, 4 * n).unwrap();
+    let mut parameter = 0..;
+    for layer in 0..2 {
+        for q in 0..n {
+            for axis in [Letter::Y, Letter::Z] {
+                circuit.rotation([(q, axis)], Angle::parameter(parameter.next().unwrap())).unwrap();
+            }
+        }
+        (layer..n - 1).step_by(2).for_each(|q| circuit.clifford(Clifford::Cz, &[q, q + 1]).unwrap());
+    }
+    let words = (0..n).map(|q| (PauliWord::from_sparse(n, [(q, Letter::X)]).unwrap(), 0.1 * (q + 1) as f64));
+    let words: Vec<_> = words.collect();
+    let observables = [PauliSum::from_terms(n, words.iter().map(|(w, c)| (w, *c))).unwrap()];
+    let mut random = Random(3);
+    let theta: Vec<f64> = (0..4 * n).map(|_| random.angle()).collect();
+    let (input, cancel) = (input(n), Cancel::new());
+    let frame = Frame::new(&circuit, None).unwrap();
+    let found = echoes(&frame, &observables, Connectivity::All, &cancel).unwrap();
+    // Four levels of ten words each, but words far apart depend on different gates.
+    assert_eq!(found.iter().map(|echo| echo.words().len()).sum::<usize>(), 40);
+    assert!(found.len() <= 9, "{}", found.len());
+    let mut gradient = vec![0.0; 4 * n];
+    for echo in found {
+        add(&echo.minus().unwrap(), &theta, &input, &mut gradient);
+        add(&echo.plus().unwrap(), &theta, &input, &mut gradient);
+    }
+    assert_close(&gradient, &exact(&circuit, &theta, &observables, &input), "brick");
+}
+
+#[test]
 fn echoes_of_wide_registers_add_up_too() {
     let n = 70;
     let pairs: Vec<_> = (0..n - 1).map(|q| (q, q + 1)).collect();
@@ -244,11 +337,7 @@ fn echoes_of_wide_registers_add_up_too() {
         echoes(&Frame::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel).unwrap()
     {
         for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
-            for (j, row) in experiment.readings().rows().iter().enumerate() {
-                let sum = experiment.readings().sums().sum(j).unwrap();
-                let found = value(experiment.circuit(), &theta, &sum, &input, &Truncation::EXACT, &cancel);
-                gradient[*row] += found.unwrap().value;
-            }
+            propagated(&experiment, &theta, &input, &mut gradient);
         }
     }
     assert!(gradient.iter().filter(|g| **g != 0.0).count() > 8);

@@ -1,11 +1,12 @@
-//! The echo gradient: two circuits for each observable word and level give the derivatives by all gates of the level.
+//! The echo gradient: two circuits give the derivatives of observable words by all gates of a level.
 //!
-//! `exp(-i phi O / 2)` with phi = -+ pi/2 turns an operator P that is measured after it into `(P + O P O)/2 -+ (i/2)
+//! `exp(-i phi O / 2)` with phi = -+ pi/2 turns an operator P that is measured after it into `(P + O P O)/2 +- (i/2)
 //! [P, O]`: so run the circuit, *kick* it about the observable word O, undo the gates V after the level and read the
 //! generators `P_j` of the level, which commute, all at once: `g_j = (<P_j>_minus - <P_j>_plus) / 2`, O being a
-//! word, for `(i/2) [V P_j V^dag, O]` is the gradient observable. The echoes of a sum of words add up.
+//! word, for `(i/2) [V P_j V^dag, O]` is the gradient observable. The echoes of a sum of words add up. Words that
+//! commute and depend on different gates of the level are kicked together: each generator feels its own kick only.
 //!
-//! Left out, exactly: gates that are not relevant for the word (they commute with all that follows, so the derivative
+//! Left out, exactly: gates that are not relevant for a word (they commute with all that follows, so the derivative
 //! is that of the circuit without them), undoing gates that do not depend on the level, and everything outside the
 //! light cone of what is read. Clifford gates after the last relevant gate are pulled through the kick where that saves
 //! two-qubit gates.
@@ -16,7 +17,7 @@
 use super::diagonalise::{Connectivity, diagonalise};
 use super::experiment::{Cost, Experiment, Readings};
 use super::levels::{Frame, Members, Moving};
-use super::setting::Setting;
+use super::setting::{Setting, anticommute};
 use crate::bits::parallel::{Cancel, map};
 use crate::error::Result;
 use crate::heisenberg::{Angle, Circuit, Direction, Operation, QubitSet};
@@ -27,13 +28,14 @@ use std::sync::Arc;
 /// Attempts at a short rotation before the readout.
 const EFFORT: usize = 1;
 
-/// The two experiments of an observable word and a level.
+/// The two experiments of some observable words and a level.
 #[derive(Debug, Clone)]
 pub struct Echo {
     circuit: Arc<Circuit>,
-    word: PauliWord,
+    words: Vec<PauliWord>,
     level: usize,
-    kick: (Vec<(usize, Letter)>, bool),
+    /// The rotations of the kick, and whether each turns the other way.
+    kicks: Vec<(Vec<(usize, Letter)>, bool)>,
     steps: Vec<Step>,
     setting: Setting,
     readings: Readings,
@@ -43,14 +45,14 @@ pub struct Echo {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Run(u32),
-    Kick,
+    Kick(u32),
     Undo(u32),
 }
 
 impl Echo {
-    /// The observable word.
-    pub fn word(&self) -> &PauliWord {
-        &self.word
+    /// The observable words, no two of which depend on one gate of the level.
+    pub fn words(&self) -> &[PauliWord] {
+        &self.words
     }
 
     /// The level of its gates, from 1.
@@ -68,17 +70,17 @@ impl Echo {
         &self.readings
     }
 
-    /// What comes after the circuit: the kick, the way back and the rotation of the setting.
+    /// What comes after the circuit: the kicks, the way back and the rotation of the setting.
     pub fn extra(&self) -> Cost {
         self.extra
     }
 
-    /// The experiment with the kick by `-pi/2`.
+    /// The experiment with kicks by `-pi/2`.
     pub fn minus(&self) -> Result<Experiment> {
         Experiment::new(self.build(-FRAC_PI_2)?, self.setting.clone(), self.readings.clone())
     }
 
-    /// The experiment with the kick by `pi/2`.
+    /// The experiment with kicks by `pi/2`.
     pub fn plus(&self) -> Result<Experiment> {
         Experiment::new(self.build(FRAC_PI_2)?, self.setting.clone(), self.readings.negated())
     }
@@ -97,8 +99,8 @@ impl Echo {
                 let inverse = operations[index as usize].inverse();
                 inverse.expect("the frame is of unitary gates")
             }
-            Step::Kick => {
-                let (letters, negative) = &self.kick;
+            Step::Kick(index) => {
+                let (letters, negative) = &self.kicks[index as usize];
                 let angle = Angle::Fixed(if *negative { -kick } else { kick });
                 Operation::Rotation { letters: letters.clone(), angle }
             }
@@ -106,7 +108,7 @@ impl Echo {
     }
 }
 
-/// The echoes that measure the gradients of `observables`, word by word and level by level. The
+/// The echoes that measure the gradients of `observables`, level by level. The
 /// connectivity is that of the rotations before the readout; without two-qubit gates a level may take several echoes.
 ///
 /// ```
@@ -139,45 +141,100 @@ pub fn echoes(
             .zip(coefficients)
             .for_each(|(&column, &c)| uses[column as usize].push((observable, c)));
     }
-    let found = map(sums.words().len(), cancel, |column| {
-        let word = sums.words().get(column).to_word();
-        let way = Way::new(frame, &word, connectivity)?;
-        let layers = frame.layers(&way.relevant);
+    let words = sums.words().to_words();
+    let seen = map(words.len(), cancel, |column| {
+        let relevant = frame.relevant(&words[column])?;
+        let layers = frame.layers(&relevant);
+        Ok((relevant, layers))
+    })?;
+    let depth = seen.iter().map(|(_, layers)| layers.len()).max().unwrap_or_default();
+    let found = map(depth, cancel, |level| {
+        let (mut columns, mut layers) = (Vec::new(), Vec::new());
+        for (column, (_, all)) in seen.iter().enumerate().filter(|(_, seen)| seen.1.len() > level) {
+            columns.push(column);
+            layers.push(Members::of(frame.items().len(), &all[level]));
+        }
+        let clash = |a: usize, b: usize| {
+            let [a_word, b_word] = [&words[columns[a]], &words[columns[b]]];
+            layers[a].meets(&layers[b]) || anticommute(a_word.view(), b_word.view())
+        };
         let mut echoes = Vec::new();
-        for (level, layer) in layers.iter().enumerate() {
+        for class in colour(columns.len(), clash) {
             cancel.check()?;
-            way.echoes(level + 1, layer, &uses[column], &mut echoes)?;
+            let mut relevant = Members::new(frame.items().len());
+            class.iter().for_each(|&i| relevant.insert_all(&seen[columns[i]].0));
+            let owners = class.iter().map(|&i| columns[i]);
+            let mut layer: Vec<(usize, usize)> = owners
+                .clone()
+                .flat_map(|column| seen[column].1[level].iter().map(move |&item| (item, column)))
+                .collect();
+            layer.sort_unstable();
+            let kicked = owners.map(|column| words[column].clone()).collect();
+            Way::new(frame, kicked, connectivity, relevant).echoes(
+                level + 1,
+                &layer,
+                &uses,
+                &mut echoes,
+                cancel,
+            )?;
         }
         Ok(echoes)
     })?;
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The circuit as an observable word sees it.
+/// Parts of `0..count` without clashes, few of them: the next to get a part is always one that clashes with most
+/// parts, of these one that clashes with most others.
+fn colour(count: usize, clash: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>> {
+    let mut clashes = vec![Members::new(count); count];
+    for a in 0..count {
+        for b in (0..a).filter(|&b| clash(a, b)) {
+            clashes[a].insert(b);
+            clashes[b].insert(a);
+        }
+    }
+    let degrees: Vec<usize> = clashes.iter().map(Members::len).collect();
+    let (mut taken, mut choices) = (vec![Members::new(count); count], vec![0usize; count]);
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    let mut left: Vec<usize> = (0..count).rev().collect();
+    while let Some(at) = (0..left.len()).max_by_key(|&i| (choices[left[i]], degrees[left[i]], i)) {
+        let next = left.remove(at);
+        let part = (0..parts.len()).find(|&part| !taken[next].contains(part)).unwrap_or(parts.len());
+        parts.resize_with(parts.len().max(part + 1), Vec::new);
+        parts[part].push(next);
+        for &other in left.iter().filter(|&&other| clashes[next].contains(other)) {
+            choices[other] += usize::from(!taken[other].contains(part));
+            taken[other].insert(part);
+        }
+    }
+    parts.iter_mut().for_each(|part| part.sort_unstable());
+    parts
+}
+
+/// The circuit as some observable words see it.
 struct Way<'f> {
     frame: &'f Frame,
-    word: &'f PauliWord,
+    words: Vec<PauliWord>,
     connectivity: Connectivity,
     relevant: Members,
     /// For each operation whether it is run.
     kept: Vec<bool>,
     /// The item that acts by each operation.
     item: Vec<Option<usize>>,
-    /// The operation before which the kick comes.
+    /// The operation before which the kicks come.
     kick_at: usize,
-    kick: Moving,
+    kicks: Vec<Moving>,
 }
 
 impl<'f> Way<'f> {
-    fn new(frame: &'f Frame, word: &'f PauliWord, connectivity: Connectivity) -> Result<Self> {
+    fn new(frame: &'f Frame, words: Vec<PauliWord>, connectivity: Connectivity, relevant: Members) -> Self {
         let operations = frame.circuit().operations();
-        let relevant = frame.relevant(word)?;
         let mut item = vec![None; operations.len()];
         for (i, found) in frame.items().iter().enumerate().filter(|(_, found)| found.acts) {
             item[found.operation] = Some(i);
         }
-        let mut cone = QubitSet::new(word.n_qubits());
-        cone.insert_support(word.view());
+        let mut cone = QubitSet::new(frame.circuit().n_qubits());
+        words.iter().for_each(|word| cone.insert_support(word.view()));
         let mut kept = vec![false; operations.len()];
         for (index, operation) in operations.iter().enumerate().rev() {
             kept[index] = match item[index] {
@@ -188,51 +245,49 @@ impl<'f> Way<'f> {
                 operation.wires().for_each(|q| cone.insert(q));
             }
         }
-        let mut way = Way {
-            frame,
-            word,
-            relevant,
-            kept,
-            item,
-            kick_at: operations.len(),
-            kick: Moving::new(word.view()),
-            connectivity,
-        };
-        way.place_kick();
-        Ok(way)
+        let kicks = words.iter().map(|word| Moving::new(word.view())).collect();
+        let mut way =
+            Way { frame, words, relevant, kept, item, kick_at: operations.len(), kicks, connectivity };
+        way.place_kicks();
+        way
     }
 
-    /// The kick comes where it costs the fewest two-qubit gates after the last relevant gate.
-    fn place_kick(&mut self) {
+    /// The kicks come where they cost the fewest two-qubit gates after the last relevant gate.
+    fn place_kicks(&mut self) {
         let operations = self.frame.circuit().operations();
         let end = |index: &usize| self.kept[*index] && self.item[*index].is_some();
         let start = (0..operations.len()).rev().find(end).map_or(0, |index| index + 1);
         let links = |operation: &Operation| operation.wires().count() - 1;
         let after: Vec<usize> = (start..operations.len()).rev().filter(|&index| self.kept[index]).collect();
-        // Clifford gates before the kick are run and mostly undone; a rotation takes two ladders.
+        // Clifford gates before the kicks are run and mostly undone; a rotation takes two ladders.
         let mut gates: usize = after.iter().map(|&index| links(&operations[index])).sum();
-        let mut moving = self.kick.clone();
-        let mut least = gates + self.word.weight();
+        let weight = |kicks: &[Moving]| kicks.iter().map(|kick| kick.word().weight()).sum::<usize>();
+        let mut moving = self.kicks.clone();
+        let mut least = gates + weight(&moving);
         for index in after {
-            moving.pass(&operations[index], Direction::Heisenberg);
+            moving.iter_mut().for_each(|kick| kick.pass(&operations[index], Direction::Heisenberg));
             gates -= links(&operations[index]);
-            let cost = gates + moving.word().weight();
+            let cost = gates + weight(&moving);
             if cost <= least {
-                (least, self.kick_at, self.kick) = (cost, index, moving.clone());
+                (least, self.kick_at) = (cost, index);
+                self.kicks.clone_from(&moving);
             }
         }
     }
 
-    /// The echoes of one level: one, or one for each family that a setting reads.
+    /// The echoes of one level, given by its items and the observable word that each is relevant for: one echo, or one
+    /// for each family that a setting reads. `uses` has for each observable word its observables and coefficients.
     fn echoes(
         &self,
         level: usize,
-        layer: &[usize],
-        uses: &[(usize, f64)],
+        layer: &[(usize, usize)],
+        uses: &[Vec<(usize, f64)>],
         echoes: &mut Vec<Echo>,
+        cancel: &Cancel,
     ) -> Result<()> {
         let circuit = self.frame.circuit();
-        let after = self.frame.after(layer);
+        let items: Vec<usize> = layer.iter().map(|(item, _)| *item).collect();
+        let after = self.frame.after(&items);
         let undone = |index: usize| {
             self.kept[index]
                 && self.item[index].is_none_or(|item| after.contains(item) && self.relevant.contains(item))
@@ -240,14 +295,14 @@ impl<'f> Way<'f> {
         // The gates before the first that is undone stay; there the generators are read.
         let first = (0..self.kick_at).find(|&index| self.item[index].is_some() && undone(index));
         let cut = first.unwrap_or(self.kick_at);
-        let read: Vec<Moving> = layer.iter().map(|&item| self.at_cut(item, cut)).collect();
+        let read: Vec<Moving> = items.iter().map(|&item| self.at_cut(item, cut)).collect();
         for family in families(&read, self.connectivity) {
             let (mut words, mut entries) = (Words::new(circuit.n_qubits()), Vec::new());
             for &j in &family {
-                let Some((parameter, weight)) = self.frame.items()[layer[j]].fed else { continue };
+                let Some((parameter, weight)) = self.frame.items()[items[j]].fed else { continue };
                 words.push(read[j].word())?;
                 let weight = if read[j].negative { -weight } else { weight } / 2.0;
-                for (observable, c) in uses {
+                for (observable, c) in &uses[layer[j].1] {
                     let row = observable * circuit.n_parameters() + parameter;
                     entries.push((row, read[j].word().to_word(), c * weight));
                 }
@@ -255,14 +310,15 @@ impl<'f> Way<'f> {
             let run =
                 (0..self.kick_at).filter(|&index| self.kept[index]).map(|index| Step::Run(index as u32));
             let back = (cut..self.kick_at).rev().filter(|&index| undone(index));
-            let steps = run.chain([Step::Kick]).chain(back.map(|index| Step::Undo(index as u32))).collect();
+            let kicks = (0..self.kicks.len()).map(|index| Step::Kick(index as u32));
+            let steps = run.chain(kicks).chain(back.map(|index| Step::Undo(index as u32))).collect();
             let mut echo = Echo {
                 circuit: circuit.clone(),
-                word: self.word.clone(),
+                words: self.words.clone(),
                 level,
-                kick: (self.kick.word().support().collect(), self.kick.negative),
+                kicks: self.kicks.iter().map(|k| (k.word().support().collect(), k.negative)).collect(),
                 steps,
-                setting: diagonalise(&words, self.connectivity, EFFORT)?,
+                setting: diagonalise(&words, self.connectivity, EFFORT, cancel)?,
                 readings: Readings::new(circuit.n_qubits(), &entries)?,
                 extra: Cost::default(),
             };
@@ -298,7 +354,7 @@ impl Echo {
                 Step::Run(index) | Step::Undo(index) => {
                     self.circuit.operations()[index as usize].wires().collect()
                 }
-                Step::Kick => self.kick.0.iter().map(|(q, _)| *q).collect(),
+                Step::Kick(index) => self.kicks[index as usize].0.iter().map(|(q, _)| *q).collect(),
             };
             let met = wires.iter().any(|&q| cone.contains(q));
             if met {

@@ -26,23 +26,33 @@ use std::sync::Arc;
 pub(crate) struct Members(Vec<u64>);
 
 impl Members {
-    fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Members(vec![0; count.div_ceil(64)])
     }
 
-    fn insert(&mut self, item: usize) {
+    pub(crate) fn insert(&mut self, item: usize) {
         self.0[item / 64] |= 1 << (item % 64);
+    }
+
+    pub(crate) fn of(count: usize, items: &[usize]) -> Self {
+        let mut members = Members::new(count);
+        items.iter().for_each(|&item| members.insert(item));
+        members
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|bits| bits.count_ones() as usize).sum()
     }
 
     pub(crate) fn contains(&self, item: usize) -> bool {
         self.0[item / 64] >> (item % 64) & 1 == 1
     }
 
-    fn insert_all(&mut self, other: &Members) {
+    pub(crate) fn insert_all(&mut self, other: &Members) {
         self.0.iter_mut().zip(&other.0).for_each(|(a, b)| *a |= b);
     }
 
-    fn meets(&self, other: &Members) -> bool {
+    pub(crate) fn meets(&self, other: &Members) -> bool {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 }
