@@ -8,7 +8,7 @@ Invariant: a gradient is one batch of tapes, whatever the number of parameters, 
 vector.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -160,11 +160,12 @@ class _Request:
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
         ends = []
+        known: dict[Hashable, Operator] = {}
         prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
         for experiment, count in allocated:
             operations = self.operations
             if not experiment.served:
-                written = gate_operations(experiment.gates(), self.circuit.wires)
+                written = gate_operations(experiment.gates(), self.circuit.wires, known)
                 operations = [*prepared, *written]
             pieces = [size] * count if size > 1 else [count]
             jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
