@@ -9,6 +9,8 @@ Importing this module imports numpy and nothing else. Optional dependencies are 
 that needs them: `efl_core.storage` needs pyarrow, `Plan.plot` matplotlib.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
@@ -41,6 +43,9 @@ from efl_core.plans import Plan, PlanRow, Simulated, plan
 from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
 
+if TYPE_CHECKING:
+    from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
+
 __all__ = [
     "Circuit",
     "CorruptDataError",
@@ -71,15 +76,33 @@ __all__ = [
     "__version__",
     "circuit",
     "design",
+    "echo_grad",
     "estimate",
     "gradient",
     "gradient_observables",
+    "gradient_with_errors",
     "num_threads",
     "plan",
     "propagate",
     "sample",
     "set_num_threads",
+    "shadow_grad",
     "show_versions",
     "simulate",
     "tally",
 ]
+
+_OF_PENNYLANE = ("echo_grad", "gradient_with_errors", "shadow_grad")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (what PennyLane makes)
+    """Import what needs PennyLane when it is asked for."""
+    if name in _OF_PENNYLANE:
+        import efl_core.pennylane
+
+        return getattr(efl_core.pennylane, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -51,6 +51,11 @@ class Experiment:
         return self._native.setting
 
     @property
+    def served(self) -> bool:
+        """Whether it runs the original circuit, as served answers do."""
+        return self._native.served
+
+    @property
     def derivatives(self) -> list[tuple[int, int]]:
         """What it contributes to: (observable, parameter) of each derivative."""
         count = self._circuit.n_parameters

@@ -68,6 +68,12 @@ impl Experiment {
         Setting(self.0.setting().clone())
     }
 
+    /// Whether it runs the original circuit.
+    #[getter]
+    fn served(&self) -> bool {
+        self.0.served()
+    }
+
     /// The derivatives that it contributes to.
     #[getter]
     fn rows(&self) -> Vec<usize> {
@@ -110,6 +116,12 @@ impl Experiment {
             }
         };
         gates.into_iter().map(describe).collect()
+    }
+
+    /// The same measurement, read for linear combinations: one for each row of weights.
+    fn combined(&self, weights: PyReadonlyArray2<'_, f64>) -> PyResult<Experiment> {
+        let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
+        self.0.combined(&weights).or_raise().map(|found| Experiment(Arc::new(found)))
     }
 
     /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).

@@ -1,0 +1,344 @@
+"""From one tape to the jobs that measure its gradient, and from their outcomes to derivatives with errors.
+
+Derivatives by the parameters of gates are measured as the plan says, or by snapshots in an ensemble that was
+given. Derivatives by the coefficients of an observable are expectation values of its words on the final
+state; they get their share of the shots by their number.
+
+Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot
+vector.
+"""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pennylane as qml
+from numpy.typing import NDArray
+from pennylane.devices import Device, LegacyDeviceFacade
+from pennylane.gradients.gradient_transform import choose_trainable_param_indices
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+
+from efl_core.ensembles import Ensemble, Setting
+from efl_core.errors import InvalidInputError
+from efl_core.estimates import Combine, estimate
+from efl_core.experiments import Experiment
+from efl_core.gradients import Dropped, GradientObservables, gradient_observables
+from efl_core.observables import PauliSum
+from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
+from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_operations, preparation, submit
+from efl_core.pennylane.options import Options, check_measurements, shots_of
+from efl_core.pennylane.planning import choose, planned
+from efl_core.pennylane.reports import Report, deliver
+from efl_core.pennylane.tracing import described
+from efl_core.plans import Plan, PlanRow
+from efl_core.snapshots import Snapshots
+
+__all__ = ["measurement"]
+
+# Tapes of equal shots that stand for one experiment, about.
+PIECES = 4
+
+Table: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """Jobs, and what adds their outcomes to tables of (measurements, trainable parameters)."""
+
+    jobs: list[Job]
+    add: Callable[[Sequence[Any], Table, Table], None]
+    spread: Callable[[Sequence[Any], Table], Table]
+    """Variances of the derivatives times a matrix (combinations, trainable parameters), by measurement."""
+
+
+def measurement(
+    tape: QuantumScript, options: Options, device: Device | None
+) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
+    """Return the tapes that measure the gradient of a tape, and the function from their results to it."""
+    check_measurements(tape)
+    return _Request(tape, options, device if options.device is None else options.device).submit()
+
+
+class _Request:
+    """The measurement of the gradient of one tape."""
+
+    def __init__(self, tape: QuantumScript, options: Options, device: Device | None) -> None:
+        [self.tape], _ = qml.transforms.convert_to_numpy_parameters(tape)
+        self.options, self.device = options, device
+        self.shape = (len(tape.measurements), len(tape.trainable_params))
+        n_gates = len(self.tape.operations)
+        chosen = choose_trainable_param_indices(self.tape, options.argnum)
+        places = {t: self.tape.get_operation(t) for t in chosen}
+        self.by_gates = [t for t, (_, which, _) in places.items() if which < n_gates]
+        self.by_words = {
+            t: (which - n_gates, place)
+            for t, (op, which, place) in places.items()
+            if which >= n_gates and self._is_coefficient(op, place, t, tape)
+        }
+        marked = [self.tape.trainable_params[t] for t in self.by_gates]
+        self.circuit = from_tape(self.tape.copy(trainable_params=marked))
+        if self.circuit.n_parameters != len(marked):
+            raise InvalidInputError(
+                "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
+            )
+        self.operations = self.tape.operations
+        self.dropped = Dropped(0, 0.0)
+        theta = self.circuit.parameters
+        entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
+        self.seeds = np.random.SeedSequence(entropy)
+
+        self.plan: Plan | None = None
+        self.method: PlanRow | None = None
+        if self.by_gates and options.ensemble is None:
+            self.plan = planned(self.circuit, options.connectivity)
+        self.shots = self._shots()
+        self.parts = [self._parts(shots) for shots in self.shots]
+
+    @staticmethod
+    def _is_coefficient(observable: Operator, place: int, t: int, tape: QuantumScript) -> bool:
+        """Say whether a parameter of an observable is a number; PennyLane marks constant matrices as well."""
+        if np.ndim(observable.data[place]) == 0:
+            return True
+        if qml.math.requires_grad(tape.get_parameters()[t]):
+            raise InvalidInputError(
+                "tape: expected trainable parameters that are angles or coefficients, got one of "
+                f"{described(observable)}; leave it out of tape.trainable_params (requires_grad=False)"
+            )
+        return False
+
+    def _seed(self) -> int:
+        return int(self.seeds.spawn(1)[0].generate_state(1, np.uint64)[0])
+
+    def _shots(self) -> list[int]:
+        """Return the shots of every copy of a shot vector, and choose the method."""
+        options, copies = self.options, max(1, self.tape.shots.num_copies)
+        shots = None
+        if options.shots is not None:
+            shots = [options.shots] * copies
+        elif options.target is None:
+            shots = shots_of(self.tape)
+        if self.plan is not None:
+            most = min([options.max_tapes, *(shots or [])])
+            self.method = choose(self.plan, options.method, most)
+            if shots is None and options.target is not None:
+                needed = int(np.ceil(self.method.cost / options.target**2))
+                shots = [max(needed, self.method.settings or 1)] * copies
+        if shots is None:
+            raise InvalidInputError(
+                "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
+            )
+        return shots
+
+    def _parts(self, shots: int) -> list[_Part]:
+        parts = []
+        if self.by_words:
+            count = len(self.by_words)
+            part, used = self._words(max(1, shots * count // (count + len(self.by_gates))))
+            parts.append(part)
+            shots -= used
+        if self.by_gates and shots < 1:
+            raise InvalidInputError(
+                f"shots: expected more, as coefficients alone take {used}, got {shots + used}"
+            )
+        if self.options.ensemble is not None and self.by_gates:
+            observables = gradient_observables(
+                self.circuit, list(self.circuit.observables), truncation=self.options.truncation
+            )
+            parts.append(self._snapshots(observables, self.options.ensemble, shots))
+        elif self.plan is not None and self.method is not None and self.method.cost > 0:
+            parts.append(self._designed(self.plan, self.method, shots))
+        return parts
+
+    def _designed(self, plan: Plan, method: PlanRow, shots: int) -> _Part:
+        if method.settings is None:
+            observables = GradientObservables(plan._native.observables, self.circuit, single=False, made=None)
+            return self._snapshots(observables, plan.ensemble(method.name), shots)
+        # Pieces of equal shots: an experiment with c of them is c tapes.
+        size = max(1, shots // (PIECES * method.settings)) if self._equal_shots else 1
+        allocated = plan.allocate(shots // size, method.name, seed=self._seed())
+        jobs: list[Job] = []
+        ends = []
+        known: dict[Hashable, Operator] = {}
+        prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
+        for experiment, count in allocated:
+            operations = self.operations
+            if not experiment.served:
+                written = gate_operations(experiment.gates(), self.circuit.wires, known)
+                operations = [*prepared, *written]
+            pieces = [size] * count if size > 1 else [count]
+            jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
+            ends.append(len(jobs))
+
+        def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
+            for (experiment, _), start, end in zip(allocated, [0, *ends], ends, strict=False):
+                bits = np.concatenate(outcomes[start:end])
+                m, k = np.transpose(experiment.derivatives)
+                yield experiment, bits, (m, np.array(self.by_gates)[k])
+
+        def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
+            for experiment, bits, place in measured(outcomes):
+                means, variance = experiment.read(bits)
+                values[place] += means
+                variances[place] += variance / len(bits)
+
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            variances = np.zeros((self.shape[0], len(weights)))
+            for experiment, bits, (m, t) in measured(outcomes):
+                for own in np.unique(m):
+                    combined = experiment._native.combined(np.where(m == own, weights[:, t], 0.0))
+                    variances[own, combined.rows] += combined.read(bits)[1] / len(bits)
+            return variances
+
+        return _Part(jobs, add, spread)
+
+    @property
+    def _equal_shots(self) -> bool:
+        if self.options.equal_shots is not None:
+            return self.options.equal_shots
+        # Devices of the former interface batch tapes of equal shots only.
+        return self.options.mode == "broadcast" or isinstance(self.device, LegacyDeviceFacade)
+
+    def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
+        # Derivatives only: an ensemble that was designed for them may never reveal the value.
+        moving = np.argwhere(~observables.is_zero.reshape(self.shape[0], -1))
+        sums = [observables.derivative(m, k) for m, k in moving]
+        place = (moving[:, 0], np.array(self.by_gates)[moving[:, 1]])
+
+        def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
+            [snaps] = outcomes
+            if sums:
+                found = estimate(snaps, sums, combine=self.options.combine)
+                values[place] += found.value
+                variances[place] += np.square(found.stderr)
+
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            return _spread_of_sums(outcomes[0], sums, place, weights, self.shape[0], self.options.combine)
+
+        self.dropped = observables.dropped
+        return _Part([Draw(self.operations, ensemble, shots)], add, spread)
+
+    def _words(self, shots: int) -> tuple[_Part, int]:
+        """Measure what coefficients multiply; return the number of shots as well."""
+        sums = [
+            derivative_by_coefficient(self.tape.measurements[m].obs, place, self.circuit)
+            for m, place in self.by_words.values()
+        ]
+        labels = _product_settings(sums, self.circuit.n_qubits)
+        each = max(1, shots // len(labels))
+        ensemble = Ensemble.settings(labels)
+
+        place = (np.array([m for m, _ in self.by_words.values()]), np.array(list(self.by_words)))
+        order = np.repeat(np.arange(len(labels), dtype=np.uint32), each)
+
+        def packed(outcomes: Sequence[Any]) -> Snapshots:
+            return Snapshots.from_settings(np.concatenate(outcomes), order, ensemble=ensemble)
+
+        def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
+            found = estimate(packed(outcomes), sums, combine="hit_normalised")
+            values[place] += found.value
+            variances[place] += np.square(found.stderr)
+
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            snaps = packed(outcomes)
+            return _spread_of_sums(snaps, sums, place, weights, self.shape[0], "hit_normalised")
+
+        jobs: list[Job] = [Run(self.operations, Setting(label), each) for label in labels]
+        return _Part(jobs, add, spread), each * len(labels)
+
+    def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
+        jobs = [job for parts in self.parts for part in parts for job in part.jobs]
+        mode = self.options.mode
+        if mode is None:
+            n_circuits = len({id(job.operations) for job in jobs})
+            mode = choose_mode(self.device, n_circuits, self.circuit.n_qubits)
+        tapes, outcomes_of = submit(
+            jobs, self.circuit.wires, mode=mode, seed=self._seed(), device=self.device
+        )
+        if len(tapes) > self.options.max_tapes:
+            raise InvalidInputError(
+                f"device_settings: expected at most {self.options.max_tapes} tapes, got {len(tapes)}"
+            )
+        self.mode, self.jobs, self.tapes = mode, jobs, len(tapes)
+        return tapes, lambda results: self._report(outcomes_of(results))
+
+    def _report(self, outcomes: Sequence[Any]) -> Report:
+        values = np.zeros((len(self.parts), *self.shape))
+        variances = np.zeros_like(values)
+        for copy, part, own in self._by_part(outcomes):
+            part.add(own, values[copy], variances[copy])
+        stderr = np.sqrt(variances)
+        moving = stderr[stderr > 0]
+        name = "words" if self.options.ensemble is None else self.options.ensemble.kind
+        best, factor, predicted = name, 1.0, 0.0
+        if self.plan is not None and self.method is not None:
+            name, best = self.method.name, self.plan.best.name
+            factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
+            predicted = float(np.sqrt(self.method.cost / np.mean(self.shots)))
+        squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
+        report = Report(
+            method=name,
+            mode=self.mode,
+            shots=sum(job.shots for job in self.jobs),
+            settings=len(self.jobs),
+            tapes=self.tapes,
+            gradient=values[squeeze],
+            stderr=stderr[squeeze],
+            predicted=predicted,
+            observed=float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0,
+            best=best,
+            factor=factor,
+            dropped=self.dropped,
+            _errors=lambda weights: self._errors(outcomes, weights)[squeeze],
+        )
+        deliver(report, self.options.report)
+        return report
+
+    def _errors(self, outcomes: Sequence[Any], weights: Table) -> Table:
+        """Return standard errors of combinations, of shape (copies, measurements, combinations)."""
+        variances = np.zeros((len(self.parts), self.shape[0], len(weights)))
+        for copy, part, own in self._by_part(outcomes):
+            variances[copy] += part.spread(own, weights)
+        return np.sqrt(variances)
+
+    def _by_part(self, outcomes: Sequence[Any]) -> Iterator[tuple[int, _Part, Sequence[Any]]]:
+        start = 0
+        for copy, parts in enumerate(self.parts):
+            for part in parts:
+                end = start + len(part.jobs)
+                yield copy, part, outcomes[start:end]
+                start = end
+
+
+def _spread_of_sums(
+    snaps: Snapshots,
+    sums: Sequence[PauliSum],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    weights: Table,
+    n_measurements: int,
+    combine: Combine,
+) -> Table:
+    """Return the variances of combinations of sums that were estimated from the same snapshots."""
+    variances = np.zeros((n_measurements, len(weights)))
+    for m in np.unique(place[0]):
+        own = [(total, t) for total, row, t in zip(sums, *place, strict=True) if row == m]
+        wanted = [c for c in range(len(weights)) if any(weights[c, t] for _, t in own)]
+        if wanted:
+            combined = [sum((total * weights[c, t] for total, t in own), 0 * own[0][0]) for c in wanted]
+            variances[m, wanted] = np.square(estimate(snaps, combined, combine=combine).stderr)
+    return variances
+
+
+def _product_settings(sums: Iterable[PauliSum], n_qubits: int) -> list[str]:
+    """Return product settings that reveal all words, each word in the first one that it fits in."""
+    words = sorted({word.label for total in sums for word in total.words}, key=lambda s: (s.count("I"), s))
+    settings: list[list[str]] = []
+    for word in words:
+        for setting in settings:
+            if all(a in ("I", b) or b == "I" for a, b in zip(word, setting, strict=True)):
+                setting[:] = [b if a == "I" else a for a, b in zip(word, setting, strict=True)]
+                break
+        else:
+            settings.append(list(word))
+    return ["".join(setting).replace("I", "Z") for setting in settings] or ["Z" * n_qubits]

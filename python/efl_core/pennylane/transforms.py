@@ -1,0 +1,282 @@
+"""Gradient transforms: ``diff_method=efl.shadow_grad`` and ``diff_method=efl.echo_grad``.
+
+One measurement per tape gives the derivatives of all its outputs by all its parameters: what is measured is
+planned for the circuit, submitted as one batch, and read for every derivative. A tape that is asked again, as
+torch asks for every row of a Jacobian, is answered from the same outcomes.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, SupportsFloat, SupportsIndex
+
+import numpy as np
+import pennylane as qml
+from numpy.typing import NDArray
+from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+
+from efl_core.ensembles import Ensemble
+from efl_core.errors import InvalidInputError
+from efl_core.estimates import Combine
+from efl_core.gradients import Truncation
+from efl_core.pennylane.calling import calling_device
+from efl_core.pennylane.conversion import NOT_ANGLES
+from efl_core.pennylane.measuring import measurement
+from efl_core.pennylane.options import Options, check_names
+from efl_core.pennylane.reports import Report, Sink, last_report
+
+__all__ = ["echo_grad", "expand", "shadow_grad"]
+
+Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
+
+# Gates of several angles whose decomposition is affine in them.
+AFFINE = {"Rot", "CRot", "U2", "U3"}
+
+
+def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
+    """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
+    check_names(options)
+    if not all(map(_is_kept, tape.operations)):
+        given = tape.get_parameters(trainable_only=False)
+        [tape], _ = qml.transforms.decompose(
+            tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
+        )
+        if any(map(qml.math.requires_grad, given)):  # plain numbers say nothing: all of them are trained then
+            tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+    if tape.batch_size is not None:
+        return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
+    return [tape], _first
+
+
+def _first(results: Sequence[Any]) -> Any:  # noqa: ANN401 (whatever they are)
+    return results[0]
+
+
+def _is_kept(op: Operator) -> bool:
+    """Say whether an operation can be converted as it is, its parameters being numbers."""
+    if not op.num_params or isinstance(op, NOT_ANGLES) or not op.has_decomposition:
+        return True
+    if any(op.ndim_params):
+        return False
+    return op.name in AFFINE or (op.num_params == 1 and op.has_generator)
+
+
+class _Kept:
+    """Gradients of tapes that are still alive, by the identity of the tape.
+
+    Equal tapes of another forward pass are other tapes: they are measured anew.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Report]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, tape: QuantumScript, options: Options) -> Report | None:
+        with self._lock:
+            found = self._found.get(id(tape))
+        if found is None or found[0]() is not tape or found[1] != options:
+            return None
+        return found[2]
+
+    def put(self, tape: QuantumScript, options: Options, report: Report) -> None:
+        place = id(tape)
+        reference = weakref.ref(tape, lambda _: self._found.pop(place, None))
+        with self._lock:
+            self._found[place] = (reference, options, report)
+
+
+_kept = _Kept()
+
+
+def _gradient(tape: QuantumScript, options: Options) -> Batch:
+    if not tape.trainable_params:
+        return _no_trainable_grad(tape)  # type: ignore[no-any-return]
+    if tape.batch_size is not None:
+        raise InvalidInputError(
+            f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
+            "qml.transforms.broadcast_expand"
+        )
+    known = _kept.get(tape, options)
+    if known is not None:
+        return [], lambda _: _nested(tape, known.gradient)
+    tapes, read = measurement(tape, options, calling_device())
+
+    def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+        report = read(results)
+        _kept.put(tape, options, report)
+        return _nested(tape, report.gradient)
+
+    return tapes, post
+
+
+def _nested(tape: QuantumScript, gradient: NDArray[np.float64]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+    """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
+
+    def row(values: Any) -> Any:  # noqa: ANN401
+        numbers = tuple(np.asarray(v) for v in values)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def table(values: Any) -> Any:  # noqa: ANN401
+        rows = tuple(map(row, values))
+        return rows[0] if len(rows) == 1 else rows
+
+    return tuple(map(table, gradient)) if tape.shots.has_partitioned_shots else table(gradient)
+
+
+_transform = partial(
+    qml.transform,
+    expand_transform=expand,
+    classical_cotransform=contract_qjac_with_cjac,
+    final_transform=True,
+)
+
+
+@_transform
+def shadow_grad(
+    tape: QuantumScript,
+    shots: SupportsIndex | None = None,
+    target: SupportsFloat | None = None,
+    method: str = "auto",
+    ensemble: str | Ensemble = "auto",
+    combine: Combine = "mean",
+    seed: SupportsIndex | None = None,
+    argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    truncation: Truncation | None = None,
+    device_settings: Mapping[str, Any] | None = None,
+    report: Sink | None = None,
+) -> Batch:
+    """Estimate the gradient by all parameters from one measurement that is designed for it.
+
+    A gradient transform, for ``diff_method=`` (options in ``gradient_kwargs=``) or for a QNode:
+    ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with several
+    ``qml.expval`` of words, sums, Hamiltonians and Hermitian matrices; with shot vectors and broadcasts.
+
+    Parameters
+    ----------
+    tape
+        The circuit.
+    shots
+        Shots of the gradient, for all parameters and outputs together. By default `target` decides, else the
+        shots of the QNode.
+    target
+        Instead of shots: the RMS error, over the derivatives that are not identically zero.
+    method
+        A row of `efl.plan`, by its name; ``"auto"`` takes the best. One that needs over twice the shots of
+        the best is warned of, once.
+    ensemble
+        Instead of a plan: snapshots of the final state in settings of this `Ensemble`.
+    combine
+        How snapshots become a value, as in `estimate`; only where a setting is drawn for every shot.
+    seed
+        With it, what is drawn here is a function of the seed and the parameters. Devices have their own.
+    argnum
+        Trainable parameters of the tape to differentiate by; the other derivatives are 0.
+    truncation
+        Leaves out words of the gradient observables, with `ensemble`.
+    device_settings
+        ``"mode"``: how settings reach the device (`efl_core.pennylane.execution`), by default ``"state"`` on
+        simulators of state vectors, where one ``qml.state()`` for each circuit replaces all settings and
+        shots, and ``"tapes"`` elsewhere, a tape for each circuit and setting; or ``"broadcast"``.
+        ``"device"``: the device, where it cannot be seen from the call. ``"max_tapes"``: the longest batch.
+        ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
+        ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``.
+    report
+        A list or a function that is handed a `Report` for every measured gradient; the last one of all is
+        ``efl.shadow_grad.last_report()``.
+
+    Notes
+    -----
+    The plan of a circuit is kept while its gates and fixed angles stay the same, and follows the trainable
+    ones. The gradient of a tape is one batch of tapes after the forward execution; a further row of its
+    Jacobian is read from the same outcomes. There are no second derivatives (``max_diff=1``).
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> dev = qml.device("default.qubit", wires=2)
+    >>> @qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 20_000, "seed": 1})
+    ... def model(theta):
+    ...     qml.RY(theta[0], wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     qml.RX(theta[1], wires=1)
+    ...     return qml.expval(qml.Z(1))
+    >>> gradient = qml.grad(model)(pnp.array([0.4, 0.7]))
+    >>> bool(np.allclose(gradient, [-np.sin(0.4) * np.cos(0.7), -np.cos(0.4) * np.sin(0.7)], atol=0.05))
+    True
+    >>> report = efl.shadow_grad.last_report()
+    >>> report.shots, report.mode, report.tapes
+    (20000, 'state', 1)
+    """
+    given = {
+        "shots": shots,
+        "target": target,
+        "method": method,
+        "ensemble": ensemble,
+        "combine": combine,
+        "seed": seed,
+        "argnum": argnum,
+        "truncation": truncation,
+        "device_settings": device_settings,
+        "report": report,
+    }
+    return _gradient(tape, Options.read(given))
+
+
+@_transform
+def echo_grad(
+    tape: QuantumScript,
+    shots: SupportsIndex | None = None,
+    target: SupportsFloat | None = None,
+    seed: SupportsIndex | None = None,
+    argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    device_settings: Mapping[str, Any] | None = None,
+    report: Sink | None = None,
+) -> Batch:
+    """Estimate the gradient by all parameters from layered echoes.
+
+    `shadow_grad` with ``method="echo"``: the circuit, a kick by the observable, and a part of the circuit
+    backwards give all derivatives of a layer of commuting gates at once, at a variance below 1 for each.
+
+    Parameters
+    ----------
+    tape, shots, target, seed, argnum, device_settings, report
+        As in `shadow_grad`.
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> dev = qml.device("default.qubit", wires=2)
+    >>> @qml.qnode(dev, diff_method=efl.echo_grad, gradient_kwargs={"shots": 20_000, "seed": 1})
+    ... def model(theta):
+    ...     qml.StronglyEntanglingLayers(theta, wires=[0, 1])
+    ...     return qml.expval(qml.Z(0))
+    >>> theta = pnp.array([[[0.1, 0.4, 0.3], [0.5, 0.2, 0.6]]])
+    >>> exact = qml.grad(model.update(diff_method="backprop", gradient_kwargs={}))(theta)
+    >>> bool(np.allclose(qml.grad(model)(theta), exact, atol=0.05))
+    True
+    """
+    given = {
+        "shots": shots,
+        "target": target,
+        "method": "echo",
+        "seed": seed,
+        "argnum": argnum,
+        "device_settings": device_settings,
+        "report": report,
+    }
+    return _gradient(tape, Options.read(given))
+
+
+for _made in (shadow_grad, echo_grad):
+
+    @_made.custom_qnode_transform  # type: ignore[untyped-decorator]
+    def _with_device(self: Any, qnode: Any, targs: Any, tkwargs: Any) -> Any:  # noqa: ANN401 (PennyLane's)
+        settings = {"device": qnode.device, **(tkwargs.get("device_settings") or {})}
+        return self.default_qnode_transform(qnode, targs, {**tkwargs, "device_settings": settings})
+
+    _made.last_report = last_report
