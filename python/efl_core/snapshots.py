@@ -1,7 +1,8 @@
 """Measured snapshots, packed, and how to simulate them.
 
-A snapshot is one measurement of all qubits: a letter X, Y or Z per qubit (the setting) and a bit per
-qubit (0 is the eigenvalue +1). `Snapshots` holds them at 3 bits per qubit.
+A snapshot is one measurement of all qubits: a setting, and a bit per qubit (0 is the eigenvalue +1). The
+setting is a letter X, Y or Z per qubit, and `Snapshots` then holds 3 bits per qubit; or it is one of a
+list, by its index.
 """
 
 import operator
@@ -23,9 +24,10 @@ __all__ = ["Snapshots", "sample"]
 
 
 class Snapshots:
-    """T measurements of n qubits in local Pauli bases.
+    """T measurements of n qubits.
 
-    Made by `from_arrays`, `from_pennylane`, `from_arrow`, `read_parquet` or `sample`. Immutable.
+    Made by `from_arrays`, `from_settings`, `from_pennylane`, `from_arrow`, `read_parquet` or `sample`.
+    Immutable.
 
     Examples
     --------
@@ -43,7 +45,7 @@ class Snapshots:
     def __init__(self, native: _native.Snapshots) -> None:
         if not isinstance(native, _native.Snapshots):
             raise InputTypeError(
-                "Snapshots are made by Snapshots.from_arrays, .from_pennylane, .from_arrow, "
+                "Snapshots are made by Snapshots.from_arrays, .from_settings, .from_pennylane, .from_arrow, "
                 f".read_parquet or efl_core.sample, not from {type(native).__name__}"
             )
         self._native = native
@@ -86,6 +88,52 @@ class Snapshots:
         except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
             check_range("bits", np.asarray(bits), 1)
             check_range("bases", np.asarray(bases), 2)
+            raise
+        if version is None and replica is None and sequence is None:
+            return snaps
+        return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
+
+    @classmethod
+    def from_settings(
+        cls,
+        bits: ArrayLike,
+        settings: ArrayLike,
+        *,
+        ensemble: Ensemble,
+        version: ArrayLike | None = None,
+        replica: ArrayLike | None = None,
+        sequence: ArrayLike | None = None,
+    ) -> "Snapshots":
+        """Pack bits that were measured in settings of a list, or of one list for each block of qubits.
+
+        Parameters
+        ----------
+        bits
+            Outcomes 0 or 1, shape ``(shots, n_qubits)``, integers or booleans, in the order of the qubits.
+        settings
+            Which setting of the list, shape ``(shots,)``; of several blocks, shape ``(shots, n_blocks)``.
+        ensemble
+            What the settings were drawn from, of kind ``"settings"`` or ``"blocks"``.
+        version, replica, sequence
+            As in `from_arrays`.
+
+        Examples
+        --------
+        >>> import efl_core as efl
+        >>> ensemble = efl.Ensemble.settings(["XZ", "YY"])
+        >>> snaps = efl.Snapshots.from_settings([[0, 1], [1, 1]], [1, 0], ensemble=ensemble)
+        >>> snaps
+        Snapshots(2 of 2 qubits, settings)
+        >>> snaps.to_arrays()[1]
+        array([1, 0], dtype=uint32)
+        """
+        outcomes = byte_table("bits", bits, 1)
+        ensemble = _check_ensemble(ensemble, outcomes.shape[1])
+        indices = _index_table(settings, len(outcomes), ensemble)
+        try:
+            snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble))
+        except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
+            check_range("bits", np.asarray(bits), 1)
             raise
         if version is None and replica is None and sequence is None:
             return snaps
@@ -151,9 +199,13 @@ class Snapshots:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return ``(bits, bases)`` as `from_arrays` takes them."""
-        return self._native.to_arrays()
+    def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.uint32]]:
+        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, settings)`` of `from_settings`."""
+        bits, bases = self._native.to_arrays()
+        if self.ensemble.kind in ("uniform", "biased"):
+            return bits, bases
+        settings = self._native.settings
+        return bits, settings[:, 0] if self.ensemble.kind == "settings" else settings
 
     def with_provenance(
         self,
@@ -172,7 +224,10 @@ class Snapshots:
         )
 
     def with_ensemble(self, ensemble: Ensemble) -> "Snapshots":
-        """Return the same snapshots, said to be drawn from another ensemble."""
+        """Return the same snapshots, said to be drawn from another ensemble.
+
+        It may draw the settings with other probabilities, but they have to be the same settings.
+        """
         return Snapshots(self._native.with_ensemble(_check_ensemble(ensemble, self.n_qubits)))
 
     @property
@@ -261,9 +316,8 @@ class Snapshots:
         return f"Snapshots({len(self)} of {self.n_qubits} qubits, {self.ensemble.kind})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        x, z, outcome = self._native.rows()
         columns = (self.version, self.replica, self.sequence)
-        return _from_rows, (x, z, outcome, self.ensemble, *columns)
+        return _from_rows, (*self._native.rows(), self.ensemble, *columns)
 
 
 def _from_rows(*arguments: Any) -> Snapshots:  # noqa: ANN401 (the arguments of Snapshots.__reduce__)
@@ -280,11 +334,40 @@ def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
     return ensemble
 
 
+def _index_table(settings: ArrayLike, shots: int, ensemble: Ensemble) -> NDArray[np.uint32]:
+    """Return indices of settings, a row for each snapshot and a column for each block."""
+    expected = "indices of settings, an integer per snapshot and block"
+    found = array("settings", settings, expected)
+    blocks = 1 if ensemble.kind == "settings" else len(ensemble.block_list)
+    if found.ndim == 1 and blocks == 1:
+        found = found[:, np.newaxis]
+    if found.shape != (shots, blocks):
+        shape = f"({shots},)" if blocks == 1 else f"({shots}, {blocks})"
+        raise ShapeError(f"settings: expected shape {shape}, got {np.shape(settings)}")
+    if found.dtype.kind not in "iu" and found.size:
+        raise InputTypeError(f"settings: expected {expected}, got dtype {found.dtype}")
+    check_range("settings", found, 2**32 - 1)
+    return np.ascontiguousarray(found, dtype=np.uint32)
+
+
+def _counts(counts: ArrayLike) -> NDArray[np.uint64]:
+    expected = "integers that are not negative, one for each setting"
+    found = array("counts", counts, expected)
+    if found.ndim != 1:
+        raise ShapeError(f"counts: expected shape (n_settings,), got {found.shape}")
+    if found.dtype.kind not in "iu":
+        raise InputTypeError(f"counts: expected {expected}, got dtype {found.dtype}")
+    if found.size and found.min() < 0:
+        raise InvalidInputError(f"counts: expected {expected}, got {found.min()}")
+    return np.ascontiguousarray(found, dtype=np.uint64)
+
+
 def sample(
     state: ArrayLike,
     ensemble: Ensemble | None = None,
     *,
-    shots: SupportsIndex,
+    shots: SupportsIndex | None = None,
+    counts: ArrayLike | None = None,
     seed: SupportsIndex | None = None,
 ) -> Snapshots:
     """Simulate snapshots of a pure state.
@@ -297,7 +380,10 @@ def sample(
     ensemble
         Distribution of the settings; uniform letters if not given.
     shots
-        Number of snapshots.
+        Number of snapshots, whose settings are drawn at random.
+    counts
+        In place of ``shots``, for an ensemble of a list of settings: how often each is measured, one after
+        the other. With the counts of `Ensemble.allocate` the estimates stay unbiased.
     seed
         0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and fewer shots
         give the first of them. Without one, fresh entropy is drawn.
@@ -309,6 +395,9 @@ def sample(
     >>> snaps = efl.sample(bell, shots=100_000, seed=7)
     >>> efl.estimate(snaps, ["XX", "YY", "ZZ"]).value.round(1)
     array([ 1., -1.,  1.])
+    >>> ensemble = efl.Ensemble.settings(["XX", "ZZ"], [0.3, 0.7])
+    >>> efl.sample(bell, ensemble, counts=ensemble.allocate(1000, seed=1), seed=7)
+    Snapshots(1000 of 2 qubits, settings)
     """
     expected = "2^n real or complex amplitudes"
     amplitudes = array("state", state, expected)
@@ -322,13 +411,17 @@ def sample(
         ensemble = Ensemble.uniform(length.bit_length() - 1)
     elif not isinstance(ensemble, Ensemble):
         raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
-    count = integer("shots", shots, 1)
+    if shots is not None and counts is not None:
+        raise InvalidInputError("counts: expected none with shots, got both")
+    count = integer("shots", shots, 1) if counts is None else 0
+    each = None if counts is None else _counts(counts)
     key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
     return Snapshots(
         _native.sample(
             amplitudes,
             ensemble,
             count,
+            each,
             integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1),
         )
     )

@@ -303,8 +303,13 @@ PROBABILITIES = '{"kind": "biased", "probabilities": %s}'
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"efl.schema": "2"}, efl.NewerFormatError, "has snapshot format 2, .* reads format 1: upgrade"),
-        ({"efl.schema": "0"}, efl.CorruptDataError, "efl.schema: expected 1, got b'0'"),
+        ({"efl.schema": "3"}, efl.NewerFormatError, "has snapshot format 3, .* reads up to 2: upgrade"),
+        (
+            {"efl.schema": "2"},
+            efl.CorruptDataError,
+            "efl.schema: expected 1 for a uniform ensemble, got b'2'",
+        ),
+        ({"efl.schema": "0"}, efl.CorruptDataError, "efl.schema: expected 1 to 2, got b'0'"),
         ({"efl.schema": "1.0"}, efl.CorruptDataError, "efl.schema: expected 1"),
         ({"efl.schema": "9" * 5000}, efl.CorruptDataError, "efl.schema: expected 1"),
         ({"efl.schema": None}, efl.CorruptDataError, "have no efl.schema"),
@@ -313,7 +318,7 @@ PROBABILITIES = '{"kind": "biased", "probabilities": %s}'
             efl.CorruptDataError,
             "efl.schema",
         ),
-        ({"efl.schema": "2", "efl.n_qubits": None}, efl.NewerFormatError, "upgrade"),
+        ({"efl.schema": "3", "efl.n_qubits": None}, efl.NewerFormatError, "upgrade"),
         ({"efl.n_qubits": None}, efl.CorruptDataError, "have no efl.n_qubits"),
         ({"efl.n_qubits": "0"}, efl.CorruptDataError, "from 1 to 1048576, got b'0'"),
         ({"efl.n_qubits": "-3"}, efl.CorruptDataError, "from 1 to 1048576"),

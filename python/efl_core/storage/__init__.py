@@ -2,9 +2,11 @@
 
 One row per snapshot. Columns ``x``, ``z`` and ``outcome`` are bit planes of ``fixed_size_binary``, 8 bytes
 for every 64 qubits begun, in little-endian words: qubit q is bit ``q % 64`` of word ``q // 64``, a letter is
-(x, z) = X 10, Y 11, Z 01, and padding bits are zero. Columns ``version`` (uint32), ``replica`` and
-``sequence`` (uint64) are there if known. The schema metadata say the rest: ``efl.schema`` (the format, 1),
-``efl.n_qubits`` and ``efl.ensemble`` (JSON).
+(x, z) = X 10, Y 11, Z 01, and padding bits are zero. Settings that are drawn from lists have a column
+``setting`` in the place of ``x`` and ``z``: an index for each block, 4 bytes little-endian, together one
+``fixed_size_binary``. Columns ``version`` (uint32), ``replica`` and ``sequence`` (uint64) are there if
+known. The schema metadata say the rest: ``efl.schema`` (the format, 1 for letters and 2 for lists),
+``efl.n_qubits`` and ``efl.ensemble`` (JSON; product settings by their letters, others by their gates).
 
 Invariant: what a reader returns has been checked down to every bit, or it raises an error of
 `efl_core.errors` that names the source and what is wrong with it. A file also carries a checksum of its

@@ -17,21 +17,22 @@ from efl_core import _native
 from efl_core.errors import CorruptDataError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import Array, RecordBatch, Table, blame, pa
-from efl_core.storage.layout import PLANES, PROVENANCE, Layout
+from efl_core.storage.layout import PROVENANCE, Layout
 
 __all__ = ["Columns", "assemble", "export", "extract"]
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
+_ROWS = ("x", "z", "outcome", "setting")
+"""The tables of the core, in its order; those that an ensemble has no use for have no columns."""
 _PART_BYTES = 1 << 25
 """Batches are gathered to parts of about this size before the core checks and transposes them."""
 
 
 def export(snaps: Snapshots, layout: Layout) -> tuple[Table, Columns]:
     """Return a table that shares the memory of the columns returned with it."""
-    columns: dict[str, NDArray[Any]] = dict(zip(PLANES, snaps._native.rows(), strict=True))
-    for name in layout.columns[len(PLANES) :]:
-        columns[name] = getattr(snaps, name)
+    rows: dict[str, NDArray[Any]] = dict(zip(_ROWS, snaps._native.rows(), strict=True))
+    columns = {name: rows[name] if name in rows else getattr(snaps, name) for name in layout.columns}
     arrays = []
     for name, column in columns.items():
         stored = column.astype(column.dtype.newbyteorder("<"), copy=False)
@@ -56,12 +57,13 @@ def _column(source: str, layout: Layout, name: str, array: Array, start: int) ->
     if name in PROVENANCE:
         dtype: np.dtype[Any] = np.dtype(PROVENANCE[name])
         return _view(array.buffers()[1], dtype, array.offset * dtype.itemsize, len(array))
-    count, words = len(array), layout.words
+    count, width = len(array), layout.width(name)
+    numbers, kind = layout.shape(name)
     if pa.types.is_fixed_size_binary(array.type):
-        data, first = array.buffers()[1], array.offset * words * 8
+        data, first = array.buffers()[1], array.offset * width
     else:
-        data, first = _even(source, name, array, 8 * words, start)
-    return _view(data, np.dtype(np.uint64), first, count * words).reshape(count, words)
+        data, first = _even(source, name, array, width, start)
+    return _view(data, np.dtype(kind), first, count * numbers).reshape(count, numbers)
 
 
 def _even(source: str, name: str, array: Array, width: int, start: int) -> tuple[Any, int]:
@@ -99,7 +101,7 @@ def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapsho
     start = rows = 0
     for batch in batches:
         gathered.append(batch)
-        rows += len(batch["x"])
+        rows += len(batch["outcome"])
         if rows * layout.row_bytes >= _PART_BYTES:
             parts.append(_check(source, layout, gathered, start))
             gathered, start, rows = [], start + rows, 0
@@ -111,17 +113,20 @@ def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapsho
 def _check(source: str, layout: Layout, batches: list[Columns], start: int) -> Snapshots:
     def column(name: str) -> NDArray[Any]:
         if not batches:
-            return (
-                np.empty(0, PROVENANCE[name])
-                if name in PROVENANCE
-                else np.empty((0, layout.words), np.uint64)
-            )
+            if name in PROVENANCE:
+                return np.empty(0, PROVENANCE[name])
+            numbers, kind = layout.shape(name)
+            return np.empty((0, numbers), kind)
         return batches[0][name] if len(batches) == 1 else np.concatenate([batch[name] for batch in batches])
 
-    x, z, outcome = (column(name) for name in PLANES)
+    outcome = column("outcome")
+    x, z, settings = (
+        column(name) if name in layout.columns else np.empty((len(outcome), 0), kind)
+        for name, kind in (("x", np.uint64), ("z", np.uint64), ("setting", np.uint32))
+    )
     provenance = (column(name) if name in layout.columns else None for name in PROVENANCE)
     try:
-        native = _native.Snapshots.from_rows(x, z, outcome, layout.ensemble, *provenance)
+        native = _native.Snapshots.from_rows(x, z, outcome, settings, layout.ensemble, *provenance)
     except CorruptDataError as error:
         raise CorruptDataError(f"{source}: counting rows from {start}: {error}") from error
     return Snapshots(native)

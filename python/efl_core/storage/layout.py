@@ -14,22 +14,27 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core.errors import CorruptDataError, EflError, InvalidInputError, NewerFormatError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import Schema, pa
 
-__all__ = ["FORMAT", "MAX_QUBITS", "PLANES", "PROVENANCE", "Layout", "read_ensemble", "read_layout"]
+__all__ = ["FORMAT", "MAX_QUBITS", "PROVENANCE", "SETTING", "Layout", "read_ensemble", "read_layout"]
 
-FORMAT = 1
+FORMAT = 2
+"""Newest format that is read: 1 for letters, which older versions read too, 2 for lists of settings."""
 MAX_QUBITS = 2**20
-PLANES = ("x", "z", "outcome")
+SETTING = "setting"
 PROVENANCE: dict[str, type[np.unsignedinteger[Any]]] = {
     "version": np.uint32,
     "replica": np.uint64,
     "sequence": np.uint64,
 }
+
+_SETTINGS_BUDGET = 1 << 30
+"""Bytes that settings may take in memory: a few gates on very many qubits are few bytes at rest."""
 
 _SCHEMA, _N_QUBITS, _ENSEMBLE = b"efl.schema", b"efl.n_qubits", b"efl.ensemble"
 
@@ -50,7 +55,17 @@ class Layout:
             )
         none = snaps[:0]  # asking all of them for a column would copy it
         known = tuple(name for name in PROVENANCE if getattr(none, name) is not None)
-        return cls(snaps.ensemble, PLANES + known)
+        return cls(snaps.ensemble, _measured(snaps.ensemble) + known)
+
+    @property
+    def format(self) -> int:
+        """The format that this is written in."""
+        return _format(self.ensemble)
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of lists that settings are drawn from, 0 for letters."""
+        return _n_blocks(self.ensemble)
 
     @property
     def n_qubits(self) -> int:
@@ -69,12 +84,18 @@ class Layout:
 
     def width(self, name: str) -> int:
         """Bytes per value of a column."""
-        return np.dtype(PROVENANCE[name]).itemsize if name in PROVENANCE else 8 * self.words
+        if name in PROVENANCE:
+            return np.dtype(PROVENANCE[name]).itemsize
+        return 4 * self.n_blocks if name == SETTING else 8 * self.words
+
+    def shape(self, name: str) -> tuple[int, type[np.unsignedinteger[Any]]]:
+        """Numbers per row of a column that is not of provenance, and their type."""
+        return (self.n_blocks, np.uint32) if name == SETTING else (self.words, np.uint64)
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return the schema metadata."""
         return {
-            _SCHEMA: str(FORMAT).encode(),
+            _SCHEMA: str(self.format).encode(),
             _N_QUBITS: str(self.n_qubits).encode(),
             _ENSEMBLE: _ensemble_text(self.ensemble).encode(),
         }
@@ -92,15 +113,53 @@ class Layout:
 
     def checksum(self) -> int:
         """CRC-32 of all of the above."""
-        said = [FORMAT, self.n_qubits, _ensemble_text(self.ensemble), self.columns]
+        said = [self.format, self.n_qubits, _ensemble_text(self.ensemble), self.columns]
         return zlib.crc32(json.dumps(said).encode())
+
+
+def _format(ensemble: _native.Ensemble) -> int:
+    return 2 if _n_blocks(ensemble) else 1
+
+
+def _n_blocks(ensemble: _native.Ensemble) -> int:
+    if ensemble.kind in ("uniform", "biased"):
+        return 0
+    return 1 if ensemble.kind == "settings" else len(ensemble.block_list)
+
+
+def _measured(ensemble: _native.Ensemble) -> tuple[str, ...]:
+    return (SETTING, "outcome") if _n_blocks(ensemble) else ("x", "z", "outcome")
 
 
 def _ensemble_text(ensemble: _native.Ensemble) -> str:
     said: dict[str, Any] = {"kind": ensemble.kind}
-    if ensemble.kind != "uniform":
+    if ensemble.kind == "biased":
         said["probabilities"] = ensemble.probabilities.tolist()  # repr of a float gives the same float back
+    elif ensemble.kind == "settings":
+        said |= _list_said(ensemble.setting_list, ensemble.probabilities)
+    elif ensemble.kind == "blocks":
+        lists: dict[int, int] = {}  # a list that blocks share is one object, and written once
+        blocks = ensemble.block_list
+        said["lists"] = []
+        for _, settings, probabilities in blocks:
+            if id(settings) not in lists:
+                lists[id(settings)] = len(lists)
+                said["lists"].append(_list_said(settings, probabilities))
+        said["blocks"] = [
+            {"qubits": list(qubits), "list": lists[id(settings)]} for qubits, settings, _ in blocks
+        ]
     return json.dumps(said)
+
+
+def _list_said(settings: list[_native.Setting], probabilities: NDArray[np.float64]) -> dict[str, Any]:
+    """Say a product setting by its letters, any other by its gates."""
+
+    def one(setting: _native.Setting) -> str | list[list[Any]]:
+        if setting.is_product:
+            return "".join(word.strip("I") for _, word in setting.measured)
+        return [list(gate) for gate in setting.gates]
+
+    return {"settings": [one(setting) for setting in settings], "probabilities": probabilities.tolist()}
 
 
 def read_ensemble(source: str, metadata: Mapping[bytes, bytes] | None) -> _native.Ensemble | None:
@@ -120,23 +179,29 @@ def read_ensemble(source: str, metadata: Mapping[bytes, bytes] | None) -> _nativ
             f"got {_short(metadata[_N_QUBITS])}"
         )
     try:
-        return _parse_ensemble(metadata[_ENSEMBLE], n_qubits)
+        found = _parse_ensemble(metadata[_ENSEMBLE], n_qubits)
     except (EflError, ValueError, RecursionError) as error:
         raise CorruptDataError(
             f"{source}: efl.ensemble: expected the JSON of an ensemble of {n_qubits} qubits, "
             f"got {_short(metadata[_ENSEMBLE])} ({error})"
         ) from error
+    if _natural(metadata[_SCHEMA]) != _format(found):
+        raise CorruptDataError(
+            f"{source}: efl.schema: expected {_format(found)} for a {found.kind} ensemble, "
+            f"got {_short(metadata[_SCHEMA])}"
+        )
+    return found
 
 
 def _check_format(source: str, text: bytes) -> None:
     found = _natural(text)
     if found is not None and found > FORMAT:
         raise NewerFormatError(
-            f"{source}: has snapshot format {found}, but this version of efl_core reads format {FORMAT}: "
+            f"{source}: has snapshot format {found}, but this version of efl_core reads up to {FORMAT}: "
             "upgrade efl-core"
         )
-    if found != FORMAT:
-        raise CorruptDataError(f"{source}: efl.schema: expected {FORMAT}, got {_short(text)}")
+    if not found:
+        raise CorruptDataError(f"{source}: efl.schema: expected 1 to {FORMAT}, got {_short(text)}")
 
 
 def _natural(text: bytes) -> int | None:
@@ -151,8 +216,18 @@ def _parse_ensemble(text: bytes, n_qubits: int) -> _native.Ensemble:
     said = json.loads(text)
     if said == {"kind": "uniform"}:
         return _native.Ensemble.uniform(n_qubits)
-    if not isinstance(said, dict) or said.keys() != {"kind", "probabilities"} or said["kind"] != "biased":
-        raise ValueError('the kinds are {"kind": "uniform"} and {"kind": "biased", "probabilities": [...]}')
+    keys = {
+        "biased": {"kind", "probabilities"},
+        "settings": {"kind", "settings", "probabilities"},
+        "blocks": {"kind", "lists", "blocks"},
+    }
+    kind = said.get("kind") if isinstance(said, dict) else None
+    if not isinstance(kind, str) or said.keys() != keys.get(kind):
+        raise ValueError('the kinds are "uniform", "biased", "settings" and "blocks", each with its own keys')
+    if kind == "settings":
+        return _native.Ensemble.settings(*_parse_list(said, n_qubits, [_SETTINGS_BUDGET]))
+    if kind == "blocks":
+        return _parse_blocks(said, n_qubits)
     rows = said["probabilities"]
     if not isinstance(rows, list) or len(rows) != n_qubits:
         raise ValueError(f"probabilities: expected {n_qubits} rows")
@@ -163,6 +238,53 @@ def _parse_ensemble(text: bytes, n_qubits: int) -> _native.Ensemble:
     return _native.Ensemble.biased(rows)
 
 
+def _parse_blocks(said: dict[str, Any], n_qubits: int) -> _native.Ensemble:
+    if not isinstance(said["lists"], list) or not isinstance(said["blocks"], list):
+        raise ValueError("lists and blocks: expected lists")
+    budget = [_SETTINGS_BUDGET]
+    blocks: list[Any] = []
+    lists: dict[int, Any] = {}
+    for block in said["blocks"]:
+        if not isinstance(block, dict) or block.keys() != {"qubits", "list"}:
+            raise ValueError("blocks: expected qubits and a list each")
+        qubits, place = block["qubits"], block["list"]
+        if type(place) is not int or not 0 <= place < len(said["lists"]):
+            raise ValueError(f"blocks: expected a list below {len(said['lists'])}")
+        if not isinstance(qubits, list) or not all(type(q) is int for q in qubits) or len(qubits) > 4:
+            raise ValueError("qubits: expected up to four integers")
+        if place not in lists:  # blocks that share a list are given the same objects
+            found = said["lists"][place]
+            if not isinstance(found, dict) or found.keys() != {"settings", "probabilities"}:
+                raise ValueError("lists: expected settings and probabilities each")
+            lists[place] = _parse_list(found, len(qubits), budget)
+        blocks.append((qubits, *lists[place]))
+    return _native.Ensemble.blocks(n_qubits, blocks)
+
+
+def _parse_list(
+    said: dict[str, Any], n_qubits: int, budget: list[int]
+) -> tuple[list[_native.Setting], list[float]]:
+    settings, probabilities = said["settings"], said["probabilities"]
+    if not isinstance(settings, list) or not isinstance(probabilities, list):
+        raise ValueError("settings and probabilities: expected lists")
+    if not {type(p) for p in probabilities} <= {float, int}:
+        raise ValueError("probabilities: expected numbers")
+    return [_parse_setting(setting, n_qubits, budget) for setting in settings], probabilities
+
+
+def _parse_setting(said: object, n_qubits: int, budget: list[int]) -> _native.Setting:
+    if isinstance(said, str):
+        if len(said) != n_qubits:
+            raise ValueError(f"settings: expected letters for {n_qubits} qubits")
+        return _native.Setting(said)
+    if not isinstance(said, list) or not all(isinstance(gate, list) for gate in said):
+        raise ValueError("settings: expected letters, or a list of gates")
+    budget[0] -= 48 * n_qubits * -(-n_qubits // 64)
+    if budget[0] < 0:
+        raise ValueError(f"settings: expected up to {_SETTINGS_BUDGET} bytes of them in memory")
+    return _native.Setting.from_gates(n_qubits, [tuple(gate) for gate in said])
+
+
 def read_layout(source: str, schema: Schema, ensemble: _native.Ensemble, *, ours: bool) -> Layout:
     """Check the columns of a schema.
 
@@ -171,16 +293,17 @@ def read_layout(source: str, schema: Schema, ensemble: _native.Ensemble, *, ours
     others have no binary of fixed size; the width of each value is then checked with the values.
     """
     names = list(schema.names)
-    repeated = [name for name in (*PLANES, *PROVENANCE) if names.count(name) > 1]
+    planes = _measured(ensemble)
+    repeated = [name for name in (*planes, *PROVENANCE) if names.count(name) > 1]
     if repeated:
         raise CorruptDataError(f"{source}: column {repeated[0]} is there {names.count(repeated[0])} times")
-    missing = [name for name in PLANES if name not in names]
+    missing = [name for name in planes if name not in names]
     if missing:
         raise CorruptDataError(f"{source}: no column {', '.join(missing)} among {_listed(names)}")
-    unknown = [name for name in names if name not in PLANES and name not in PROVENANCE]
+    unknown = [name for name in names if name not in planes and name not in PROVENANCE]
     if ours and unknown:
         raise CorruptDataError(f"{source}: unknown column {_listed(unknown)}")
-    layout = Layout(ensemble, PLANES + tuple(name for name in PROVENANCE if name in names))
+    layout = Layout(ensemble, planes + tuple(name for name in PROVENANCE if name in names))
     for name in layout.columns:
         _check_type(source, layout, name, schema.field(name).type, ours=ours)
     return layout
@@ -192,7 +315,7 @@ def _check_type(source: str, layout: Layout, name: str, found: Any, *, ours: boo
         return
     kinds = pa.types
     variable = kinds.is_binary(found) or kinds.is_large_binary(found) or kinds.is_binary_view(found)
-    if name in PLANES and variable and not ours:
+    if name not in PROVENANCE and variable and not ours:
         return
     raise CorruptDataError(
         f"{source}: column {name}: expected {expected} for {layout.n_qubits} qubits, got {found}"

@@ -27,7 +27,7 @@ from efl_core.snapshots import Snapshots
 from efl_core.storage.atomic import replacement
 from efl_core.storage.backend import blame, pa, pq
 from efl_core.storage.columns import Columns, assemble, export, extract
-from efl_core.storage.layout import FORMAT, PROVENANCE, Layout, read_ensemble, read_layout
+from efl_core.storage.layout import PROVENANCE, Layout, read_ensemble, read_layout
 
 __all__ = ["inspect", "read_parquet", "write_parquet"]
 
@@ -148,7 +148,7 @@ def inspect(path: "str | os.PathLike[str]") -> dict[str, Any]:
     """
     with _open(path) as file:
         return {
-            "schema": FORMAT,
+            "schema": file.layout.format,
             "n_qubits": file.layout.n_qubits,
             "snapshots": file.rows,
             "columns": list(file.layout.columns),
@@ -231,7 +231,7 @@ class _Checksum:
         for name, column in columns.items():
             stored = column.astype(column.dtype.newbyteorder("<"), copy=False)
             self._found[name] = zlib.crc32(stored, self._found[name])
-        self._found["rows"] += len(columns["x"])
+        self._found["rows"] += len(columns["outcome"])
 
     def text(self) -> bytes:
         return json.dumps(self._found).encode()

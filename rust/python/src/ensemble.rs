@@ -1,15 +1,19 @@
 //! Ensembles of measurement settings.
 
-use crate::boundary::{describe, width};
-use crate::error::{InputTypeError, OrRaise, ShapeError};
+use crate::boundary::{describe, integer, size, width};
+use crate::error::{InputTypeError, InvalidInputError, OrRaise, ShapeError};
 use crate::pauli::read_word;
+use crate::setting::Setting;
 use efl_core::design as core;
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray2, ToPyArray};
+use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, ToPyArray};
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyTuple};
 
-/// How measurement settings are drawn: one letter X, Y or Z per qubit and snapshot.
+/// How measurement settings are drawn, and so how often each word is revealed.
 ///
-/// Made by `Ensemble.uniform` or `Ensemble.biased`.
+/// Made by `Ensemble.uniform` or `Ensemble.biased` (a letter X, Y or Z per qubit), by `Ensemble.settings` (one of a
+/// list), or by `Ensemble.blocks`, `Ensemble.random_blocks` or `Ensemble.clifford` (one of a list for each block of
+/// qubits).
 ///
 /// Examples
 /// --------
@@ -20,9 +24,78 @@ use pyo3::prelude::*;
 /// >>> biased = efl.Ensemble.biased([[0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
 /// >>> biased.reveal_probability("XZ")
 /// 0.25
+/// >>> bell = efl.Setting.from_gates(2, [("CNOT", 0, 1), ("H", 0)])
+/// >>> designed = efl.Ensemble.settings([bell, "ZZ"], [0.75, 0.25])
+/// >>> designed.reveal_probability("XX"), designed.reveal_probability("ZZ"), designed.reveal_probability("IZ")
+/// (0.75, 1.0, 0.25)
 #[pyclass(frozen, module = "efl_core", from_py_object)]
 #[derive(Clone)]
 pub(crate) struct Ensemble(pub(crate) core::Ensemble);
+
+/// Real numbers with as many dimensions as `expected` says.
+fn numbers<'py>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    expected: &str,
+    dimensions: usize,
+) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
+    let numpy = value.py().import("numpy")?;
+    let wrong_type = || {
+        InputTypeError::new_err(format!(
+            "{name}: expected real numbers of shape {expected}, got {}",
+            describe(value)
+        ))
+    };
+    let array = numpy.call_method1("asarray", (value,)).map_err(|_| wrong_type())?;
+    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    if !"biuf".contains(&kind) {
+        return Err(wrong_type());
+    }
+    let array = array.call_method1("astype", ("float64",))?;
+    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
+    if shape.len() != dimensions {
+        return Err(ShapeError::new_err(format!("{name}: expected shape {expected}, got {shape:?}")));
+    }
+    Ok(array.extract()?)
+}
+
+fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
+    let wrong_type =
+        || InputTypeError::new_err(format!("{name}: expected {expected}, got {}", describe(value)));
+    if value.is_instance_of::<pyo3::types::PyString>() {
+        return Err(wrong_type());
+    }
+    value.try_iter().map_err(|_| wrong_type())?.collect()
+}
+
+/// Settings, or labels such as "XYZ".
+fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<core::Setting>> {
+    let items = sequence(name, value, "a sequence of settings or labels such as \"XYZ\"")?;
+    let read = |(f, item): (usize, &Bound<'_, PyAny>)| {
+        if let Ok(setting) = item.cast::<Setting>() {
+            return Ok(setting.get().0.clone());
+        }
+        let name = format!("{name}[{f}]");
+        let word = read_word(&name, item, None)?;
+        core::Setting::of_letters(word).map_err(|error| {
+            InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("letters: ", "", 1)))
+        })
+    };
+    items.iter().enumerate().map(read).collect()
+}
+
+/// One for each setting, equal ones if none are given.
+fn read_probabilities(name: &str, value: Option<&Bound<'_, PyAny>>, settings: usize) -> PyResult<Vec<f64>> {
+    match value {
+        None => Ok(vec![1.0 / settings as f64; settings]),
+        Some(value) => Ok(numbers(name, value, "(n_settings,)", 1)?.as_array().iter().copied().collect()),
+    }
+}
+
+/// The same error about an argument of a block.
+fn within(py: Python<'_>, name: &str, error: &PyErr) -> PyErr {
+    PyErr::from_type(error.get_type(py), format!("{name}.{}", error.value(py)))
+}
 
 #[pymethods]
 impl Ensemble {
@@ -35,28 +108,126 @@ impl Ensemble {
     /// The probabilities of X, Y and Z for each qubit, array-like of shape ``(n_qubits, 3)``; rows sum to one.
     #[staticmethod]
     fn biased(probabilities: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let numpy = probabilities.py().import("numpy")?;
-        let wrong_type = || {
-            InputTypeError::new_err(format!(
-                "probabilities: expected real numbers of shape (n_qubits, 3), got {}",
-                describe(probabilities)
-            ))
-        };
-        let array = numpy.call_method1("asarray", (probabilities,)).map_err(|_| wrong_type())?;
-        let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
-        if !"biuf".contains(&kind) {
-            return Err(wrong_type());
-        }
-        let array = array.call_method1("astype", ("float64",))?;
-        let shape: Vec<usize> = array.getattr("shape")?.extract()?;
-        if shape.len() != 2 || shape[1] != 3 {
+        let array = numbers("probabilities", probabilities, "(n_qubits, 3)", 2)?;
+        let array = array.as_array();
+        if array.shape()[1] != 3 {
             return Err(ShapeError::new_err(format!(
-                "probabilities: expected shape (n_qubits, 3), got {shape:?}"
+                "probabilities: expected shape (n_qubits, 3), got {:?}",
+                array.shape()
             )));
         }
-        let array: PyReadonlyArray2<'_, f64> = array.extract()?;
-        let rows = array.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
+        let rows = array.rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
         core::Ensemble::biased(rows).or_raise().map(Ensemble)
+    }
+
+    /// One of a list of settings, each with its probability.
+    ///
+    /// Parameters
+    /// ----------
+    /// settings
+    ///     `Setting` objects, or labels such as ``"XYZ"``, all of the same number of qubits.
+    /// probabilities
+    ///     One for each setting; they sum to one. Equal if not given.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import efl_core as efl
+    /// >>> ensemble = efl.Ensemble.settings(["XX", "ZZ"])
+    /// >>> ensemble.pair_probability("XI", "IX"), ensemble.pair_probability("XI", "IZ")
+    /// (0.5, 0.0)
+    /// >>> ensemble.allocate(101, seed=1).sum()
+    /// np.uint64(101)
+    #[staticmethod]
+    #[pyo3(signature = (settings, probabilities=None))]
+    fn settings(settings: &Bound<'_, PyAny>, probabilities: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+        let settings = read_settings("settings", settings)?;
+        let probabilities = read_probabilities("probabilities", probabilities, settings.len())?;
+        core::Ensemble::settings(settings, probabilities).or_raise().map(Ensemble)
+    }
+
+    /// A setting for each block of qubits, drawn independently.
+    ///
+    /// Parameters
+    /// ----------
+    /// n_qubits
+    ///     Number of qubits.
+    /// blocks
+    ///     For each block its qubits, its settings and, unless they are equal, their probabilities. Blocks have 1 to
+    ///     4 qubits, and every qubit is in one of them. Readout bit ``j`` of a setting belongs to qubit ``qubits[j]``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import efl_core as efl
+    /// >>> bell = efl.Setting.from_gates(2, [("CNOT", 0, 1), ("H", 0)])
+    /// >>> ensemble = efl.Ensemble.blocks(3, [((0, 2), [bell, "ZZ"]), ((1,), ["X", "Y"], [0.2, 0.8])])
+    /// >>> ensemble.reveal_probability("XYX")
+    /// 0.4
+    #[staticmethod]
+    fn blocks(n_qubits: &Bound<'_, PyAny>, blocks: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let n_qubits = width("n_qubits", n_qubits)?;
+        let expected = "(qubits, settings) or (qubits, settings, probabilities)";
+        let mut items = Vec::new();
+        let mut made: Vec<core::Block> = Vec::new();
+        for (b, item) in sequence("blocks", blocks, &format!("a sequence of {expected}"))?.iter().enumerate()
+        {
+            let name = format!("blocks[{b}]");
+            let parts = sequence(&name, item, expected)?;
+            let (qubits, settings, probabilities) = match &parts[..] {
+                [qubits, settings] => (qubits, settings, None),
+                [qubits, settings, probabilities] => (qubits, settings, Some(probabilities)),
+                _ => {
+                    return Err(ShapeError::new_err(format!(
+                        "{name}: expected {expected}, got {} items",
+                        parts.len()
+                    )));
+                }
+            };
+            let qubits: Vec<usize> = sequence(&format!("{name}.qubits"), qubits, "a sequence of qubits")?
+                .iter()
+                .map(|q| size(&format!("{name}.qubits"), q, 0))
+                .collect::<PyResult<_>>()?;
+            // The same two objects as in an earlier block: its list is shared, as `block_list` shows it.
+            let same = |other: &(Bound<'_, PyAny>, Option<Bound<'_, PyAny>>, usize)| {
+                let equal = match (&other.1, probabilities) {
+                    (None, None) => true,
+                    (Some(a), Some(b)) => a.is(b),
+                    _ => false,
+                };
+                other.0.is(settings) && equal && other.2 == qubits.len()
+            };
+            let block = if let Some(place) = items.iter().position(same) {
+                made[place].moved(qubits.iter().copied())
+            } else {
+                let list = read_settings(&format!("{name}.settings"), settings)?;
+                let q = read_probabilities(&format!("{name}.probabilities"), probabilities, list.len())?;
+                core::Block::new(qubits.clone(), list, q)
+            };
+            made.push(block.or_raise().map_err(|error| within(item.py(), &name, &error))?);
+            items.push((settings.clone(), probabilities.cloned(), qubits.len()));
+        }
+        core::Ensemble::blocks(n_qubits, made).or_raise().map(Ensemble)
+    }
+
+    /// Contiguous blocks of ``qubits_per_block`` qubits, each measured in a random stabiliser basis.
+    ///
+    /// Blocks have 1 to 4 qubits (the last one may have fewer than the others). All 3, 15, 135 or 2295 stabiliser bases
+    /// of a block of k qubits are equally likely, so that a word is revealed with probability 1 / (2^k + 1) for
+    /// each block that it touches.
+    ///
+    /// >>> import efl_core as efl
+    /// >>> round(1 / efl.Ensemble.random_blocks(6, 2).reveal_probability("XYZIII"))
+    /// 25
+    #[staticmethod]
+    fn random_blocks(n_qubits: &Bound<'_, PyAny>, qubits_per_block: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let n_qubits = width("n_qubits", n_qubits)?;
+        let each = size("qubits_per_block", qubits_per_block, 1)?;
+        core::Ensemble::random_blocks(n_qubits, each).or_raise().map(Ensemble)
+    }
+
+    /// A random stabiliser basis of all of 1 to 4 qubits: random Clifford gates on the whole register.
+    #[staticmethod]
+    fn clifford(n_qubits: &Bound<'_, PyAny>) -> PyResult<Self> {
+        core::Ensemble::clifford(size("n_qubits", n_qubits, 1)?).or_raise().map(Ensemble)
     }
 
     /// Number of qubits.
@@ -65,23 +236,97 @@ impl Ensemble {
         self.0.n_qubits()
     }
 
-    /// ``"uniform"`` or ``"biased"``.
+    /// ``"uniform"``, ``"biased"``, ``"settings"`` or ``"blocks"``.
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind()
     }
 
-    /// Probabilities of X, Y and Z, shape ``(n_qubits, 3)``.
+    /// Of letters, the probabilities of X, Y and Z, shape ``(n_qubits, 3)``; of a list, one for each setting.
     #[getter]
-    fn probabilities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let rows: Vec<f64> = (0..self.0.n_qubits()).flat_map(|q| self.0.letter_probabilities(q)).collect();
-        rows.to_pyarray(py).reshape([self.0.n_qubits(), 3])
+    fn probabilities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<f64>>> {
+        if let Some(list) = self.0.single() {
+            return Ok(list.probabilities().to_pyarray(py).to_dyn().clone());
+        }
+        if !self.0.block_list().is_empty() {
+            return Err(InvalidInputError::new_err(
+                "probabilities: several blocks have their own, see block_list".to_owned(),
+            ));
+        }
+        let letters = (0..self.0.n_qubits()).filter_map(|q| self.0.letter_probabilities(q));
+        let rows: Vec<f64> = letters.flatten().collect();
+        Ok(rows.to_pyarray(py).reshape([self.0.n_qubits(), 3])?.to_dyn().clone())
+    }
+
+    /// The settings of an ensemble that draws one of a list.
+    #[getter]
+    fn setting_list(&self) -> PyResult<Vec<Setting>> {
+        let Some(list) = self.0.single() else {
+            return Err(InvalidInputError::new_err(format!(
+                "setting_list: expected an ensemble of kind 'settings', got kind '{}'",
+                self.0.kind()
+            )));
+        };
+        Ok(list.settings().iter().cloned().map(Setting).collect())
+    }
+
+    /// For each block its qubits, its settings and their probabilities; empty if settings are drawn letter by letter.
+    #[getter]
+    fn block_list<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
+        let blocks = self.0.block_list();
+        let mut shown: Vec<(Bound<'py, PyList>, Bound<'py, PyArray1<f64>>)> = Vec::new();
+        for (b, block) in blocks.iter().enumerate() {
+            // A list that blocks share is one object, which pickle then writes once.
+            let known = blocks[..b].iter().position(|other| other.shares_list(block));
+            let list = match known {
+                Some(place) => shown[place].clone(),
+                None => {
+                    let settings = block.settings().iter().cloned().map(Setting);
+                    let settings = settings.map(|s| s.into_pyobject(py)).collect::<PyResult<Vec<_>>>()?;
+                    (PyList::new(py, settings)?, block.probabilities().to_pyarray(py))
+                }
+            };
+            shown.push(list);
+        }
+        let tuple = |(block, (settings, probabilities)): (&core::Block, _)| {
+            let qubits = PyTuple::new(py, block.qubits())?;
+            (qubits, settings, probabilities).into_pyobject(py)
+        };
+        blocks.iter().zip(shown).map(tuple).collect()
     }
 
     /// The probability that one snapshot reveals ``word``.
     fn reveal_probability(&self, word: &Bound<'_, PyAny>) -> PyResult<f64> {
         let word = read_word("word", word, Some(self.0.n_qubits()))?;
-        Ok(self.0.reveal_probability(word.view()))
+        self.0.reveal_probability(word.view()).or_raise()
+    }
+
+    /// The probability that one snapshot reveals both words.
+    ///
+    /// With coefficients c and reveal probabilities h, the variance per snapshot of a sum O of words is
+    /// ``sum c c' pair_probability(Q, Q') / (h h') <Q Q'> - <O>^2``.
+    fn pair_probability(&self, a: &Bound<'_, PyAny>, b: &Bound<'_, PyAny>) -> PyResult<f64> {
+        let a = read_word("a", a, Some(self.0.n_qubits()))?;
+        let b = read_word("b", b, Some(self.0.n_qubits()))?;
+        self.0.pair_probability(a.view(), b.view()).or_raise()
+    }
+
+    /// How many of ``shots`` snapshots each setting of a list gets.
+    ///
+    /// ``shots`` times its probability, rounded down or up at random so that the expectation is exact; the counts sum
+    /// to ``shots``. `sample` takes them as ``counts``.
+    ///
+    /// >>> import efl_core as efl
+    /// >>> efl.Ensemble.settings(["XX", "ZZ", "YY"], [0.5, 0.3, 0.2]).allocate(1000, seed=3)
+    /// array([500, 300, 200], dtype=uint64)
+    fn allocate<'py>(
+        &self,
+        py: Python<'py>,
+        shots: &Bound<'_, PyAny>,
+        seed: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let (shots, seed) = (integer("shots", shots, 0)?, integer("seed", seed, 0)?);
+        Ok(self.0.allocate(shots, seed).or_raise()?.into_pyarray(py))
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
@@ -89,16 +334,23 @@ impl Ensemble {
     }
 
     fn __repr__(&self) -> String {
-        format!("Ensemble.{}(n_qubits={})", self.0.kind(), self.0.n_qubits())
+        let (kind, n) = (self.0.kind(), self.0.n_qubits());
+        match (self.0.single(), self.0.block_list().len()) {
+            (Some(list), _) => format!("Ensemble.{kind}({} settings of {n} qubits)", list.settings().len()),
+            (None, 0) => format!("Ensemble.{kind}(n_qubits={n})"),
+            (None, blocks) => format!("Ensemble.{kind}({blocks} blocks of {n} qubits)"),
+        }
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyAny>,))> {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let class = py.get_type::<Ensemble>();
         let make = class.getattr(self.0.kind())?;
-        let argument = match self.0.kind() {
-            "uniform" => self.0.n_qubits().into_pyobject(py)?.into_any(),
-            _ => self.probabilities(py)?.into_any(),
+        let arguments = match self.0.kind() {
+            "uniform" => (self.0.n_qubits(),).into_pyobject(py)?,
+            "biased" => (self.probabilities(py)?,).into_pyobject(py)?,
+            "settings" => (self.setting_list()?, self.probabilities(py)?).into_pyobject(py)?,
+            _ => (self.0.n_qubits(), self.block_list(py)?).into_pyobject(py)?,
         };
-        Ok((make, (argument,)))
+        Ok((make, arguments))
     }
 }

@@ -8,7 +8,7 @@ use efl_core::state::StateVector;
 use num_complex::Complex64;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArrayMethods,
+    PyUntypedArrayMethods, ToPyArray,
 };
 use pyo3::prelude::*;
 
@@ -19,6 +19,7 @@ pub(crate) struct Snapshots(pub(crate) std::sync::Arc<core::Snapshots>);
 
 type Bytes<'py> = Bound<'py, PyArray2<u8>>;
 type Words<'py> = Bound<'py, PyArray2<u64>>;
+type Indices<'py> = Bound<'py, PyArray2<u32>>;
 
 fn wrap(snaps: core::Snapshots) -> Snapshots {
     Snapshots(std::sync::Arc::new(snaps))
@@ -45,44 +46,73 @@ impl Snapshots {
             .map(wrap)
     }
 
-    /// Checks and takes tables in the storage layout.
+    /// Packs bits, one byte each, and indices of settings, one per block.
     #[staticmethod]
-    #[pyo3(signature = (x, z, outcome, ensemble, version=None, replica=None, sequence=None))]
+    fn from_settings(
+        py: Python<'_>,
+        bits: PyReadonlyArray2<'_, u8>,
+        settings: PyReadonlyArray2<'_, u32>,
+        ensemble: &Ensemble,
+    ) -> PyResult<Self> {
+        let shots = bits.shape()[0];
+        let (bits, settings) = (contiguous("bits", &bits)?, contiguous("settings", &settings)?);
+        let ensemble = ensemble.0.clone();
+        enter(py, |cancel| core::Snapshots::from_settings(bits, settings, shots, ensemble, cancel)).map(wrap)
+    }
+
+    /// Checks and takes tables in the storage layout; x and z, or settings, are empty if the ensemble has none.
+    #[staticmethod]
+    #[pyo3(signature = (x, z, outcome, settings, ensemble, version=None, replica=None, sequence=None))]
     #[expect(clippy::too_many_arguments, reason = "one per stored column")]
     fn from_rows(
         py: Python<'_>,
         x: PyReadonlyArray2<'_, u64>,
         z: PyReadonlyArray2<'_, u64>,
         outcome: PyReadonlyArray2<'_, u64>,
+        settings: PyReadonlyArray2<'_, u32>,
         ensemble: &Ensemble,
         version: Option<PyReadonlyArray1<'_, u32>>,
         replica: Option<PyReadonlyArray1<'_, u64>>,
         sequence: Option<PyReadonlyArray1<'_, u64>>,
     ) -> PyResult<Self> {
-        let shots = x.shape()[0];
+        let shots = outcome.shape()[0];
         let rows = core::Rows {
             x: contiguous("x", &x)?.to_vec(),
             z: contiguous("z", &z)?.to_vec(),
             outcome: contiguous("outcome", &outcome)?.to_vec(),
+            settings: contiguous("settings", &settings)?.to_vec(),
         };
         let provenance = provenance(version, replica, sequence);
         let ensemble = ensemble.0.clone();
         enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)).map(wrap)
     }
 
-    /// The storage layout: x, z and outcome, each of shape (shots, words per row).
-    fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>)> {
+    /// The storage layout: x, z and outcome, each of shape (shots, words per row), and the settings, of shape (shots,
+    /// blocks). Those that the ensemble has not have no columns.
+    fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>, Indices<'py>)> {
         let rows = enter(py, |_| Ok(core::Rows::from_snapshots(&self.0)))?;
-        let shape = [self.0.len(), self.0.n_qubits().div_ceil(64)];
-        let array = |table: Vec<u64>| table.into_pyarray(py).reshape(shape);
-        Ok((array(rows.x)?, array(rows.z)?, array(rows.outcome)?))
+        let shots = self.0.len();
+        let blocks = self.0.ensemble().block_list().len();
+        let words = self.0.n_qubits().div_ceil(64);
+        let lettered = if blocks == 0 { words } else { 0 };
+        let array = |table: Vec<u64>, columns| table.into_pyarray(py).reshape([shots, columns]);
+        let settings = rows.settings.into_pyarray(py).reshape([shots, blocks])?;
+        Ok((array(rows.x, lettered)?, array(rows.z, lettered)?, array(rows.outcome, words)?, settings))
     }
 
-    /// Bits and bases, one byte per value.
+    /// Bits, one byte per value, and bases, which has no columns if the ensemble has lists.
     fn to_arrays<'py>(&self, py: Python<'py>) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
         let (bits, bases) = enter(py, |cancel| core::unpack(&self.0, cancel))?;
-        let shape = [self.0.len(), self.0.n_qubits()];
-        Ok((bits.into_pyarray(py).reshape(shape)?, bases.into_pyarray(py).reshape(shape)?))
+        let (shots, n) = (self.0.len(), self.0.n_qubits());
+        let lettered = if self.0.ensemble().block_list().is_empty() { n } else { 0 };
+        Ok((bits.into_pyarray(py).reshape([shots, n])?, bases.into_pyarray(py).reshape([shots, lettered])?))
+    }
+
+    /// The indices of settings, of shape (shots, blocks).
+    #[getter]
+    fn settings<'py>(&self, py: Python<'py>) -> PyResult<Indices<'py>> {
+        let blocks = self.0.ensemble().block_list().len();
+        self.0.settings().to_pyarray(py).reshape([self.0.len(), blocks])
     }
 
     fn slice(&self, py: Python<'_>, start: usize, end: usize) -> PyResult<Self> {
@@ -168,17 +198,27 @@ fn provenance(
     }
 }
 
-/// Simulates snapshots of a state vector.
+/// Simulates snapshots of a state vector: so many, or so many of each setting of a list.
 #[pyfunction]
+#[pyo3(signature = (state, ensemble, shots, counts, seed))]
 pub(crate) fn sample(
     py: Python<'_>,
     state: PyReadonlyArray1<'_, Complex64>,
     ensemble: &Ensemble,
     shots: usize,
+    counts: Option<PyReadonlyArray1<'_, u64>>,
     seed: u64,
 ) -> PyResult<Snapshots> {
     let amplitudes =
         state.as_slice().map_err(|_| ShapeError::new_err("state: expected a C-contiguous array"))?;
     let ensemble = ensemble.0.clone();
-    enter(py, |cancel| core::sample(&StateVector::new(amplitudes)?, &ensemble, shots, seed, cancel)).map(wrap)
+    let counts: Option<Vec<u64>> = counts.map(|counts| counts.as_array().to_vec());
+    enter(py, |cancel| {
+        let state = StateVector::new(amplitudes)?;
+        match counts {
+            Some(counts) => core::sample_counts(&state, &ensemble, &counts, seed, cancel),
+            None => core::sample(&state, &ensemble, shots, seed, cancel),
+        }
+    })
+    .map(wrap)
 }

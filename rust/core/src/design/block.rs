@@ -123,7 +123,7 @@ impl Block {
     }
 
     /// Whether both share one list in memory.
-    pub(crate) fn shares_list(&self, other: &Block) -> bool {
+    pub fn shares_list(&self, other: &Block) -> bool {
         Arc::ptr_eq(&self.list, &other.list)
     }
 

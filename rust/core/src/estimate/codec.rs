@@ -92,10 +92,25 @@ impl Tally {
         let (values, rest) = bytes[16..body].as_chunks::<8>();
         let mut values = Values(values);
         let [n, count, buckets] = [values.size()?, values.size()?, values.size()?];
+        let wrong = || {
+            damaged(format!("{body} bytes do not hold {count} words of {n} qubits in {buckets} buckets"))
+        };
+        let counted = || {
+            let words = count.checked_mul(words_for(n))?.checked_mul(2)?;
+            let counts = buckets.checked_mul(count)?.checked_mul(2)?;
+            words.checked_add(buckets)?.checked_add(counts)
+        };
+        let counted = counted().ok_or_else(wrong)?;
+        let letters = if kind == 1 { n.checked_mul(3).ok_or_else(wrong)? } else { 0 };
+        let expected = counted.checked_add(letters).ok_or_else(wrong)?;
+        let length = values.0.len();
+        if n == 0 || buckets == 0 || !rest.is_empty() || expected > length || (kind < 2 && expected < length) {
+            return Err(wrong());
+        }
         let ensemble = match kind {
             0 => Ensemble::uniform(n),
             1 => {
-                let rows = values.floats(3 * n.min(1 << 32))?;
+                let rows = values.floats(letters)?;
                 Ensemble::biased(rows.as_chunks::<3>().0.to_vec())
             }
             _ => {
@@ -109,15 +124,8 @@ impl Tally {
             }
         };
         let ensemble = ensemble.map_err(|e| damaged(e.to_string()))?;
-        let expected = || {
-            let words = count.checked_mul(words_for(n))?.checked_mul(2)?;
-            let counts = buckets.checked_mul(count)?.checked_mul(2)?;
-            words.checked_add(buckets)?.checked_add(counts)
-        };
-        if buckets == 0 || !rest.is_empty() || expected() != Some(values.0.len()) {
-            return Err(damaged(format!(
-                "{body} bytes do not hold {count} words of {n} qubits in {buckets} buckets"
-            )));
+        if values.0.len() != counted {
+            return Err(wrong());
         }
         let (x, z) = (values.take(count * words_for(n))?, values.take(count * words_for(n))?);
         let words = Words::from_rows(n, x, z).map_err(|e| damaged(e.to_string()))?;
