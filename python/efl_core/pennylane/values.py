@@ -1,0 +1,91 @@
+"""The values of a tape: which settings of its final state read them, and what the outcomes say.
+
+The settings are products of letters, without two-qubit gates. A word is pooled over all settings that reveal it, the
+settings of a gradient included when those are of the final state.
+
+Invariant: a value depends on the outcomes alone; its standard error includes the covariances of its words.
+Cost: one search for settings for each list of observables, then one count for each tape.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efl_core import _native
+from efl_core.ensembles import Ensemble, Setting
+from efl_core.errors import InvalidInputError
+from efl_core.estimates import estimate
+from efl_core.observables import PauliSum
+from efl_core.snapshots import Snapshots
+
+__all__ = ["Measured", "Values"]
+
+Measured = Sequence[tuple[Setting, NDArray[np.uint8]]]
+"""Settings of the final state with their outcomes, one row per shot."""
+
+# Words that a search for settings visits; sums of a few hundred words are done long before.
+EFFORT = 5_000_000
+
+
+class Values:
+    """Observables that are read from one final state."""
+
+    def __init__(self, observables: Sequence[PauliSum]) -> None:
+        self.observables = tuple(observables)
+        widths = tuple((tuple(sum.terms()), sum.n_qubits) for sum in self.observables)
+        self._plan, self.n_settings = _plan(widths)
+
+    @property
+    def cost(self) -> float:
+        """Variance of one shot, the mean over the observables: ``cost / eps**2`` shots give an error of eps."""
+        return self.cost_in(self._plan.ensemble("product")) if self.n_settings else 0.0
+
+    def cost_in(self, ensemble: Ensemble) -> float:
+        """The same with settings from another ensemble; infinite if it does not reveal every word."""
+        return float(np.mean([_cost(sum, ensemble) for sum in self.observables]))
+
+    def allocate(self, shots: int, seed: int) -> list[tuple[Setting, int]]:
+        """Return the settings and how many shots each gets."""
+        if shots < self.n_settings:
+            raise InvalidInputError(
+                f"shots: expected at least {self.n_settings}, one for each setting that the values are read "
+                f"in, got {shots}"
+            )
+        return [(found.setting, count) for found, count in self._plan.allocate("product", shots, seed)]
+
+    def read(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values and their standard errors."""
+        counts = np.array([len(bits) for _, bits in measured])
+        if not measured:  # nothing but multiples of the identity
+            constants = [float(sum.coefficients.sum()) for sum in self.observables]
+            return np.array(constants), np.zeros(len(constants))
+        ensemble = Ensemble.settings([setting for setting, _ in measured], counts / counts.sum())
+        bits = np.concatenate([bits for _, bits in measured])
+        which = np.repeat(np.arange(len(measured)), counts)
+        snaps = Snapshots.from_settings(bits, which, ensemble=ensemble)
+        found = estimate(snaps, self.observables, combine="hit_normalised")
+        return np.asarray(found.value), np.asarray(found.stderr)
+
+
+@lru_cache(maxsize=64)
+def _plan(observables: tuple[Any, ...]) -> tuple[_native.Plan, int]:
+    """Plan settings for sums, given by their terms and widths, and count them."""
+    sums = [PauliSum(terms, n_qubits=width) for terms, width in observables]
+    nothing = np.zeros(0)
+    circuit = _native.Circuit(sums[0].n_qubits, 0)
+    plan = _native.Plan(circuit, nothing, sums, None, "mean", None, 1.0, "none", EFFORT, None)
+    return plan, len(plan.experiments("product"))
+
+
+def _cost(sum: PauliSum, ensemble: Ensemble) -> float:
+    """Variance of one shot at the maximally mixed state."""
+    cost = 0.0
+    for word, coefficient in sum.terms():
+        if word.weight:
+            chance = ensemble.reveal_probability(word)
+            cost += coefficient**2 / chance if chance > 0 else math.inf
+    return cost
