@@ -9,6 +9,8 @@ Importing this module imports numpy and nothing else. Optional dependencies are 
 that needs them: `efl_core.storage` needs pyarrow.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
@@ -38,6 +40,9 @@ from efl_core.observables import PauliSum, PauliWord
 from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
 
+if TYPE_CHECKING:
+    from efl_core.pennylane import echo_grad, shadow_grad
+
 __all__ = [
     "Circuit",
     "CorruptDataError",
@@ -63,6 +68,7 @@ __all__ = [
     "Truncation",
     "__version__",
     "circuit",
+    "echo_grad",
     "estimate",
     "gradient",
     "gradient_observables",
@@ -70,7 +76,23 @@ __all__ = [
     "propagate",
     "sample",
     "set_num_threads",
+    "shadow_grad",
     "show_versions",
     "simulate",
     "tally",
 ]
+
+_OF_PENNYLANE = ("echo_grad", "shadow_grad")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (what PennyLane makes)
+    """Import what needs PennyLane when it is asked for."""
+    if name in _OF_PENNYLANE:
+        import efl_core.pennylane
+
+        return getattr(efl_core.pennylane, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

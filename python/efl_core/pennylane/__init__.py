@@ -10,5 +10,7 @@ except ImportError as error:
     ) from error
 
 from efl_core.pennylane.conversion import from_qnode, from_tape
+from efl_core.pennylane.reports import Report
+from efl_core.pennylane.transforms import echo_grad, shadow_grad
 
-__all__ = ["from_qnode", "from_tape"]
+__all__ = ["Report", "echo_grad", "from_qnode", "from_tape", "shadow_grad"]

@@ -25,7 +25,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.tracing import Form, bound, combine, decompose, described, trace
 
-__all__ = ["from_qnode", "from_tape"]
+__all__ = ["NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape"]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -222,6 +222,20 @@ def _parameters(tape: QuantumScript) -> tuple[NDArray[np.float64], list[list[For
         for i, op in enumerate(tape.operations)
     ]
     return np.array(values, dtype=np.float64), forms
+
+
+def derivative_by_coefficient(observable: Operator, position: int, circuit: Circuit) -> PauliSum:
+    """Return what a coefficient of an observable multiplies: the difference that one more of it makes."""
+    data = list(observable.data)
+    if np.ndim(data[position]) != 0:
+        raise InvalidInputError(
+            f"tape: expected trainable parameters that are angles or coefficients, got one of "
+            f"{described(observable)}; {FREEZE}"
+        )
+    qubits = {label: qubit for qubit, label in enumerate(circuit.wires)}
+    data[position] = data[position] + 1.0
+    with qml.QueuingManager.stop_recording():
+        return _pauli_sum(bound(observable, data), qubits) - _pauli_sum(observable, qubits)
 
 
 class _Conversion:

@@ -56,6 +56,12 @@ impl Experiment {
         Setting(self.0.setting().clone())
     }
 
+    /// Whether it runs the original circuit.
+    #[getter]
+    fn served(&self) -> bool {
+        self.0.served()
+    }
+
     /// The derivatives that it contributes to.
     #[getter]
     fn rows(&self) -> Vec<usize> {

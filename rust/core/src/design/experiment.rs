@@ -143,6 +143,7 @@ pub struct Experiment {
     readings: Readings,
     /// For each word of the readings how it is read.
     masks: Vec<Reading>,
+    served: bool,
 }
 
 impl Experiment {
@@ -157,13 +158,23 @@ impl Experiment {
             })
         };
         let masks = readings.sums.words().iter().map(mask).collect::<Result<_>>()?;
-        Ok(Experiment { circuit, setting, readings, masks })
+        Ok(Experiment { circuit, setting, readings, masks, served: false })
     }
 
     /// The same experiment with readings times a factor per row.
     pub(crate) fn scaled(self, factor: impl Fn(usize) -> f64) -> Result<Self> {
         let readings = self.readings.scaled(factor)?;
         Experiment::new(self.circuit, self.setting, readings)
+    }
+
+    /// The same experiment, said to run the original circuit.
+    pub(crate) fn of_final_state(self) -> Self {
+        Experiment { served: true, ..self }
+    }
+
+    /// Whether it runs the original circuit, as served answers do.
+    pub fn served(&self) -> bool {
+        self.served
     }
 
     /// What is run; its parameters are those of the original circuit.

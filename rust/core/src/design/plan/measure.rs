@@ -74,7 +74,7 @@ impl Plan {
                 for ((setting, readings), share) in self.structure.commuting.iter().flatten().zip(shares) {
                     let experiment =
                         Experiment::new(self.structure.circuit.clone(), setting.clone(), readings.clone())?;
-                    experiments.push((experiment, *share));
+                    experiments.push((experiment.of_final_state(), *share));
                 }
             }
             Solution::Equal => {
@@ -139,7 +139,8 @@ impl Plan {
                 }
             }
             let readings = Readings::new(sums.n_qubits(), &entries)?;
-            put(Experiment::new(self.structure.circuit.clone(), setting, readings)?, *count);
+            let experiment = Experiment::new(self.structure.circuit.clone(), setting, readings)?;
+            put(experiment.of_final_state(), *count);
         }
         Ok(())
     }

@@ -1,0 +1,42 @@
+"""What PennyLane is doing when it asks for a gradient.
+
+A gradient transform is handed a tape and its own options; the device and the order of the derivative stay with
+the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They only choose
+how to submit and what to refuse: where no caller is found, every device is served by tapes of samples.
+"""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from pennylane.devices import Device
+from pennylane.workflow.jacobian_products import TransformJacobianProducts
+
+from efl_core.errors import InvalidInputError
+
+__all__ = ["calling_device"]
+
+
+def calling_device() -> Device | None:
+    """Return the device whose Jacobian is being computed, if that can be seen; refuse second derivatives."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, TransformJacobianProducts):
+            return _device_of(caller._inner_execute)
+        frame = frame.f_back
+    return None
+
+
+def _device_of(execute: Callable[..., Any]) -> Device | None:
+    if isinstance(execute, partial):  # the gradient is to be differentiated again
+        raise InvalidInputError(
+            "max_diff: expected 1, as gradients from snapshots have no further derivative, got 2 or more; for a "
+            'Hessian use diff_method="parameter-shift"'
+        )
+    names = getattr(execute, "__code__", None)
+    cells = getattr(execute, "__closure__", None) or ()
+    held = dict(zip(names.co_freevars if names else (), cells, strict=False))
+    found = held["device"].cell_contents if "device" in held else None
+    return found if isinstance(found, Device) else None

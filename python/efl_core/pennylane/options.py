@@ -1,0 +1,201 @@
+"""The options of the gradient transforms, checked."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args
+
+import numpy as np
+from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
+from pennylane.measurements import ExpectationMP
+from pennylane.tape import QuantumScript
+
+from efl_core.arguments import integer, real
+from efl_core.ensembles import Ensemble
+from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.estimates import Combine
+from efl_core.gradients import Truncation
+from efl_core.pennylane.execution import Mode
+from efl_core.pennylane.planning import DRAWN, METHODS
+from efl_core.pennylane.reports import Sink, check_sink
+from efl_core.pennylane.tracing import described
+
+__all__ = ["NAMES", "Options", "check_measurements", "check_names", "shots_of"]
+
+SETTINGS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user asked for; None where the plan or the tape decides."""
+
+    shots: int | None = None
+    target: float | None = None
+    method: str = "auto"
+    ensemble: Ensemble | None = None
+    combine: Combine = "mean"
+    seed: int | None = None
+    argnum: int | tuple[int, ...] | None = None
+    truncation: Truncation | None = None
+    mode: Mode | None = None
+    device: Device | None = None
+    max_tapes: float = math.inf
+    equal_shots: bool | None = None
+    connectivity: str = "all"
+    report: Sink | None = field(default=None, compare=False)
+
+    @staticmethod
+    def read(given: Mapping[str, Any]) -> "Options":
+        """Check options as they come from ``gradient_kwargs``."""
+        check_names(given)
+        values = {name: value for name, value in given.items() if value is not None}
+        settings = values.pop("device_settings", {})
+        if not isinstance(settings, Mapping):
+            raise InputTypeError(f"device_settings: expected a dict, got {settings!r:.40}")
+        unknown = [name for name in settings if name not in SETTINGS]
+        if unknown:
+            raise InvalidInputError(
+                f"device_settings: expected some of {', '.join(SETTINGS)}, got {unknown[0]!r}"
+            )
+        values |= {name: value for name, value in settings.items() if value is not None}
+        for name, reader in READERS.items():
+            if name in values:
+                values[name] = reader(values[name])
+        options = Options(**values)
+        options._check_together()
+        return options
+
+    def _check_together(self) -> None:
+        if self.shots is not None and self.target is not None:
+            raise InvalidInputError("shots: expected either shots or target, got both")
+        if self.ensemble is not None and self.method != "auto":
+            raise InvalidInputError("method: expected 'auto' with an ensemble that is given, got both")
+        if self.ensemble is not None and self.target is not None:
+            raise InvalidInputError("target: expected shots= with an ensemble that is given, got target")
+        if self.truncation is not None and self.ensemble is None:
+            raise InvalidInputError(
+                "truncation: expected together with ensemble=, as a plan bounds words by itself, got it alone"
+            )
+        if self.combine != "mean" and self.ensemble is None and self.method not in DRAWN:
+            raise InvalidInputError(
+                f"combine: expected 'mean' for a list of settings, got {self.combine!r}; other rules are for "
+                f"snapshots: ensemble=, or method={' | '.join(map(repr, DRAWN))}"
+            )
+
+
+def _method(value: object) -> str:
+    if value != "auto" and value not in METHODS:
+        raise InvalidInputError(f"method: expected 'auto' or one of {', '.join(METHODS)}, got {value!r:.40}")
+    return str(value)
+
+
+def _ensemble(value: object) -> Ensemble | None:
+    if isinstance(value, str) and value == "auto":
+        return None
+    if not isinstance(value, Ensemble):
+        raise InputTypeError(
+            f"ensemble: expected 'auto' or an Ensemble (names of designed ones are for method=), got {value!r:.40}"
+        )
+    return value
+
+
+def _target(value: object) -> float:
+    found = real("target", value)
+    if found <= 0:
+        raise InvalidInputError(f"target: expected a positive RMS error, got {found:g}")
+    return found
+
+
+def _argnum(value: Any) -> int | tuple[int, ...]:  # noqa: ANN401 (as it comes)
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        return tuple(integer("argnum", v, 0) for v in value)
+    return integer("argnum", value, 0)
+
+
+def _truncation(value: object) -> Truncation:
+    if not isinstance(value, Truncation):
+        raise InputTypeError(f"truncation: expected a Truncation, got {type(value).__name__}")
+    return value
+
+
+def _mode(value: object) -> Mode | None:
+    modes = get_args(Mode)
+    if value == "auto":
+        return None
+    if value not in modes:
+        known = ", ".join(("auto", *modes))
+        raise InvalidInputError(f"device_settings: expected mode {known}, got {value!r:.40}")
+    return value  # type: ignore[return-value]
+
+
+def _device(value: object) -> Device:
+    if isinstance(value, LegacyDevice):
+        return LegacyDeviceFacade(value)
+    if not isinstance(value, Device):
+        raise InputTypeError(f"device_settings: expected a PennyLane device, got {type(value).__name__}")
+    return value
+
+
+def _combine(value: object) -> Combine:
+    if value not in get_args(Combine):
+        raise InvalidInputError(f"combine: expected one of {', '.join(get_args(Combine))}, got {value!r:.40}")
+    return value  # type: ignore[return-value]
+
+
+def _connectivity(value: object) -> str:
+    if value not in ("all", "line", "none"):
+        raise InvalidInputError(
+            f"device_settings: expected connectivity all, line or none, got {value!r:.40}"
+        )
+    return str(value)
+
+
+def _report(value: Any) -> Sink:  # noqa: ANN401 (as it comes)
+    check_sink(value)
+    return value  # type: ignore[no-any-return]
+
+
+READERS = {
+    "shots": lambda value: integer("shots", value, 1),
+    "target": _target,
+    "method": _method,
+    "ensemble": _ensemble,
+    "combine": _combine,
+    "seed": lambda value: integer("seed", value, 0),
+    "argnum": _argnum,
+    "truncation": _truncation,
+    "mode": _mode,
+    "device": _device,
+    "max_tapes": lambda value: integer("device_settings: max_tapes", value, 1),
+    "equal_shots": bool,
+    "connectivity": _connectivity,
+    "report": _report,
+}
+NAMES = (*(f.name for f in fields(Options) if f.name not in SETTINGS), "device_settings")
+
+
+def check_names(given: Mapping[str, Any]) -> None:
+    """Refuse options that there are not."""
+    for name in given:
+        if name not in NAMES:
+            raise InputTypeError(f"gradient_kwargs: expected some of {', '.join(NAMES)}, got {name!r}")
+
+
+def check_measurements(tape: QuantumScript) -> None:
+    """Refuse what has no gradient from snapshots."""
+    for measurement in tape.measurements:
+        if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
+            raise InvalidInputError(
+                f"diff_method: expected measurements qml.expval(observable), got {described(measurement)}; "
+                'write it by expectation values, or use diff_method="parameter-shift"'
+            )
+
+
+def shots_of(tape: QuantumScript) -> list[int]:
+    """Return the shots of a tape, copy by copy."""
+    if not tape.shots:
+        raise InvalidInputError(
+            "shots: expected a number of shots for the gradient, and the QNode has none; write "
+            'gradient_kwargs={"shots": 10_000}, or {"target": 0.01} for an RMS error'
+        )
+    return list(tape.shots)

@@ -1,0 +1,76 @@
+"""What a measured gradient cost, and how good it is."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efl_core.errors import InputTypeError
+from efl_core.gradients import Dropped
+
+__all__ = ["Report", "Sink", "deliver", "last_report"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """One measured gradient of one tape."""
+
+    method: str
+    """The method of the plan, or the kind of the ensemble that was given."""
+    mode: str
+    """How the settings reached the device: state, broadcast or tapes."""
+    shots: int
+    """Shots in all, for all derivatives together."""
+    settings: int
+    """Different circuits and settings that were measured."""
+    tapes: int
+    """Tapes in the one batch that was submitted."""
+    gradient: NDArray[np.float64] = field(repr=False)
+    """Derivatives by measurement and trainable parameter of the tape; with a leading axis for a shot vector."""
+    stderr: NDArray[np.float64] = field(repr=False)
+    """Their standard errors."""
+    predicted: float
+    """RMS error that the plan predicted, over the parameters that have any."""
+    observed: float
+    """RMS of the standard errors, over the same."""
+    best: str
+    """The method that the plan prefers."""
+    factor: float
+    """How many times more shots `method` needs than `best`."""
+    dropped: Dropped
+    """What truncation left out."""
+
+
+Sink: TypeAlias = Callable[[Report], object] | list[Report]
+
+_lock = threading.Lock()
+_last: list[Report] = []
+
+
+def last_report() -> Report | None:
+    """Return the report of the last gradient that was measured in this process, by any thread.
+
+    Where several threads measure, hand every QNode a list or a function of its own:
+    ``gradient_kwargs={"report": reports}``.
+    """
+    with _lock:
+        return _last[0] if _last else None
+
+
+def check_sink(report: object) -> None:
+    """Refuse what reports cannot be handed to."""
+    if report is not None and not isinstance(report, list) and not callable(report):
+        raise InputTypeError(f"report: expected a list or a function of one Report, got {report!r:.40}")
+
+
+def deliver(report: Report, sink: Sink | None) -> None:
+    """Keep a report, and hand it to whom it was asked for."""
+    with _lock:
+        _last[:] = [report]
+    if isinstance(sink, list):
+        sink.append(report)
+    elif sink is not None:
+        sink(report)

@@ -1,0 +1,193 @@
+"""Gradient transforms: ``diff_method=efl.shadow_grad`` and ``diff_method=efl.echo_grad``.
+
+One measurement per tape gives the derivatives of all its outputs by all its parameters: what is measured is
+planned for the circuit, submitted as one batch, and read for every derivative. A tape that is asked again, as
+torch asks for every row of a Jacobian, is answered from the same outcomes.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, SupportsFloat, SupportsIndex
+
+import numpy as np
+import pennylane as qml
+from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+
+from efl_core.ensembles import Ensemble
+from efl_core.errors import InvalidInputError
+from efl_core.estimates import Combine
+from efl_core.gradients import Truncation
+from efl_core.pennylane.calling import calling_device
+from efl_core.pennylane.conversion import NOT_ANGLES
+from efl_core.pennylane.measuring import Measured, measurement
+from efl_core.pennylane.options import Options, check_names
+from efl_core.pennylane.reports import Sink, last_report
+
+__all__ = ["echo_grad", "shadow_grad"]
+
+Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
+
+# Gates of several angles whose decomposition is affine in them.
+AFFINE = {"Rot", "CRot", "U2", "U3"}
+
+
+def _expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
+    """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
+    check_names(options)
+    if not all(map(_is_kept, tape.operations)):
+        [tape], _ = qml.transforms.decompose(
+            tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
+        )
+    if tape.batch_size is not None:
+        return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
+    return [tape], _first
+
+
+def _first(results: Sequence[Any]) -> Any:  # noqa: ANN401 (whatever they are)
+    return results[0]
+
+
+def _is_kept(op: Operator) -> bool:
+    """Say whether an operation can be converted as it is, its parameters being numbers."""
+    if not op.num_params or isinstance(op, NOT_ANGLES) or not op.has_decomposition:
+        return True
+    if any(op.ndim_params):
+        return False
+    return op.name in AFFINE or (op.num_params == 1 and op.has_generator)
+
+
+class _Kept:
+    """Gradients of tapes that are still alive, by the identity of the tape.
+
+    Equal tapes of another forward pass are other tapes: they are measured anew.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Measured]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, tape: QuantumScript, options: Options) -> Measured | None:
+        with self._lock:
+            found = self._found.get(id(tape))
+        if found is None or found[0]() is not tape or found[1] != options:
+            return None
+        return found[2]
+
+    def put(self, tape: QuantumScript, options: Options, measured: Measured) -> None:
+        place = id(tape)
+        reference = weakref.ref(tape, lambda _: self._found.pop(place, None))
+        with self._lock:
+            self._found[place] = (reference, options, measured)
+
+
+_kept = _Kept()
+
+
+def _gradient(tape: QuantumScript, options: Options) -> Batch:
+    if not tape.trainable_params:
+        return _no_trainable_grad(tape)  # type: ignore[no-any-return]
+    if tape.batch_size is not None:
+        raise InvalidInputError(
+            f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply qml.transforms.broadcast_expand"
+        )
+    known = _kept.get(tape, options)
+    if known is not None:
+        return [], lambda _: _nested(tape, known)
+    tapes, read = measurement(tape, options, calling_device())
+
+    def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+        measured = read(results)
+        _kept.put(tape, options, measured)
+        return _nested(tape, measured)
+
+    return tapes, post
+
+
+def _nested(tape: QuantumScript, measured: Measured) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+    """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
+
+    def row(values: Any) -> Any:  # noqa: ANN401
+        numbers = tuple(np.asarray(v) for v in values)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def table(values: Any) -> Any:  # noqa: ANN401
+        rows = tuple(map(row, values))
+        return rows[0] if len(rows) == 1 else rows
+
+    copies = tuple(map(table, measured.gradient))
+    return copies if tape.shots.has_partitioned_shots else copies[0]
+
+
+_transform = partial(
+    qml.transform,
+    expand_transform=_expand,
+    classical_cotransform=contract_qjac_with_cjac,
+    final_transform=True,
+)
+
+
+@_transform
+def shadow_grad(
+    tape: QuantumScript,
+    shots: SupportsIndex | None = None,
+    target: SupportsFloat | None = None,
+    method: str = "auto",
+    ensemble: str | Ensemble = "auto",
+    combine: Combine = "mean",
+    seed: SupportsIndex | None = None,
+    argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    truncation: Truncation | None = None,
+    device_settings: Mapping[str, Any] | None = None,
+    report: Sink | None = None,
+) -> Batch:
+    """Estimate the gradient by all parameters from one measurement that is designed for it."""
+    given = {
+        "shots": shots,
+        "target": target,
+        "method": method,
+        "ensemble": ensemble,
+        "combine": combine,
+        "seed": seed,
+        "argnum": argnum,
+        "truncation": truncation,
+        "device_settings": device_settings,
+        "report": report,
+    }
+    return _gradient(tape, Options.read(given))
+
+
+@_transform
+def echo_grad(
+    tape: QuantumScript,
+    shots: SupportsIndex | None = None,
+    target: SupportsFloat | None = None,
+    seed: SupportsIndex | None = None,
+    argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
+    device_settings: Mapping[str, Any] | None = None,
+    report: Sink | None = None,
+) -> Batch:
+    """Estimate the gradient by all parameters from layered echoes."""
+    given = {
+        "shots": shots,
+        "target": target,
+        "method": "echo",
+        "seed": seed,
+        "argnum": argnum,
+        "device_settings": device_settings,
+        "report": report,
+    }
+    return _gradient(tape, Options.read(given))
+
+
+for _made in (shadow_grad, echo_grad):
+
+    @_made.custom_qnode_transform
+    def _with_device(self: Any, qnode: Any, targs: Any, tkwargs: Any) -> Any:  # noqa: ANN401 (PennyLane's)
+        settings = {"device": qnode.device, **(tkwargs.get("device_settings") or {})}
+        return self.default_qnode_transform(qnode, targs, {**tkwargs, "device_settings": settings})
+
+    _made.last_report = last_report
