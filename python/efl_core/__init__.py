@@ -6,7 +6,7 @@
 Estimate(1.00386 +- 0.0059, shots=100000)
 
 Importing this module imports numpy and nothing else. Optional dependencies are imported by the function
-that needs them: `efl_core.storage` needs pyarrow.
+that needs them: `efl_core.storage` needs pyarrow, `Plan.plot` matplotlib.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
+from efl_core.designs import design
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import (
     CorruptDataError,
@@ -26,6 +27,7 @@ from efl_core.errors import (
     ShapeError,
 )
 from efl_core.estimates import Estimate, Tally, estimate, tally
+from efl_core.experiments import Experiment
 from efl_core.gradients import (
     Dropped,
     Gradient,
@@ -37,6 +39,7 @@ from efl_core.gradients import (
     propagate,
 )
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.plans import Plan, PlanRow, Simulated, plan
 from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
 
@@ -50,6 +53,7 @@ __all__ = [
     "EflError",
     "Ensemble",
     "Estimate",
+    "Experiment",
     "Gradient",
     "GradientObservables",
     "InputTypeError",
@@ -59,20 +63,25 @@ __all__ = [
     "Parameter",
     "PauliSum",
     "PauliWord",
+    "Plan",
+    "PlanRow",
     "Propagation",
     "ResourceLimitError",
     "Setting",
     "ShapeError",
+    "Simulated",
     "Snapshots",
     "Tally",
     "Truncation",
     "__version__",
     "circuit",
+    "design",
     "echo_grad",
     "estimate",
     "gradient",
     "gradient_observables",
     "num_threads",
+    "plan",
     "propagate",
     "sample",
     "set_num_threads",

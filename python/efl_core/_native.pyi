@@ -11,22 +11,26 @@ __all__ = [
     "VERSION",
     "Circuit",
     "Ensemble",
+    "Experiment",
     "GradientObservables",
     "GradientStructure",
     "Observables",
     "PauliSum",
     "PauliWord",
+    "Plan",
     "Setting",
     "Snapshots",
     "Tally",
     "available_cpu_levels",
     "cpu_level",
+    "design",
     "estimate",
     "estimate_gradient",
     "estimate_tally",
     "evaluate",
     "gradient_observables",
     "num_threads",
+    "predicted_variances",
     "propagate",
     "rebase",
     "sample",
@@ -155,6 +159,9 @@ class Ensemble:
     def block_list(self) -> list[tuple[tuple[int, ...], list[Setting], NDArray[np.float64]]]: ...
     def reveal_probability(self, word: _WordLike) -> float: ...
     def pair_probability(self, a: _WordLike, b: _WordLike) -> float: ...
+    def predicted_variance(
+        self, observables: object, state: ArrayLike | None = None
+    ) -> NDArray[np.float64] | float: ...
     def allocate(self, shots: SupportsIndex, seed: SupportsIndex) -> NDArray[np.uint64]: ...
     def __eq__(self, other: object, /) -> bool: ...
 
@@ -285,6 +292,74 @@ class Snapshots:
 class Observables:
     def __new__(cls, items: Sequence[Any], n_qubits: int) -> Observables: ...
     def __len__(self) -> int: ...
+
+def design(
+    observables: Observables | GradientObservables,
+    kinds: Sequence[str],
+    wanted: str,
+    weights: NDArray[np.float64] | None,
+    value_weight: float,
+    connect: str,
+    qubits_per_block: int,
+    effort: int | None,
+) -> Ensemble: ...
+def predicted_variances(
+    ensemble: Ensemble,
+    observables: Observables | GradientObservables,
+    state: NDArray[np.complex128] | None,
+) -> NDArray[np.float64]: ...
+
+_Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+@final
+class Experiment:
+    @property
+    def n_qubits(self) -> int: ...
+    @property
+    def setting(self) -> Setting: ...
+    @property
+    def served(self) -> bool: ...
+    @property
+    def rows(self) -> list[int]: ...
+    def reading(self, index: int) -> PauliSum: ...
+    @property
+    def cost(self) -> tuple[int, int, int]: ...
+    def gates(self, theta: NDArray[np.float64]) -> list[tuple[Any, ...]]: ...
+    def read(self, bits: NDArray[np.uint8]) -> _Moments: ...
+    def exact(self, theta: NDArray[np.float64], bloch: NDArray[np.float64]) -> _Moments: ...
+
+_Row = tuple[str, float, float, int | None, int, tuple[int, int, int], bool, bool, str | None]
+
+@final
+class Plan:
+    def __new__(
+        cls,
+        circuit: Circuit,
+        theta: NDArray[np.float64],
+        observables: Sequence[PauliSum],
+        bloch: NDArray[np.float64] | None,
+        wanted: str,
+        weights: NDArray[np.float64] | None,
+        value_weight: float,
+        connect: str,
+        effort: int | None,
+        max_terms: int | None,
+    ) -> Plan: ...
+    def at(self, theta: NDArray[np.float64]) -> Plan: ...
+    def rows(self) -> list[_Row]: ...
+    @property
+    def best(self) -> str: ...
+    @property
+    def theta(self) -> NDArray[np.float64]: ...
+    @property
+    def observables(self) -> GradientObservables: ...
+    def variances(self, name: str) -> NDArray[np.float64]: ...
+    def gain(self, name: str) -> float | None: ...
+    def ensemble(self, name: str) -> Ensemble: ...
+    def experiments(self, name: str) -> list[tuple[Experiment, float]]: ...
+    def allocate(self, name: str, shots: int, seed: int) -> list[tuple[Experiment, int]]: ...
+    def exact(self, name: str) -> NDArray[np.float64]: ...
+    def simulate(self, name: str, shots: int, seed: int) -> _Moments: ...
 
 @final
 class Tally:

@@ -313,16 +313,7 @@ def gradient_observables(
     [PauliSum('1*YY'), PauliSum('1*IY')]
     """
     check_circuit(circuit)
-    if observables is None:
-        sums, single = list(circuit.observables), len(circuit.observables) == 1
-        if not sums:
-            raise InvalidInputError(
-                "observables: expected some, because the circuit has none of its own, got none"
-            )
-    else:
-        sums, single = read_sums(observables, circuit.n_qubits)
-        if not sums:
-            raise InvalidInputError("observables: expected at least one, got an empty sequence")
+    sums, single = given_sums(circuit, observables)
     return _make(circuit.copy(), sums, _limits(truncation), single)  # a copy: gates may be added later
 
 
@@ -338,7 +329,7 @@ class Gradient:
     """Values and gradients estimated from snapshots; with a leading axis if there are several observables."""
 
     value: NDArray[np.float64] | float
-    """Estimated value of the observable."""
+    """Estimated value of the observable; NaN if the ensemble was not designed to reveal its words."""
     value_stderr: NDArray[np.float64] | float
     """Its standard error."""
     gradient: NDArray[np.float64]
@@ -409,6 +400,23 @@ def gradient(
         bound=observables._native.dropped_rows()[rows:].reshape(shape),
         shots=shots,
     )
+
+
+def given_sums(
+    circuit: Circuit, observables: Observable | Iterable[Observable] | None
+) -> tuple[list[PauliSum], bool]:
+    """Return the observables asked for, or those of the circuit, and whether it is one."""
+    if observables is None:
+        sums, single = list(circuit.observables), len(circuit.observables) == 1
+        if not sums:
+            raise InvalidInputError(
+                "observables: expected some, because the circuit has none of its own, got none"
+            )
+    else:
+        sums, single = read_sums(observables, circuit.n_qubits)
+        if not sums:
+            raise InvalidInputError("observables: expected at least one, got an empty sequence")
+    return sums, single
 
 
 def only_observable(circuit: Circuit, observable: Observable | None) -> PauliSum:

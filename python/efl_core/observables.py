@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from efl_core._native import Observables, PauliSum, PauliWord
-from efl_core.errors import EflError, InputTypeError
+from efl_core.errors import EflError, InputTypeError, InvalidInputError
 
 __all__ = [
     "Observable",
@@ -32,8 +32,8 @@ def read_word(name: str, word: WordLike, n_qubits: int) -> PauliWord:
         raise type(error)(str(error).replace("letters", name, 1)) from None
 
 
-def read_sum(name: str, observable: Observable, n_qubits: int) -> PauliSum:
-    """Read a word or sum of a known width; errors call it ``name``."""
+def read_sum(name: str, observable: Observable, n_qubits: int | None) -> PauliSum:
+    """Read a word or sum, of a known width if one is given; errors call it ``name``."""
     try:
         return PauliSum(observable, n_qubits=n_qubits)
     except EflError as error:
@@ -49,12 +49,19 @@ def read_sums(observables: Observable | Iterable[Observable], n_qubits: int) -> 
 
 
 def read_observables(
-    observables: Observable | Iterable[Observable], n_qubits: int
+    observables: Observable | Iterable[Observable], n_qubits: int | None
 ) -> tuple[Observables, bool]:
-    """Compile one observable or several; the second result says whether it was one."""
-    if isinstance(observables, (str, Mapping, PauliWord, PauliSum)):
-        return Observables([observables], n_qubits), True
-    return Observables(_listed(observables), n_qubits), False
+    """Compile one observable or several; the second result says whether it was one.
+
+    Their width is that of the first if it is not known.
+    """
+    single = isinstance(observables, (str, Mapping, PauliWord, PauliSum))
+    listed: Sequence[Observable] = [observables] if single else _listed(observables)  # type: ignore[list-item, arg-type]
+    if n_qubits is None:
+        if not listed:
+            raise InvalidInputError("observables: expected at least one, got an empty sequence")
+        n_qubits = read_sum("observables", listed[0], None).n_qubits
+    return Observables(listed, n_qubits), single
 
 
 def _listed(observables: Iterable[Observable]) -> Sequence[Observable]:

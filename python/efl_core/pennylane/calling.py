@@ -1,13 +1,14 @@
 """What PennyLane is doing when it asks for a gradient.
 
-A gradient transform is handed a tape and its own options; the device and the order of the derivative stay with
-the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They only choose
-how to submit and what to refuse: where no caller is found, every device is served by tapes of samples.
+A gradient transform is handed a tape and its own options; the device and the order of the derivative stay
+with the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They
+only choose how to submit and what to refuse: where no caller is found, tapes of samples serve every device.
 """
 
 import sys
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from pennylane.devices import Device
@@ -20,7 +21,7 @@ __all__ = ["calling_device"]
 
 def calling_device() -> Device | None:
     """Return the device whose Jacobian is being computed, if that can be seen; refuse second derivatives."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")
         if isinstance(caller, TransformJacobianProducts):
@@ -32,8 +33,8 @@ def calling_device() -> Device | None:
 def _device_of(execute: Callable[..., Any]) -> Device | None:
     if isinstance(execute, partial):  # the gradient is to be differentiated again
         raise InvalidInputError(
-            "max_diff: expected 1, as gradients from snapshots have no further derivative, got 2 or more; for a "
-            'Hessian use diff_method="parameter-shift"'
+            "max_diff: expected 1, as gradients from snapshots have no further derivative, got 2 or more; "
+            'for a Hessian use diff_method="parameter-shift"'
         )
     names = getattr(execute, "__code__", None)
     cells = getattr(execute, "__closure__", None) or ()

@@ -1,14 +1,14 @@
 """How settings reach a device: from jobs to tapes, and from results back to bits.
 
-A `Run` is shots of one circuit in one setting, a `Draw` is shots with a setting drawn for each from an ensemble.
+A `Run` is shots of one circuit in one setting, a `Draw` is shots with a setting drawn for each of them.
 `submit` writes the tapes of all jobs, for one batch, and returns the function that turns the results of that
 batch into one outcome per job: an array of bits for a `Run`, `Snapshots` for a `Draw`.
 
 There are three ways. **state**, for simulators of state vectors: one execution of ``qml.state()`` for each
-circuit, whatever the number of settings and shots; settings are applied and outcomes sampled here. **tapes**, for
-every device: a tape of ``qml.sample`` for each circuit and setting, with its own shots; the rotation of a setting
-is Clifford gates only (H, S, their inverses, CNOT, CZ ...). **broadcast**, for devices that take one tape with
-many angles: settings of equal shots that rotate qubits one by one become one tape for each circuit.
+circuit, whatever the number of settings and shots; settings are applied and outcomes sampled here. **tapes**,
+for every device: a tape of ``qml.sample`` for each circuit and setting, with its own shots; a setting is
+rotated to by Clifford gates only (H, S, their inverses, CNOT, CZ ...). **broadcast**, for devices that take
+one tape with many angles: product settings of equal shots become one tape for each circuit.
 
 Invariant: qubit i of every outcome is wire i of `wires`, and a measured 0 is the eigenvalue +1.
 Cost: state, 2^n numbers per circuit; tapes, some 0.5 ms of Python per tape.
@@ -84,7 +84,7 @@ Read: TypeAlias = Callable[[Sequence[Any]], list[Any]]
 
 
 def choose_mode(device: Device | None, n_circuits: int, n_qubits: int) -> Mode:
-    """Return the way that suits a device: state vectors where they are at hand and fit in memory, else tapes."""
+    """Return the way that suits a device: state vectors where they are at hand and fit, else tapes."""
     known = device is not None and device.name in STATE_VECTORS and not hasattr(device, "original_device")
     fits = n_circuits * 16 * 2**n_qubits <= MAX_STATE_BYTES
     return "state" if known and fits else "tapes"
@@ -119,7 +119,7 @@ def submit(
         return _by_tapes(jobs, wires, seed, broadcast=mode == "broadcast")
 
 
-# ---- state ---------------------------------------------------------------------------------------------------
+# ---- state -------------------------------------------------------------------------------------------------
 
 
 def _by_states(
@@ -156,7 +156,7 @@ def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable])
     state = np.asarray(qml.math.unwrap(qml.math.toarray(result)), dtype=np.complex128)
     if state.shape != (2 ** len(given),):
         raise InvalidInputError(
-            f"device_settings: expected a device whose qml.state() is a vector of 2^{len(given)} numbers, got "
+            f"device_settings: expected a device whose qml.state() has 2^{len(given)} numbers, got "
             f'shape {state.shape}; use {{"mode": "tapes"}}'
         )
     if tuple(given) == tuple(wires):
@@ -167,7 +167,7 @@ def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable])
     return np.ascontiguousarray(tensor.reshape(2 ** len(wires), -1)[:, 0])
 
 
-# ---- tapes ---------------------------------------------------------------------------------------------------
+# ---- tapes -------------------------------------------------------------------------------------------------
 
 
 def _by_tapes(
@@ -263,18 +263,18 @@ def _bits(result: Any, shots: int, wires: Sequence[Hashable]) -> NDArray[np.uint
     return np.ascontiguousarray(found.reshape(shots, len(wires)), dtype=np.uint8)
 
 
-# ---- settings ------------------------------------------------------------------------------------------------
+# ---- settings ----------------------------------------------------------------------------------------------
 
 
 def _drawn(
     ensemble: Ensemble, shots: int, seed: int
 ) -> tuple[list[Setting], NDArray[Any], NDArray[np.int64]]:
-    """Draw settings; return the different ones, the choice of blocks that each is, and how often each came."""
+    """Draw settings; return the different ones, what each chose for every block, and how often it came."""
     rng = np.random.default_rng(seed)
     if ensemble.kind in ("uniform", "biased"):
-        blocks = [((q,), list(LETTERS), p) for q, p in enumerate(ensemble.probabilities)]
+        blocks: list[Any] = [((q,), list(LETTERS), p) for q, p in enumerate(ensemble.probabilities)]
     elif ensemble.kind in ("settings", "blocks"):
-        blocks = ensemble.block_list
+        blocks = list(ensemble.block_list)
     else:
         raise InvalidInputError(
             f"ensemble: expected one of letters, settings or blocks on a device, got kind {ensemble.kind!r}; "
@@ -310,7 +310,7 @@ def _rotation(setting: Setting, wires: Sequence[Hashable]) -> list[Operator]:
     return [OPERATIONS[name](wires=[wires[q] for q in qubits]) for name, *qubits in setting.gates]
 
 
-# ---- circuits ------------------------------------------------------------------------------------------------
+# ---- circuits ----------------------------------------------------------------------------------------------
 
 
 def gate_operations(gates: Iterable[tuple[Any, ...]], wires: Sequence[Hashable]) -> list[Operator]:

@@ -1,10 +1,11 @@
 """From one tape to the jobs that measure its gradient, and from their outcomes to derivatives with errors.
 
 Derivatives by the parameters of gates are measured as the plan says, or by snapshots in an ensemble that was
-given. Derivatives by the coefficients of an observable are expectation values of its words on the final state;
-they get their share of the shots by their number.
+given. Derivatives by the coefficients of an observable are expectation values of its words on the final
+state; they get their share of the shots by their number.
 
-Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot vector.
+Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot
+vector.
 """
 
 import warnings
@@ -22,13 +23,14 @@ from pennylane.tape import QuantumScript
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import estimate
-from efl_core.gradients import Dropped, GradientObservables, gradient, gradient_observables
+from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
 from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_operations, preparation, submit
 from efl_core.pennylane.options import Options, check_measurements, shots_of
-from efl_core.pennylane.planning import DRAWN, Method, Planned, planned
+from efl_core.pennylane.planning import choose, planned
 from efl_core.pennylane.reports import Report, deliver
+from efl_core.plans import Plan, PlanRow
 from efl_core.snapshots import Snapshots
 
 __all__ = ["Measured", "measurement"]
@@ -51,7 +53,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Jobs, and what adds their outcomes to derivatives and variances (measurements, trainable parameters)."""
+    """Jobs, and what adds their outcomes to tables of (measurements, trainable parameters)."""
 
     jobs: list[Job]
     add: Callable[[Sequence[Any], Table, Table], None]
@@ -91,10 +93,10 @@ class _Request:
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
 
-        self.planned: Planned | None = None
-        self.method: Method | None = None
+        self.plan: Plan | None = None
+        self.method: PlanRow | None = None
         if self.by_gates and options.ensemble is None:
-            self.planned = planned(self.circuit, options.connectivity)
+            self.plan = planned(self.circuit, options.connectivity)
         self.shots = self._shots()
         self.parts = [self._parts(shots) for shots in self.shots]
 
@@ -109,29 +111,28 @@ class _Request:
             shots = [options.shots] * copies
         elif options.target is None:
             shots = shots_of(self.tape)
-        if self.planned is not None:
-            most = min(options.max_tapes, *(shots or [np.inf]))
-            self.method = self.planned.choose(options.method, most)
-            self._warn_if_losing(self.planned.best, self.method)
+        if self.plan is not None:
+            most = min([options.max_tapes, *(shots or [])])
+            self.method = choose(self.plan, options.method, most)
+            self._warn_if_losing(self.plan.best, self.method)
             if shots is None and options.target is not None:
                 needed = int(np.ceil(self.method.cost / options.target**2))
-                shots = [max(needed, self.method.runs)] * copies
+                shots = [max(needed, self.method.settings or 1)] * copies
         if shots is None:
             raise InvalidInputError(
                 "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
             )
         return shots
 
-    def _warn_if_losing(self, best: Method, method: Method) -> None:
+    def _warn_if_losing(self, best: PlanRow, method: PlanRow) -> None:
         if method.cost > LOSING * best.cost > 0 and self.options.method != "auto":
             warnings.warn(
-                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than {best.name!r} "
-                f"for this circuit (variance of one shot {method.cost:.3g}, against {best.cost:.3g})",
+                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than "
+                f"{best.name!r} for this circuit (variance of one shot {method.cost:.3g}, against "
+                f"{best.cost:.3g})",
                 UserWarning,
                 stacklevel=2,
             )
-
-    # ---- what is run -----------------------------------------------------------------------------------------
 
     def _parts(self, shots: int) -> list[_Part]:
         parts = []
@@ -149,24 +150,24 @@ class _Request:
                 self.circuit, list(self.circuit.observables), truncation=self.options.truncation
             )
             parts.append(self._snapshots(observables, self.options.ensemble, shots))
-        elif self.planned is not None and self.method is not None and self.method.cost > 0:
-            parts.append(self._designed(self.planned, self.method, shots))
+        elif self.plan is not None and self.method is not None and self.method.cost > 0:
+            parts.append(self._designed(self.plan, self.method, shots))
         return parts
 
-    def _designed(self, plan: Planned, method: Method, shots: int) -> _Part:
-        if method.name in DRAWN:
-            return self._snapshots(plan.observables(self.circuit), plan.native.ensemble(method.name), shots)
+    def _designed(self, plan: Plan, method: PlanRow, shots: int) -> _Part:
+        if method.settings is None:
+            observables = GradientObservables(plan._native.observables, self.circuit, single=False, made=None)
+            return self._snapshots(observables, plan.ensemble(method.name), shots)
         # Pieces of equal shots: an experiment with c of them is c tapes.
-        size = max(1, shots // (PIECES * method.runs)) if self._equal_shots else 1
-        allocated = plan.native.allocate(method.name, shots // size, self._seed())
+        size = max(1, shots // (PIECES * method.settings)) if self._equal_shots else 1
+        allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
         owners = []
-        theta = self.circuit.parameters
         prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
         for i, (experiment, count) in enumerate(allocated):
             operations = self.operations
             if not experiment.served:
-                written = gate_operations(experiment.gates(theta), self.circuit.wires)
+                written = gate_operations(experiment.gates(), self.circuit.wires)
                 operations = [*prepared, *written]
             pieces = [size] * count if size > 1 else [count]
             jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
@@ -176,7 +177,7 @@ class _Request:
             for i, (experiment, _) in enumerate(allocated):
                 bits = np.concatenate([o for o, owner in zip(outcomes, owners, strict=True) if owner == i])
                 means, spread = experiment.read(bits)
-                m, k = np.divmod(experiment.rows, self.circuit.n_parameters)
+                m, k = np.transpose(experiment.derivatives)
                 place = (m, np.array(self.by_gates)[k])
                 values[place] += means
                 variances[place] += spread / len(bits)
@@ -191,12 +192,17 @@ class _Request:
         return self.options.mode == "broadcast" or isinstance(self.device, LegacyDeviceFacade)
 
     def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
+        # Derivatives only: an ensemble that was designed for them may never reveal the value.
+        moving = np.argwhere(~observables.is_zero.reshape(self.shape[0], -1))
+        sums = [observables.derivative(m, k) for m, k in moving]
+        place = (moving[:, 0], np.array(self.by_gates)[moving[:, 1]])
+
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
             [snaps] = outcomes
-            found = gradient(snaps, observables, combine=self.options.combine)
-            shape = (self.shape[0], len(self.by_gates))
-            values[:, self.by_gates] += np.reshape(found.gradient, shape)
-            variances[:, self.by_gates] += np.reshape(found.stderr, shape) ** 2
+            if sums:
+                found = estimate(snaps, sums, combine=self.options.combine)
+                values[place] += found.value
+                variances[place] += np.square(found.stderr)
 
         self.dropped = observables.dropped
         return _Part([Draw(self.operations, ensemble, shots)], add)
@@ -223,8 +229,6 @@ class _Request:
             labels
         )
 
-    # ---- how it is run ---------------------------------------------------------------------------------------
-
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
         jobs = [job for parts in self.parts for part in parts for job in part.jobs]
         mode = self.options.mode
@@ -236,7 +240,7 @@ class _Request:
         )
         if len(tapes) > self.options.max_tapes:
             raise InvalidInputError(
-                f"device_settings: expected at most max_tapes = {self.options.max_tapes} tapes, got {len(tapes)}"
+                f"device_settings: expected at most {self.options.max_tapes} tapes, got {len(tapes)}"
             )
         self.mode, self.jobs, self.tapes = mode, jobs, len(tapes)
         return tapes, lambda results: self._measured(outcomes_of(results))
@@ -259,9 +263,9 @@ class _Request:
         predicted = observed = 0.0
         best = name = "words" if self.options.ensemble is None else self.options.ensemble.kind
         factor = 1.0
-        if self.planned is not None and self.method is not None:
-            best, name = self.planned.best.name, self.method.name
-            factor = self.method.cost / self.planned.best.cost if self.planned.best.cost > 0 else 1.0
+        if self.plan is not None and self.method is not None:
+            best, name = self.plan.best.name, self.method.name
+            factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
             predicted = float(np.sqrt(self.method.cost / np.mean(self.shots)))
         moving = gates[gates > 0]
         if moving.size:

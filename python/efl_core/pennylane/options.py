@@ -1,7 +1,7 @@
 """The options of the gradient transforms, checked."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
@@ -11,17 +11,31 @@ from pennylane.measurements import ExpectationMP
 from pennylane.tape import QuantumScript
 
 from efl_core.arguments import integer, real
+from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
 from efl_core.gradients import Truncation
 from efl_core.pennylane.execution import Mode
-from efl_core.pennylane.planning import DRAWN, METHODS
 from efl_core.pennylane.reports import Sink, check_sink
 from efl_core.pennylane.tracing import described
 
 __all__ = ["NAMES", "Options", "check_measurements", "check_names", "shots_of"]
 
+METHODS = (
+    "uniform",
+    "biased",
+    "product",
+    "clifford",
+    "block",
+    "commuting",
+    "echo",
+    "mixture",
+    "shift-pruned",
+    "shift",
+)
+# Those that draw a setting for every shot.
+DRAWN = ("uniform", "biased", "block")
 SETTINGS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")
 
 
@@ -41,7 +55,7 @@ class Options:
     device: Device | None = None
     max_tapes: float = math.inf
     equal_shots: bool | None = None
-    connectivity: str = "all"
+    connectivity: Connectivity = "all"
     report: Sink | None = field(default=None, compare=False)
 
     @staticmethod
@@ -94,7 +108,7 @@ def _ensemble(value: object) -> Ensemble | None:
         return None
     if not isinstance(value, Ensemble):
         raise InputTypeError(
-            f"ensemble: expected 'auto' or an Ensemble (names of designed ones are for method=), got {value!r:.40}"
+            f"ensemble: expected 'auto' or an Ensemble (names are for method=), got {value!r:.40}"
         )
     return value
 
@@ -142,20 +156,13 @@ def _combine(value: object) -> Combine:
     return value  # type: ignore[return-value]
 
 
-def _connectivity(value: object) -> str:
-    if value not in ("all", "line", "none"):
-        raise InvalidInputError(
-            f"device_settings: expected connectivity all, line or none, got {value!r:.40}"
-        )
-    return str(value)
-
 
 def _report(value: Any) -> Sink:  # noqa: ANN401 (as it comes)
     check_sink(value)
     return value  # type: ignore[no-any-return]
 
 
-READERS = {
+READERS: dict[str, Callable[[Any], Any]] = {
     "shots": lambda value: integer("shots", value, 1),
     "target": _target,
     "method": _method,
@@ -168,7 +175,7 @@ READERS = {
     "device": _device,
     "max_tapes": lambda value: integer("device_settings: max_tapes", value, 1),
     "equal_shots": bool,
-    "connectivity": _connectivity,
+    "connectivity": read_connectivity,
     "report": _report,
 }
 NAMES = (*(f.name for f in fields(Options) if f.name not in SETTINGS), "device_settings")

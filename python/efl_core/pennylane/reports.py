@@ -29,7 +29,7 @@ class Report:
     tapes: int
     """Tapes in the one batch that was submitted."""
     gradient: NDArray[np.float64] = field(repr=False)
-    """Derivatives by measurement and trainable parameter of the tape; with a leading axis for a shot vector."""
+    """Derivatives by measurement and trainable parameter; with a leading axis for a shot vector."""
     stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     predicted: float

@@ -92,7 +92,8 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
         return _no_trainable_grad(tape)  # type: ignore[no-any-return]
     if tape.batch_size is not None:
         raise InvalidInputError(
-            f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply qml.transforms.broadcast_expand"
+            f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
+            "qml.transforms.broadcast_expand"
         )
     known = _kept.get(tape, options)
     if known is not None:

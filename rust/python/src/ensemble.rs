@@ -56,7 +56,7 @@ fn numbers<'py>(
     if shape.len() != dimensions {
         return Err(ShapeError::new_err(format!("{name}: expected shape {expected}, got {shape:?}")));
     }
-    Ok(array.extract()?)
+    array.extract()
 }
 
 fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
@@ -309,6 +309,34 @@ impl Ensemble {
         let a = read_word("a", a, Some(self.0.n_qubits()))?;
         let b = read_word("b", b, Some(self.0.n_qubits()))?;
         self.0.pair_probability(a.view(), b.view()).or_raise()
+    }
+
+    /// The variance of one snapshot of each observable: divide by the number of snapshots, and take the root, for the
+    /// standard error.
+    ///
+    /// Parameters
+    /// ----------
+    /// observables
+    ///     A Pauli word or sum, or a list of them; or made by `gradient_observables`, for the variances of the
+    ///     derivatives, in the shape of `Gradient.gradient`.
+    /// state
+    ///     Without it, the variance on average over all states (up to the square of the value, over 2^n). With a state
+    ///     vector of at most 12 qubits, the exact one, covariances between the words of a sum included.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import efl_core as efl
+    /// >>> uniform, zero = efl.Ensemble.uniform(2), [1, 0, 0, 0]
+    /// >>> uniform.predicted_variance("ZZ"), uniform.predicted_variance("ZZ", zero)
+    /// (9.0, 8.0)
+    #[pyo3(signature = (observables, state=None))]
+    fn predicted_variance<'py>(
+        slf: Bound<'py, Self>,
+        observables: &Bound<'py, PyAny>,
+        state: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let designs = slf.py().import("efl_core.designs")?;
+        designs.call_method1("predicted_variance", (slf, observables, state))
     }
 
     /// How many of ``shots`` snapshots each setting of a list gets.

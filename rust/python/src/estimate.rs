@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyInt, PyString, PyType};
 
 /// A list of observables, compiled: their distinct words, and a row of coefficients for each.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct Observables(Sums);
+pub(crate) struct Observables(pub(crate) Sums);
 
 #[pymethods]
 impl Observables {
@@ -81,7 +81,7 @@ pub(crate) fn estimate_gradient<'py>(
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
     let rows = observables.0.clone();
-    let found = enter(py, |cancel| core::estimate(&snaps.0, rows.sums(), combine, buckets, cancel))?;
+    let found = enter(py, |cancel| core::estimate_gradient(&snaps.0, &rows, combine, buckets, cancel))?;
     Ok(columns(py, found))
 }
 

@@ -2,6 +2,7 @@
 
 mod boundary;
 mod circuit;
+mod design;
 mod ensemble;
 mod error;
 mod estimate;
@@ -21,6 +22,8 @@ mod _native {
         Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, propagate, rebase,
         simulate,
     };
+    #[pymodule_export]
+    use crate::design::{design, predicted_variances};
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]

@@ -32,6 +32,18 @@ pub(crate) fn connectivity(name: &str) -> PyResult<Connectivity> {
     }
 }
 
+/// "mean", "max", or weights, in which case the word is not looked at.
+pub(crate) fn goal(name: &str, weights: Option<PyReadonlyArray1<'_, f64>>) -> PyResult<Goal> {
+    match (name, weights) {
+        (_, Some(weights)) => Ok(Goal::Weighted(weights.as_array().to_vec())),
+        ("mean", None) => Ok(Goal::Mean),
+        ("max", None) => Ok(Goal::Max),
+        (other, None) => Err(InvalidInputError::new_err(format!(
+            "goal: expected 'mean', 'max' or an array of weights, got '{other}'"
+        ))),
+    }
+}
+
 /// A circuit, the setting that its final state is measured in, and what its outcomes mean.
 #[pyclass(frozen, module = "efl_core._native")]
 pub(crate) struct Experiment(Arc<core::Experiment>);
@@ -145,7 +157,7 @@ pub(crate) struct Plan(core::Plan);
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (circuit, theta, observables, bloch, goal, weights, value_weight, connect, effort, max_terms))]
+    #[pyo3(signature = (circuit, theta, observables, bloch, wanted, weights, value_weight, connect, effort, max_terms))]
     #[allow(clippy::too_many_arguments)] // the Python half names them
     fn new(
         py: Python<'_>,
@@ -153,26 +165,16 @@ impl Plan {
         theta: PyReadonlyArray1<'_, f64>,
         observables: Vec<PauliSum>,
         bloch: Option<PyReadonlyArray2<'_, f64>>,
-        goal: &str,
+        wanted: &str,
         weights: Option<PyReadonlyArray1<'_, f64>>,
         value_weight: f64,
         connect: &str,
         effort: Option<u64>,
         max_terms: Option<usize>,
     ) -> PyResult<Self> {
-        let goal = match (goal, weights) {
-            ("mean", None) => Goal::Mean,
-            ("max", None) => Goal::Max,
-            (_, Some(weights)) => Goal::Weighted(weights.as_array().to_vec()),
-            (other, None) => {
-                return Err(InvalidInputError::new_err(format!(
-                    "goal: expected 'mean', 'max' or an array of weights, got '{other}'"
-                )));
-            }
-        };
         let standard = Options::default();
         let options = Options {
-            goal,
+            goal: goal(wanted, weights)?,
             value_weight,
             connectivity: connectivity(connect)?,
             effort: effort.unwrap_or(standard.effort),

@@ -343,7 +343,7 @@ impl Experiment {
 }
 
 /// The Walsh-Hadamard transform in place: probabilities become expectation values of parities.
-fn hadamard(values: &mut [f64]) {
+pub(crate) fn hadamard(values: &mut [f64]) {
     let mut stride = 1;
     while stride < values.len() {
         for pair in values.chunks_exact_mut(2 * stride) {

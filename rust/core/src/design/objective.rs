@@ -7,6 +7,20 @@
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
+/// What is made small.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Goal {
+    /// The mean over the derivatives that are not identically zero.
+    Mean,
+    /// The largest variance.
+    Max,
+    /// A weighted mean: one weight per derivative, observable by observable.
+    Weighted(Vec<f64>),
+}
+
+/// Rounds of reweighting towards the largest variance.
+const MINIMAX_ROUNDS: usize = 24;
+
 /// How much the variance of each row counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Objective {
@@ -15,34 +29,53 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// The mean over the rows that have a word other than the identity.
-    pub fn mean(sums: &Sums) -> Self {
-        let counts = |r: usize| sums.terms(r).any(|(word, _)| !word.is_identity());
-        let counted: Vec<bool> = (0..sums.len()).map(counts).collect();
-        let total = counted.iter().filter(|c| **c).count().max(1) as f64;
-        let weights = counted.into_iter().map(|c| if c { 1.0 / total } else { 0.0 }).collect();
-        Objective { weights, by_settings: vec![true; sums.len()] }
+    /// The first `n_values` rows are values, which weigh `value_weight` together; the others are what the goal is
+    /// about, and weigh one together.
+    pub fn new(sums: &Sums, n_values: usize, goal: &Goal, value_weight: f64) -> Result<Self> {
+        let varies = |r: usize| {
+            let mut terms = sums.terms(r);
+            terms.any(|(word, c)| c != 0.0 && !word.is_identity())
+        };
+        Objective::among(sums, n_values, goal, value_weight, varies)
     }
 
-    /// Given weights, one per row.
-    pub fn weighted(sums: &Sums, weights: Vec<f64>) -> Result<Self> {
-        if weights.len() != sums.len() {
-            return Err(Error::shape(
-                "weights",
-                format!("one per row, {}", sums.len()),
-                weights.len().to_string(),
-            ));
+    /// The same, with those of the other rows that are `live`.
+    pub(crate) fn among(
+        sums: &Sums,
+        n_values: usize,
+        goal: &Goal,
+        value_weight: f64,
+        live: impl Fn(usize) -> bool,
+    ) -> Result<Self> {
+        let rows = n_values..sums.len();
+        if let Goal::Weighted(given) = goal {
+            if given.len() != rows.len() {
+                let expected = format!("one weight per derivative, {}", rows.len());
+                return Err(Error::shape("goal", expected, given.len().to_string()));
+            }
+            if let Some(i) = given.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
+                let expected = "a finite weight that is not negative";
+                return Err(Error::invalid(format!("goal[{i}]"), expected, given[i].to_string()));
+            }
         }
-        if let Some(i) = weights.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-            return Err(Error::invalid(
-                format!("weights[{i}]"),
-                "a finite number that is not negative",
-                weights[i].to_string(),
-            ));
+        if !(value_weight.is_finite() && value_weight >= 0.0) {
+            let expected = "a finite number that is not negative";
+            return Err(Error::invalid("value_weight", expected, value_weight.to_string()));
+        }
+        let mut weights = vec![0.0; sums.len()];
+        for r in rows.filter(|&r| live(r)) {
+            weights[r] = match goal {
+                Goal::Mean | Goal::Max => 1.0,
+                Goal::Weighted(given) => given[r - n_values],
+            };
+        }
+        let total: f64 = weights.iter().sum();
+        if total > 0.0 {
+            weights.iter_mut().for_each(|w| *w /= total);
         }
         let constant = |r: usize| sums.terms(r).all(|(word, _)| word.is_identity());
-        let weights = weights.into_iter().enumerate().map(|(r, w)| if constant(r) { 0.0 } else { w });
-        Ok(Objective { weights: weights.collect(), by_settings: vec![true; sums.len()] })
+        (0..n_values).filter(|&r| !constant(r)).for_each(|r| weights[r] = value_weight / n_values as f64);
+        Ok(Objective { weights, by_settings: vec![true; sums.len()] })
     }
 
     /// Weights that are known to be valid, and the rows that settings may measure.
@@ -51,14 +84,52 @@ impl Objective {
         Objective { weights, by_settings }
     }
 
-    /// Gives more weight to the rows whose variance is large, towards the smallest maximum.
-    pub(crate) fn emphasise(&mut self, variances: &[f64]) {
+    /// A weighted mean of the variances of the rows that count.
+    fn mean(&self, variances: &[f64]) -> f64 {
+        let counted = self.weights.iter().zip(variances).filter(|(w, _)| **w > 0.0);
+        counted.map(|(w, v)| w * v).sum()
+    }
+
+    /// What is made small: the mean, or the largest variance.
+    pub(crate) fn figure(&self, variances: &[f64], max: bool) -> f64 {
+        if max { self.largest(variances) } else { self.mean(variances) }
+    }
+
+    fn largest(&self, variances: &[f64]) -> f64 {
+        let counted = self.weights.iter().zip(variances).filter(|(w, _)| **w > 0.0);
+        counted.map(|(_, v)| *v).fold(0.0, f64::max)
+    }
+
+    /// Towards the smallest maximum: designs `again` with more weight on the rows whose variance is large, and
+    /// returns the best design met.
+    pub(crate) fn level<D: Clone>(
+        mut self,
+        first: D,
+        variances: impl Fn(&D) -> Vec<f64>,
+        mut again: impl FnMut(&Objective, &D) -> Result<D>,
+    ) -> Result<D> {
+        let mut best = (self.largest(&variances(&first)), first.clone());
+        let mut design = first;
+        for _ in 0..MINIMAX_ROUNDS {
+            self.emphasise(&variances(&design));
+            design = again(&self, &design)?;
+            let largest = self.largest(&variances(&design));
+            if largest < best.0 {
+                best = (largest, design.clone());
+            }
+        }
+        Ok(best.1)
+    }
+
+    fn emphasise(&mut self, variances: &[f64]) {
         let before: f64 = self.weights.iter().sum();
-        let largest = variances.iter().zip(&self.weights).filter(|(_, w)| **w > 0.0).map(|(v, _)| *v);
-        let largest = largest.fold(f64::MIN_POSITIVE, f64::max);
-        self.weights.iter_mut().zip(variances).for_each(|(w, v)| *w *= (v / largest).sqrt().max(1e-3));
+        let largest = self.largest(variances).max(f64::MIN_POSITIVE);
+        let counted = self.weights.iter_mut().zip(variances).filter(|(w, _)| **w > 0.0);
+        counted.for_each(|(w, v)| *w *= (v / largest).sqrt().max(1e-3));
         let after: f64 = self.weights.iter().sum();
-        self.weights.iter_mut().for_each(|w| *w *= before / after);
+        if after > 0.0 {
+            self.weights.iter_mut().for_each(|w| *w *= before / after);
+        }
     }
 
     /// The weight of each row.

@@ -8,14 +8,18 @@
 //! Cost: about 10 ns per word, generator and family tried.
 
 use super::allocate::{Direct, Problem, Shares, Way};
+use super::diagonalise::Connectivity;
 use super::families::{Choice, Family, Grouping};
 use super::objective::Objective;
+use super::{Ensemble, Setting};
 use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
 use crate::error::Result;
 use crate::pauli::{Sums, Words};
 use rustc_hash::FxHashSet;
 
+/// Words of a list of settings; a mixture picks its words itself.
+pub(crate) const MAX_WORDS: usize = 40_000;
 /// Words visited by a search of ordinary effort: about a second.
 pub(crate) const EFFORT: u64 = 60_000_000;
 /// What a family must promise, relative to the objective, to be worth a column.
@@ -38,6 +42,20 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The words that each family reveals.
+    pub(crate) fn members(&self) -> Vec<Vec<u32>> {
+        self.families.iter().map(|family| family.members.clone()).collect()
+    }
+
+    /// The settings of the families, with their shares as probabilities.
+    pub(crate) fn ensemble(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Ensemble> {
+        Ensemble::settings(self.settings(n_qubits, connectivity)?, self.shares.families.clone())
+    }
+
+    pub(crate) fn settings(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Vec<Setting>> {
+        self.families.iter().map(|family| family.setting(n_qubits, connectivity).cloned()).collect()
+    }
+
     /// The families without the direct measurements, as a start for another search.
     pub(crate) fn alone(&self) -> Self {
         let shares = Shares { direct: Vec::new(), mix: Vec::new(), ..self.shares.clone() };
@@ -55,8 +73,29 @@ pub(crate) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Families and shares from nothing, or better ones than `start` has.
-    pub(crate) fn run(&self, start: Option<&Found>, cancel: &Cancel) -> Result<Found> {
+    /// Families and shares from nothing, or better ones than `start` has; for the largest variance if `max`.
+    pub(crate) fn run(&self, start: Option<&Found>, max: bool, cancel: &Cancel) -> Result<Found> {
+        let found = self.generate(start, cancel)?;
+        if !max {
+            return Ok(found);
+        }
+        let again = |objective: &Objective, found: &Found| {
+            let search = Search { objective, ..*self };
+            let shares = search.solve(&found.families, Some(&found.shares), self.effort / 16, cancel)?;
+            Ok(Found { shares, ..found.clone() })
+        };
+        self.objective.clone().level(found, |found| self.variances(found), again)
+    }
+
+    /// The variance of one shot of every row.
+    fn variances(&self, found: &Found) -> Vec<f64> {
+        let members = found.members();
+        let problem =
+            Problem { sums: self.sums, objective: self.objective, families: &members, direct: self.direct };
+        problem.variances(&found.shares)
+    }
+
+    fn generate(&self, start: Option<&Found>, cancel: &Cancel) -> Result<Found> {
         let choice = Choice::new(self.sums.words());
         let scores = self.objective.scores(self.sums);
         let mut families = start.map_or_else(Vec::new, |f| f.families.clone());

@@ -40,9 +40,9 @@ fn search(k: usize) -> Result<Vec<Setting>> {
     }
     let computational: Group = (0..k).rev().map(|q| 1 << (k + q)).collect();
     // Gates as indices of moves, last gate first, so that putting one in front is a push.
-    let mut open = BinaryHeap::from([Reverse((0usize, Vec::<usize>::new(), computational))]);
+    let mut open = BinaryHeap::from([Reverse((0, 0, Vec::<usize>::new(), computational))]);
     let (mut found, mut settings) = (FxHashSet::default(), Vec::new());
-    while let Some(Reverse((pairs, gates, group))) = open.pop() {
+    while let Some(Reverse((pairs, length, gates, group))) = open.pop() {
         if !found.insert(group.clone()) {
             continue;
         }
@@ -51,8 +51,8 @@ fn search(k: usize) -> Result<Vec<Setting>> {
             let image = reduced(group.iter().map(|&word| moved(word, gate, k)).collect());
             if !found.contains(&image) {
                 let longer = gates.iter().copied().chain([i]).collect();
-                let pairs = (pairs >> 16) + usize::from(gate.wires().len() == 2);
-                open.push(Reverse((pairs << 16 | gates.len() + 1, longer, image)));
+                let pairs = pairs + usize::from(gate.wires().len() == 2);
+                open.push(Reverse((pairs, length + 1, longer, image)));
             }
         }
     }

@@ -92,9 +92,8 @@ impl Tally {
         let (values, rest) = bytes[16..body].as_chunks::<8>();
         let mut values = Values(values);
         let [n, count, buckets] = [values.size()?, values.size()?, values.size()?];
-        let wrong = || {
-            damaged(format!("{body} bytes do not hold {count} words of {n} qubits in {buckets} buckets"))
-        };
+        let wrong =
+            || damaged(format!("{body} bytes do not hold {count} words of {n} qubits in {buckets} buckets"));
         let counted = || {
             let words = count.checked_mul(words_for(n))?.checked_mul(2)?;
             let counts = buckets.checked_mul(count)?.checked_mul(2)?;
@@ -104,7 +103,8 @@ impl Tally {
         let letters = if kind == 1 { n.checked_mul(3).ok_or_else(wrong)? } else { 0 };
         let expected = counted.checked_add(letters).ok_or_else(wrong)?;
         let length = values.0.len();
-        if n == 0 || buckets == 0 || !rest.is_empty() || expected > length || (kind < 2 && expected < length) {
+        if n == 0 || buckets == 0 || !rest.is_empty() || expected > length || (kind < 2 && expected < length)
+        {
             return Err(wrong());
         }
         let ensemble = match kind {

@@ -13,14 +13,11 @@
 use super::arrange::arrange;
 use super::spread::{Variable, squared_deviations};
 use super::tally::{Tally, check_counting, count};
-use crate::bits::parallel::{self, Cancel};
-use crate::design::Ensemble;
+use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
-use crate::pauli::{Sums, WordRef};
+use crate::heisenberg::GradientObservables;
+use crate::pauli::Sums;
 use crate::snapshots::Snapshots;
-
-/// Words whose reveal probabilities one task finds.
-const WORDS_PER_TASK: usize = 1 << 12;
 
 /// How counts become a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,10 +72,10 @@ impl<'a> Counted<'a> {
         self.observables.words().get(column as usize).is_identity()
     }
 
-    /// The terms of observable `j` that are not the identity: (column, coefficient).
+    /// The terms of observable `j` that vary: (column, coefficient).
     fn terms(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let (columns, coefficients) = self.observables.row(j);
-        let terms = columns.iter().zip(coefficients).filter(|(c, _)| !self.is_identity(**c));
+        let terms = columns.iter().zip(coefficients).filter(|(c, v)| **v != 0.0 && !self.is_identity(**c));
         terms.map(|(&c, &v)| (c as usize, v))
     }
 
@@ -215,36 +212,6 @@ impl<'a> Counted<'a> {
     }
 }
 
-fn reveal_probabilities(ensemble: &Ensemble, observables: &Sums, cancel: &Cancel) -> Result<Vec<f64>> {
-    let words = observables.words();
-    let remedy = |word: WordRef<'_>| match ensemble.kind() {
-        "settings" => format!(
-            "add a setting that reveals it, such as {}, or give one a probability above zero",
-            product(word)
-        ),
-        "blocks" => "give each block that it touches a setting whose group has its letters there".to_owned(),
-        _ => "give its letters a probability above zero".to_owned(),
-    };
-    let probability = |word: WordRef<'_>| match ensemble.reveal(word) {
-        h if h > 0.0 => Ok(h),
-        _ => Err(Error::invalid(
-            "observables",
-            "words that the ensemble can reveal",
-            format!("{word}, which it never does: {}", remedy(word)),
-        )),
-    };
-    let parts = parallel::map(words.len().div_ceil(WORDS_PER_TASK), cancel, |task| {
-        let range = task * WORDS_PER_TASK..((task + 1) * WORDS_PER_TASK).min(words.len());
-        range.map(|i| probability(words.get(i))).collect::<Result<Vec<f64>>>()
-    })?;
-    Ok(parts.concat())
-}
-
-/// The letters of a product setting that reveals a word.
-fn product(word: WordRef<'_>) -> String {
-    word.to_string().replace('I', "Z")
-}
-
 /// Standard error of the median of `buckets` normal means, relative to that of their mean. Fitted to the exact
 /// order statistics to within 1 %; 1 for one or two buckets, sqrt(pi / 2) in the limit.
 fn median_inflation(buckets: usize) -> f64 {
@@ -283,7 +250,7 @@ pub fn estimate(
         return Err(Error::invalid("buckets", "1 unless medians are combined", buckets.to_string()));
     }
     check_counting(snaps, observables.n_qubits(), buckets)?;
-    let h = reveal_probabilities(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
+    let h = snaps.ensemble().reveal_probabilities(observables, cancel)?; // before the counting, which may be long
     let arranged = arrange(snaps, observables.words(), buckets, cancel)?;
     let tally = count(&arranged, snaps, observables.words(), buckets, cancel)?;
     let counted = Counted::new(&tally, observables, h);
@@ -295,6 +262,34 @@ pub fn estimate(
     finish(&counted, combine, |j| Ok(of_sum[j]))
 }
 
+/// The same for the observables of a gradient. A design for the derivatives may leave out the words of a value: such a
+/// value is NaN and its standard error infinite. Derivatives are never left out.
+pub fn estimate_gradient(
+    snaps: &Snapshots,
+    observables: &GradientObservables,
+    combine: Combine,
+    buckets: usize,
+    cancel: &Cancel,
+) -> Result<Estimates> {
+    let sums = observables.sums();
+    check_counting(snaps, sums.n_qubits(), buckets)?;
+    let hidden = |o: usize| sums.terms(o).any(|(word, c)| c != 0.0 && snaps.ensemble().reveal(word) == 0.0);
+    let hidden: Vec<bool> = (0..sums.len()).map(|r| r < observables.n_observables() && hidden(r)).collect();
+    if !hidden.contains(&true) {
+        return estimate(snaps, sums, combine, buckets, cancel);
+    }
+    let known = hidden.iter().enumerate().flat_map(|(r, hidden)| {
+        let factor = if *hidden { 0.0 } else { 1.0 };
+        sums.row(r).1.iter().map(move |c| factor * c)
+    });
+    let known = sums.with_coefficients(known.collect());
+    let mut found = estimate(snaps, &known, combine, buckets, cancel)?;
+    for o in (0..hidden.len()).filter(|&o| hidden[o]) {
+        (found.value[o], found.stderr[o], found.revealed[o]) = (f64::NAN, f64::INFINITY, 0);
+    }
+    Ok(found)
+}
+
 /// The same from counts alone. The covariance between the words of a sum then has to come from the differences
 /// between buckets, so an observable of several words needs a tally of at least two of them (32 or more give an
 /// error bar that is itself known to about 12 %).
@@ -303,7 +298,7 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
     if tally.bucket_shots().contains(&0) {
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }
-    let h = reveal_probabilities(tally.ensemble(), observables, &Cancel::new())?;
+    let h = tally.ensemble().reveal_probabilities(observables, &Cancel::new())?;
     let counted = Counted::new(tally, observables, h);
     finish(&counted, combine, |j| {
         if tally.bucket_shots().len() < 2 {

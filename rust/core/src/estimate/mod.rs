@@ -15,5 +15,5 @@ mod spread;
 mod tally;
 
 pub use codec::FORMAT as TALLY_FORMAT;
-pub use combine::{Combine, Estimates, estimate, estimate_tally};
+pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
 pub use tally::{Tally, tally};

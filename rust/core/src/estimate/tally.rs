@@ -19,6 +19,9 @@ use std::ops::Range;
 /// Words of one prefix tree: bounds the counters of a task, and gives tasks when there are few snapshots.
 const WORDS_PER_TREE: usize = 1 << 14;
 
+/// A bucket, and some of its snapshots.
+type Piece = (usize, Range<usize>);
+
 /// Integers per (bucket, word). A bucket is a contiguous part of the snapshots, for medians and batch errors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
@@ -178,10 +181,10 @@ pub(super) fn count(
         let (part, selection) = &selections[i];
         Ok(PrefixTree::build(source, &part.words, selection.clone()))
     })?;
-    let pieces: Vec<Vec<(usize, Range<usize>)>> = selections
+    let pieces: Vec<Vec<Piece>> = selections
         .iter()
         .map(|(part, _)| {
-            let blocks = |(b, range): &(usize, Range<usize>)| {
+            let blocks = |(b, range): &Piece| {
                 let bucket = *b;
                 prefix::blocks(range.clone()).map(move |block| (bucket, block))
             };
@@ -192,7 +195,7 @@ pub(super) fn count(
     let all: usize = pieces.iter().map(Vec::len).sum();
     let longest = pieces.iter().map(Vec::len).max().unwrap_or(0);
     let share = all.min(longest).div_ceil(8 * parallel::num_threads()).max(1);
-    let tasks: Vec<(usize, &[(usize, Range<usize>)])> =
+    let tasks: Vec<(usize, &[Piece])> =
         pieces.iter().enumerate().flat_map(|(i, p)| p.chunks(share).map(move |p| (i, p))).collect();
     let results = parallel::map(tasks.len(), cancel, |task| {
         let (tree, pieces) = tasks[task];
@@ -226,8 +229,8 @@ pub(super) fn count(
 struct Count<'a> {
     source: &'a Source<'a>,
     tree: &'a PrefixTree,
-    /// (bucket, snapshots), sorted by bucket.
-    pieces: &'a [(usize, Range<usize>)],
+    /// Sorted by bucket.
+    pieces: &'a [Piece],
     cancel: &'a Cancel,
 }
 

@@ -65,6 +65,11 @@ impl GradientObservables {
         &self.sums
     }
 
+    /// The derivatives alone, observable by observable.
+    pub fn derivatives(&self) -> Sums {
+        self.sums.from(self.n_observables)
+    }
+
     /// Number of qubits.
     pub fn n_qubits(&self) -> usize {
         self.sums.n_qubits()

@@ -77,6 +77,17 @@ impl Sums {
         }
     }
 
+    /// The sums from number `first` on, over the same list of words.
+    pub(crate) fn from(&self, first: usize) -> Self {
+        let entries = self.starts[first];
+        Sums {
+            words: self.words.clone(),
+            starts: self.starts[first..].iter().map(|start| start - entries).collect(),
+            columns: self.columns[entries..].to_vec(),
+            coefficients: self.coefficients[entries..].to_vec(),
+        }
+    }
+
     /// Number of sums.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

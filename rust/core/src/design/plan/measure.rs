@@ -8,7 +8,6 @@ use crate::design::Ensemble;
 use crate::design::allocate::Way;
 use crate::design::experiment::{Experiment, Readings};
 use crate::design::search::Found;
-use crate::design::setting::Setting;
 use crate::error::{Error, Result};
 use crate::heisenberg::ProductState;
 use crate::pauli::Sums;
@@ -31,7 +30,7 @@ impl Plan {
         match self.solution(method)? {
             Solution::Drawn(ensemble) => Ok(ensemble.clone()),
             Solution::Shares(found) if found.ways.is_empty() => {
-                Ensemble::settings(self.settings(found)?, found.shares.families.clone())
+                found.ensemble(self.structure.circuit.n_qubits(), self.structure.options.connectivity)
             }
             Solution::Commuting(shares) => {
                 let found = self.structure.commuting.iter().flatten();
@@ -43,13 +42,6 @@ impl Plan {
                 method.name(),
             )),
         }
-    }
-
-    fn settings(&self, found: &Found) -> Result<Vec<Setting>> {
-        let n = self.structure.circuit.n_qubits();
-        let setting =
-            |f: &crate::design::families::Family| f.setting(n, self.structure.options.connectivity).cloned();
-        found.families.iter().map(setting).collect()
     }
 
     /// The experiments of a method and the share of the shots of each.
@@ -130,7 +122,9 @@ impl Plan {
             family.members.iter().for_each(|&c| revealed[c as usize] += count);
         }
         let uses = Uses::new(sums, self.structure.n_observables(), |r| found.shares.mix[r][0]);
-        for ((family, count), setting) in found.families.iter().zip(counts).zip(self.settings(found)?) {
+        let settings =
+            found.settings(self.structure.circuit.n_qubits(), self.structure.options.connectivity)?;
+        for ((family, count), setting) in found.families.iter().zip(counts).zip(settings) {
             let mut entries = Vec::new();
             for &c in &family.members {
                 for &(row, coefficient) in uses.of(c) {

@@ -1,27 +1,19 @@
 //! The methods of a plan: for each the best shares that it can have, and what they cost.
 
 use super::structure::Structure;
-use super::{Goal, Method, Row};
+use super::{Method, Row};
 use crate::bits::parallel::Cancel;
-use crate::design::Ensemble;
 use crate::design::allocate::{Direct, Problem, Way};
 use crate::design::block::Block;
 use crate::design::diagonalise::Connectivity;
 use crate::design::experiment::Cost;
 use crate::design::families::Grouping;
-use crate::design::local;
-use crate::design::objective::Objective;
-use crate::design::search::{Found, Search, lower_bound};
+use crate::design::objective::{Goal, Objective};
+use crate::design::search::{Found, MAX_WORDS, Search, lower_bound};
 use crate::design::setting::Setting;
-use crate::design::stabiliser::all_bases;
-use crate::error::{Error, Result};
+use crate::design::{Ensemble, designed};
+use crate::error::Result;
 use crate::heisenberg::GradientObservables;
-use crate::pauli::{Letter, PauliWord};
-
-/// Rounds of reweighting towards the largest variance.
-const MINIMAX_ROUNDS: usize = 24;
-/// Words of a list of product or Clifford settings alone; a mixture picks its words itself.
-const MAX_LIST_WORDS: usize = 40_000;
 
 /// How a method measures.
 #[derive(Debug, Clone)]
@@ -73,41 +65,9 @@ impl<'a> Solver<'a> {
         let live = |r: usize| {
             structure.relevant[r - first] && (!known[r] || sums.row(r).1.iter().any(|c| *c != 0.0))
         };
-        let mut weights = vec![0.0; sums.len()];
-        match &structure.options.goal {
-            Goal::Mean | Goal::Max => {
-                (first..sums.len()).filter(|&r| live(r)).for_each(|r| weights[r] = 1.0);
-            }
-            Goal::Weighted(given) => {
-                if given.len() != sums.len() - first {
-                    return Err(Error::shape(
-                        "goal",
-                        format!("one weight per derivative, {}", sums.len() - first),
-                        given.len().to_string(),
-                    ));
-                }
-                if let Some(i) = given.iter().position(|w| !(w.is_finite() && *w >= 0.0)) {
-                    let found = given[i].to_string();
-                    return Err(Error::invalid(
-                        format!("goal[{i}]"),
-                        "a finite weight that is not negative",
-                        found,
-                    ));
-                }
-                (first..sums.len()).filter(|&r| live(r)).for_each(|r| weights[r] = given[r - first]);
-            }
-        }
-        let total: f64 = weights.iter().sum();
-        if total > 0.0 {
-            weights.iter_mut().for_each(|w| *w /= total);
-        }
-        let value_weight = structure.options.value_weight;
-        if !(value_weight.is_finite() && value_weight >= 0.0) {
-            let found = value_weight.to_string();
-            return Err(Error::invalid("value_weight", "a finite number that is not negative", found));
-        }
-        let varies = |r: usize| sums.terms(r).any(|(word, _)| !word.is_identity());
-        (0..first).filter(|&r| varies(r)).for_each(|r| weights[r] = value_weight / first as f64);
+        let options = &structure.options;
+        let weights =
+            Objective::among(sums, first, &options.goal, options.value_weight, live)?.weights().to_vec();
         let open = structure.by_settings(observables);
         Ok(Solver { structure, observables, cancel, weights, known, open })
     }
@@ -132,18 +92,10 @@ impl<'a> Solver<'a> {
         let mut variances = match solution {
             Solution::Absent(_) => return None,
             Solution::Bound(variances, _) => variances.clone(),
-            Solution::Drawn(ensemble) => {
-                let h: Vec<f64> = sums.words().iter().map(|word| ensemble.reveal(word)).collect();
-                let row = |r: usize| {
-                    let (columns, coefficients) = sums.row(r);
-                    let term = |(&c, v): (&u32, &f64)| if *v == 0.0 { 0.0 } else { v * v / h[c as usize] };
-                    columns.iter().zip(coefficients).map(term).sum()
-                };
-                (0..sums.len()).map(row).collect()
-            }
+            Solution::Drawn(ensemble) => ensemble.variances(sums),
             Solution::Shares(found) => {
                 let direct = self.direct(found);
-                let members: Vec<Vec<u32>> = found.families.iter().map(|f| f.members.clone()).collect();
+                let members = found.members();
                 let objective = self.objective(self.open.clone());
                 let problem = Problem { sums, objective: &objective, families: &members, direct: &direct };
                 problem.variances(&found.shares)
@@ -207,7 +159,7 @@ impl<'a> Solver<'a> {
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
             Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.letters()?, partial)),
+            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)])?, partial)),
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -216,26 +168,14 @@ impl<'a> Solver<'a> {
                     return absent("a block needs two qubits");
                 }
                 let shapes = [(2, 0), (2, 1), (3, 0)];
-                let mut best: Option<(f64, Ensemble)> = None;
-                for (size, offset) in shapes.into_iter().filter(|(s, o)| s + o <= sums.n_qubits()) {
-                    let ensemble = self.blocks(size, offset)?;
-                    let variances = self.variances(&Solution::Drawn(ensemble.clone()));
-                    let cost = variances.map_or(f64::INFINITY, |v| self.mean(&v));
-                    if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                        best = Some((cost, ensemble));
-                    }
-                }
-                match best {
-                    Some((_, ensemble)) => Ok(self.bounded(ensemble, partial)),
-                    None => absent("a block needs two qubits"),
-                }
+                Ok(self.bounded(self.drawn(&shapes)?, partial))
             }
             Method::Product | Method::Clifford => {
                 let grouping = if method == Method::Product { Grouping::QubitWise } else { grouping };
                 if method == Method::Clifford && grouping == Grouping::QubitWise {
                     return absent("Clifford settings need two-qubit gates, and connectivity is \"none\"");
                 }
-                let long = sums.words().len() > MAX_LIST_WORDS;
+                let long = sums.words().len() > MAX_WORDS;
                 if partial.is_some() || long {
                     let note = partial.unwrap_or_else(|| {
                         format!("{} words are too many for a list of settings", sums.words().len())
@@ -301,39 +241,12 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// The best probabilities of contiguous blocks; the first one has `offset` qubits if that is not zero.
-    fn blocks(&self, size: usize, offset: usize) -> Result<Ensemble> {
-        let n = self.observables.n_qubits();
-        let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
-        let block = |(i, &start): (usize, &usize)| {
-            let end = starts.get(i + 1).copied().unwrap_or(n);
-            all_bases(end - start).moved(start..end)
-        };
-        let blocks: Vec<Block> = starts.iter().enumerate().map(block).collect::<Result<_>>()?;
-        let sums = self.observables.sums();
-        let scores = self.objective(self.known.clone()).scores(sums);
-        let effort = self.structure.options.effort;
-        let (shares, _) = local::optimise(sums.words(), &scores, &blocks, effort, self.cancel)?;
-        let designed = blocks
-            .iter()
-            .zip(shares)
-            .map(|(block, shares)| Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares));
-        Ensemble::blocks(n, designed.collect::<Result<_>>()?)
-    }
-
-    /// The best probabilities of the letters.
-    fn letters(&self) -> Result<Ensemble> {
-        let designed = self.blocks(1, 0)?;
-        let letters = [Letter::X, Letter::Y, Letter::Z];
-        let n = designed.n_qubits();
-        let probability = |q: usize, letter| -> Result<f64> {
-            Ok(designed.reveal(PauliWord::from_sparse(n, [(q, letter)])?.view()))
-        };
-        let row = |q: usize| -> Result<[f64; 3]> {
-            let [x, y, z] = letters.map(|letter| probability(q, letter));
-            Ok([x?, y?, z?])
-        };
-        Ensemble::biased((0..n).map(row).collect::<Result<_>>()?)
+    /// The best letters, or settings of blocks.
+    fn drawn(&self, shapes: &[(usize, usize)]) -> Result<Ensemble> {
+        let objective = self.objective(self.known.clone());
+        let options = &self.structure.options;
+        let max = options.goal == Goal::Max;
+        designed::drawn(self.observables.sums(), &objective, max, shapes, options.effort, self.cancel)
     }
 
     fn bound(&self, grouping: Grouping, note: String) -> Solution {
@@ -360,7 +273,7 @@ impl<'a> Solver<'a> {
 
     fn minimise(
         &self,
-        mut objective: Objective,
+        objective: Objective,
         grouping: Grouping,
         ways: &[Way],
         former: Option<&Solution>,
@@ -374,20 +287,9 @@ impl<'a> Solver<'a> {
         };
         // A former design is close: the search only has to follow the angles.
         let effort = if start.is_some_and(|s| s.ways == ways) { options.effort / 12 } else { options.effort };
-        let search = |objective: &Objective| {
-            Search { sums, objective, direct: &direct, grouping, effort }.run(start, self.cancel)
-        };
-        let mut found = search(&objective)?;
+        let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
+        let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
         found.ways = ways.to_vec();
-        if options.goal == Goal::Max {
-            for _ in 0..MINIMAX_ROUNDS {
-                let variances = self.variances(&Solution::Shares(found.clone())).unwrap_or_default();
-                objective.emphasise(&variances);
-                let again =
-                    Search { sums, objective: &objective, direct: &direct, grouping, effort: effort / 4 };
-                found.shares = again.solve(&found.families, Some(&found.shares), effort / 16, self.cancel)?;
-            }
-        }
         Ok(Solution::Shares(found))
     }
 

@@ -16,6 +16,7 @@ mod structure;
 
 use super::diagonalise::Connectivity;
 use super::experiment::Cost;
+use super::objective::Goal;
 use super::search;
 use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
@@ -86,17 +87,6 @@ impl Method {
     pub fn from_name(name: &str) -> Option<Self> {
         Method::ALL.into_iter().find(|method| method.name() == name)
     }
-}
-
-/// What is made small.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Goal {
-    /// The mean over the derivatives that are not identically zero.
-    Mean,
-    /// The largest variance.
-    Max,
-    /// A weighted mean: one weight per derivative, observable by observable.
-    Weighted(Vec<f64>),
 }
 
 /// How to plan.
@@ -213,12 +203,14 @@ impl Plan {
         self.rows.iter().position(|row| row.method == method).unwrap_or_default()
     }
 
-    /// The method with the lowest cost; among costs within 2 %, the first in the order of [`Method::ALL`].
+    /// The method with the lowest cost (the lowest variance of the worst derivative, if that is the goal); among those
+    /// within 2 %, the first in the order of [`Method::ALL`].
     pub fn best(&self) -> &Row {
-        let least =
-            self.rows.iter().filter(|row| !row.bound).map(|row| row.cost).fold(f64::INFINITY, f64::min);
-        let close = self.rows.iter().find(|row| !row.bound && row.cost <= least * 1.02);
-        close.unwrap_or(&self.rows[self.index(Method::Shift)])
+        let max = self.structure.options.goal == Goal::Max;
+        let figure = |row: &Row| if max { row.worst } else { row.cost };
+        let known = || self.rows.iter().filter(|row| !row.bound);
+        let least = known().map(figure).fold(f64::INFINITY, f64::min);
+        known().find(|row| figure(row) <= least * 1.02).unwrap_or(&self.rows[self.index(Method::Shift)])
     }
 
     /// How many times more shots the design of `method` in the plan before this one needs at the present angles.

@@ -8,14 +8,12 @@ use crate::design::echo::{Echo, echoes};
 use crate::design::experiment::Readings;
 use crate::design::families::{Choice, Family, Grouping};
 use crate::design::levels::Frame;
+use crate::design::search::MAX_WORDS;
 use crate::design::setting::Setting;
 use crate::design::shift::{Reach, Shift, shifts};
 use crate::error::{Error, Result};
 use crate::heisenberg::{Circuit, GradientObservables, GradientStructure, ProductState};
 use crate::pauli::{PauliSum, PauliWord, Sums, Words};
-
-/// Words that a search takes on; beyond, the derivatives with most words are left to echoes and shifts.
-const MAX_WORDS: usize = 40_000;
 
 /// What does not depend on the angles.
 #[derive(Debug)]

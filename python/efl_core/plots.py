@@ -1,0 +1,47 @@
+"""Plots: the only part of the package that imports matplotlib."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from efl_core.errors import InputTypeError, MissingExtraError
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+except ImportError as error:
+    raise MissingExtraError(
+        f'efl_core.plots needs matplotlib ({error}): pip install "efl-core[plot]"'
+    ) from error
+
+if TYPE_CHECKING:
+    from efl_core.plans import Plan
+
+__all__ = ["plot_plan"]
+
+
+def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
+    """Plot the RMS error of each method against shots; bounds are dotted, the best method is drawn thick."""
+    if ax is None:
+        _, ax = plt.subplots()
+    elif not isinstance(ax, Axes):
+        raise InputTypeError(f"ax: expected matplotlib Axes, got {type(ax).__name__}")
+    needed = [row.shots for row in plan if row.shots]
+    shots = np.geomspace(max(1, min(needed) / 10), max(needed) * 10, 2) if needed else np.array([1.0, 1e6])
+    for name, error in plan.curves(shots).items():
+        row = plan[name]
+        if row.cost > 0:
+            ax.loglog(
+                shots,
+                error,
+                linestyle=":" if row.bound else "-",
+                linewidth=2.5 if name == plan.best.name else 1.2,
+                label=f"{name} (at least)" if row.bound else name,
+            )
+    ax.axhline(plan.target, color="black", linestyle="--", linewidth=0.8, label=f"target {plan.target:g}")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("shots")
+    ax.set_ylabel("RMS error of the derivatives")
+    ax.legend()
+    return ax

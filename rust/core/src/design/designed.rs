@@ -1,0 +1,196 @@
+//! Designed ensembles: the settings that suit given sums, and how often to take each.
+//!
+//! Letters and settings of blocks are drawn independently, with the best probabilities that such settings have; lists
+//! come from the search for families.
+//!
+//! Invariant: every word that counts is revealed; deterministic.
+//! Cost: [`Options::effort`] per kind.
+
+use super::block::Block;
+use super::diagonalise::Connectivity;
+use super::families::Grouping;
+use super::local;
+use super::objective::{Goal, Objective};
+use super::plan::Options;
+use super::search::{MAX_WORDS, Search};
+use super::stabiliser::all_bases;
+use super::{Ensemble, MAX_BLOCK_QUBITS};
+use crate::bits::parallel::Cancel;
+use crate::error::{Error, Result};
+use crate::pauli::{Letter, PauliWord, Sums};
+
+/// How much worse than the best a kind may be that is preferred because it is simpler.
+const TIE: f64 = 1.02;
+
+/// Kinds of designed ensembles, simple ones first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A random letter per qubit.
+    Uniform,
+    /// Letters with the best probabilities.
+    Biased,
+    /// A list of product settings.
+    Product,
+    /// A list of Clifford settings.
+    Clifford,
+    /// Clifford settings of blocks of so many neighbouring qubits, drawn independently.
+    Block(usize),
+}
+
+impl Kind {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Kind::Uniform => "uniform",
+            Kind::Biased => "biased",
+            Kind::Product => "product",
+            Kind::Clifford => "clifford",
+            Kind::Block(_) => "block",
+        }
+    }
+}
+
+/// The ensemble of the first of `kinds` that is within 2 % of the best of them. The first `n_values` sums are values, which
+/// weigh `options.value_weight` together. Kinds that do not apply are an error if none is left.
+///
+/// ```
+/// use efl_core::{bits::parallel::Cancel, pauli::{PauliSum, PauliWord, Sums}};
+/// use efl_core::design::{Kind, Options, design};
+/// let sums = Sums::from_sums(2, [&PauliSum::from_labels([("XX", 1.0), ("ZZ", 1.0)])?])?;
+/// let bell = design(&sums, 0, &[Kind::Uniform, Kind::Clifford], &Options::default(), &Cancel::new())?;
+/// assert_eq!(bell.reveal_probability(PauliWord::from_label("XX")?.view())?, 1.0);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn design(
+    sums: &Sums,
+    n_values: usize,
+    kinds: &[Kind],
+    options: &Options,
+    cancel: &Cancel,
+) -> Result<Ensemble> {
+    let objective = Objective::new(sums, n_values, &options.goal, options.value_weight)?;
+    if objective.weights().iter().all(|w| *w == 0.0) {
+        return Err(Error::invalid(
+            "observables",
+            "a word other than the identity that counts",
+            "none: nothing has to be measured",
+        ));
+    }
+    let max = options.goal == Goal::Max;
+    let made = kinds.iter().map(|kind| {
+        check(*kind, sums, options.connectivity)?;
+        let drawn = |shapes: &[(usize, usize)]| drawn(sums, &objective, max, shapes, options.effort, cancel);
+        let listed = |grouping| {
+            let effort = options.effort;
+            let search = Search { sums, objective: &objective, direct: &[], grouping, effort };
+            search.run(None, max, cancel)?.ensemble(sums.n_qubits(), options.connectivity)
+        };
+        let ensemble = match *kind {
+            Kind::Uniform => Ensemble::uniform(sums.n_qubits()),
+            Kind::Biased => drawn(&[(1, 0)]),
+            Kind::Product => listed(Grouping::QubitWise),
+            Kind::Clifford => listed(Grouping::Commuting),
+            Kind::Block(qubits) => {
+                let size = qubits.min(sums.n_qubits());
+                drawn(&(0..size).map(|offset| (size, offset)).collect::<Vec<_>>())
+            }
+        }?;
+        let figure = objective.figure(&ensemble.variances(sums), max);
+        Ok((figure, ensemble))
+    });
+    let (mut found, mut refused) = (Vec::new(), None);
+    for result in made {
+        match result {
+            Ok(design) => found.push(design),
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    let least = found.iter().map(|(figure, _)| *figure).fold(f64::INFINITY, f64::min);
+    let first = found.into_iter().find(|(figure, _)| *figure <= least * TIE);
+    first.map(|(_, ensemble)| ensemble).ok_or_else(|| {
+        refused.unwrap_or_else(|| Error::invalid("kind", "at least one kind of ensemble", "none"))
+    })
+}
+
+fn check(kind: Kind, sums: &Sums, connectivity: Connectivity) -> Result<()> {
+    match kind {
+        Kind::Clifford | Kind::Block(_) if connectivity == Connectivity::None => Err(Error::invalid(
+            "kind",
+            "'uniform', 'biased' or 'product', because connectivity 'none' leaves no two-qubit gates",
+            kind.name(),
+        )),
+        Kind::Block(qubits) if !(1..=MAX_BLOCK_QUBITS).contains(&qubits) => {
+            Err(Error::invalid("qubits_per_block", format!("1 to {MAX_BLOCK_QUBITS}"), qubits.to_string()))
+        }
+        Kind::Product | Kind::Clifford if sums.words().len() > MAX_WORDS => Err(Error::Limit {
+            what: "words of a list of settings".into(),
+            needed: sums.words().len() as u64,
+            limit: MAX_WORDS as u64,
+            remedy: "take kind 'biased' or 'block'".into(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The best probabilities of settings that blocks draw independently, in the best of the given shapes: contiguous
+/// blocks of so many qubits, the first one of the second number if that is not zero. Blocks of one qubit are letters.
+pub(crate) fn drawn(
+    sums: &Sums,
+    objective: &Objective,
+    max: bool,
+    shapes: &[(usize, usize)],
+    effort: u64,
+    cancel: &Cancel,
+) -> Result<Ensemble> {
+    let mut best: Option<(f64, Ensemble)> = None;
+    for &(size, offset) in shapes.iter().filter(|(size, offset)| size + offset <= sums.n_qubits()) {
+        let blocks = even(sums.n_qubits(), size, offset)?;
+        let make = |objective: &Objective, effort: u64| -> Result<Ensemble> {
+            let (shares, _) =
+                local::optimise(sums.words(), &objective.scores(sums), &blocks, effort, cancel)?;
+            let designed = blocks.iter().zip(shares);
+            let designed = designed.map(|(block, shares)| {
+                Block::new(block.qubits().to_vec(), block.settings().to_vec(), shares)
+            });
+            Ensemble::blocks(sums.n_qubits(), designed.collect::<Result<_>>()?)
+        };
+        let mut ensemble = make(objective, effort)?;
+        if max {
+            let again = |objective: &Objective, _: &Ensemble| make(objective, effort / 8);
+            ensemble = objective.clone().level(ensemble, |made| made.variances(sums), again)?;
+        }
+        let figure = objective.figure(&ensemble.variances(sums), max);
+        if best.as_ref().is_none_or(|(least, _)| figure < *least) {
+            best = Some((figure, ensemble));
+        }
+    }
+    match best {
+        Some((_, ensemble)) if shapes == [(1, 0)] => letters(&ensemble),
+        Some((_, ensemble)) => Ok(ensemble),
+        None => Err(Error::invalid("kind", "blocks that fit into the register", "none")),
+    }
+}
+
+/// Contiguous blocks with all their stabiliser bases.
+fn even(n: usize, size: usize, offset: usize) -> Result<Vec<Block>> {
+    let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
+    let block = |(i, &start): (usize, &usize)| {
+        let end = starts.get(i + 1).copied().unwrap_or(n);
+        all_bases(end - start).moved(start..end)
+    };
+    starts.iter().enumerate().map(block).collect()
+}
+
+/// Blocks of one qubit in the form of letters.
+fn letters(blocks: &Ensemble) -> Result<Ensemble> {
+    let n = blocks.n_qubits();
+    let probability = |q: usize, letter| -> Result<f64> {
+        Ok(blocks.reveal(PauliWord::from_sparse(n, [(q, letter)])?.view()))
+    };
+    let row = |q: usize| -> Result<[f64; 3]> {
+        let [x, y, z] = [Letter::X, Letter::Y, Letter::Z].map(|letter| probability(q, letter));
+        Ok([x?, y?, z?])
+    };
+    Ensemble::biased((0..n).map(row).collect::<Result<_>>()?)
+}
