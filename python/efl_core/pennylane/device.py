@@ -1,7 +1,7 @@
-"""The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device that it wraps.
+"""The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device inside.
 
-A tape of expectation values becomes tapes of samples: the settings that read its values, and, when a gradient is
-asked for, the experiments of the plan. Any other tape runs on the wrapped device as it is.
+A tape of expectation values becomes what its values, and its gradient when that is asked for, are read from.
+Any other tape runs on the device inside as it is.
 
 Invariant: a batch of tapes is one submission. A forward pass that nobody differentiates measures values only.
 Cost: planning once for each structure of a circuit; then what the plan says, and reading the outcomes.
@@ -13,25 +13,36 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pennylane as qml
-from autograd.tracer import Box
+from autograd.numpy.numpy_boxes import ArrayBox
 from numpy.typing import NDArray
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
-from pennylane.devices.preprocess import decompose, validate_device_wires
-from pennylane.measurements import ExpectationMP, Shots
-from pennylane.operation import Operator
+from pennylane.devices.preprocess import validate_device_wires, validate_measurements
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    ExpectationMP,
+    MeasurementProcess,
+    SampleMeasurement,
+    ShadowExpvalMP,
+    Shots,
+    StateMeasurement,
+)
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
-from efl_core.arguments import integer, real
-from efl_core.ensembles import Setting
+from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import from_tape
+from efl_core.pennylane.execution import Run, choose_mode, submit
+from efl_core.pennylane.measuring import Measured, Request
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.transforms import expand, nested
 from efl_core.pennylane.values import Values
 
 __all__ = ["FleetDevice"]
@@ -41,22 +52,13 @@ Job = tuple[list[QuantumScript], Callable[[Sequence[Any]], tuple[Any, Any]]]
 """Tapes for the inner device, and what takes their results to a result and a Jacobian."""
 
 NOT_GATES = (qml.ops.MidMeasure, qml.ops.PauliMeasure, qml.ops.Conditional)
-# Gates of settings as PennyLane writes them.
-CLIFFORDS: dict[str, Callable[[Any], Operator]] = {
-    "H": qml.Hadamard,
-    "S": qml.S,
-    "SDG": lambda wires: qml.adjoint(qml.S(wires)),
-    "CNOT": qml.CNOT,
-    "CZ": qml.CZ,
-}
-
 OTHER_GRADIENT = 'write diff_method="parameter-shift", which runs on this device as on the one that it wraps'
 
 
 @simulator_tracking
 @single_tape_support
-class FleetDevice(Device):
-    """The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device that it wraps.
+class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
+    """The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device inside.
 
     Parameters
     ----------
@@ -78,8 +80,8 @@ class FleetDevice(Device):
     device_settings
         How settings reach the inner device, as in ``efl.shadow_grad``.
 
-    Expectation values are measured by settings of this package. Anything else (``sample``, ``counts``, ``probs``,
-    ``var``, states) runs on the inner device as usual and has no device gradient.
+    Expectation values are measured in settings that are designed for them. Anything else (``sample``,
+    ``counts``, ``probs``, ``var``, states) runs on the inner device as usual and has no device gradient.
 
     Examples
     --------
@@ -113,16 +115,13 @@ class FleetDevice(Device):
         self._inner = _inner(inner, wires)
         super().__init__(wires=self._inner.wires)
         # Device(shots=...) is deprecated, but a default for QNodes is what the argument means here.
-        self._shots = Shots(shots)
+        self._shots = _shots(shots)
         if self._shots and (target is not None or value_target is not None):
-            raise InvalidInputError("shots: expected none with target or value_target, which decide them")
-        self._target = None if target is None else _positive("target", target)
-        self._value_target = self._target if value_target is None else _positive("value_target", value_target)
-        self._method = method
-        self._settings = dict(device_settings or {})
-        if seed is not None:
-            integer("seed", seed, 0, 2**64 - 1)
-        self._random = np.random.default_rng(seed)
+            raise InvalidInputError("shots: expected either shots, or target and value_target, got both")
+        given = {"target": target, "method": method, "seed": seed, "device_settings": device_settings}
+        self._options = Options.read(given)
+        self._value_target = self._options.target if value_target is None else _positive(value_target)
+        self._random = np.random.default_rng(self._options.seed)
         self._lock = threading.Lock()
 
     @property
@@ -135,7 +134,7 @@ class FleetDevice(Device):
         """The device that runs the circuits."""
         return self._inner
 
-    # ---- what PennyLane asks before it runs anything --------------------------------------------------------
+    # ---- what PennyLane asks before it runs anything ----------------------------------------------
 
     def supports_derivatives(
         self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
@@ -163,13 +162,19 @@ class FleetDevice(Device):
         return replace(config, gradient_method="device", use_device_gradient=True, grad_on_execution=at_once)
 
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
-        """What PennyLane differentiates through: broadcasts and arrays of angles become single angles."""
+        """Return what PennyLane differentiates through: broadcasts and arrays become single angles."""
         pipeline = CompilePipeline()
         pipeline.add_transform(validate_device_wires, wires=self.wires, name=self.name)
-        pipeline.add_transform(_single_angles)
+        pipeline.add_transform(
+            validate_measurements,
+            analytic_measurements=_is_measurement,
+            sample_measurements=_is_measurement,
+            name=self.name,
+        )
+        pipeline.add_transform(_numeric)
         return pipeline
 
-    # ---- execution ------------------------------------------------------------------------------------------
+    # ---- execution --------------------------------------------------------------------------------
 
     def execute(self, circuits: Batch, execution_config: ExecutionConfig | None = None) -> tuple[Any, ...]:
         """Measure values."""
@@ -190,8 +195,8 @@ class FleetDevice(Device):
     def compute_vjp(
         self,
         circuits: Batch,
-        cotangents: Any,
-        execution_config: ExecutionConfig | None = None,  # noqa: ANN401
+        cotangents: Any,  # noqa: ANN401 (nested as PennyLane does)
+        execution_config: ExecutionConfig | None = None,
     ) -> tuple[Any, ...]:
         """Measure Jacobians and multiply them from the left: a submission apart from that of the values."""
         jacobians = self._run(circuits, execution_config, values=False, jacobians=True)[1]
@@ -212,7 +217,8 @@ class FleetDevice(Device):
         asked = ExecutionConfig() if config is None else ExecutionConfig(mcm_config=config.mcm_config)
         inner = self._inner.setup_execution_config(asked, tapes[0])
         batch, combine = self._inner.preprocess_transforms(inner)(tuple(tapes))
-        return combine(self._inner.execute(batch, inner))
+        results: Sequence[Any] = combine(self._inner.execute(batch, inner))
+        return results
 
     def _job(self, tape: QuantumScript, values: bool, jacobians: bool) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
@@ -232,28 +238,45 @@ class FleetDevice(Device):
     def _measure(
         self, tape: QuantumScript, observables: Sequence[PauliSum], values: bool, jacobians: bool
     ) -> Job:
-        wanted = Values(observables)
-        shots = self._shots_for_values(tape, wanted)
-        settings = wanted.allocate(shots, self._next_seed())
-        tapes = [_rotated(tape, setting, count) for setting, count in settings]
+        options = replace(self._options, seed=self._next_seed())
+        if tape.shots:
+            options = replace(options, shots=tape.shots.total_shots, target=None)
+        elif self._options.target is None and (jacobians or self._value_target is None):
+            raise InvalidInputError(
+                "shots: expected a number of shots, or an error to reach, got neither; write "
+                f"qml.device({self.name!r}, inner, shots=20_000), or target=0.01 there, or "
+                "qml.set_shots(qnode, 20_000)"
+            )
+        if jacobians and tape.trainable_params:
+            return self._values_and_jacobian(tape, options, values)
+        return self._values(tape, options, Values(observables, self._value_target))
+
+    def _values_and_jacobian(self, tape: QuantumScript, options: Options, values: bool) -> Job:
+        target = None if tape.shots else self._value_target
+        request = Request(tape, options, options.device or self._inner, values=values, value_target=target)
+        tapes, measured = request.submit()
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
-            bits = [np.reshape(result, (-1, len(tape.wires))) for result in results]
-            measured = [(setting, b) for (setting, _), b in zip(settings, bits, strict=True)]
-            found, _ = wanted.read(measured)
-            return _nested(found), None
+            found = measured(results)
+            return (_nested(found.value[0]) if values else None), nested(tape, found)
 
         return tapes, read
 
-    def _shots_for_values(self, tape: QuantumScript, values: Values) -> int:
-        if tape.shots:
-            return int(tape.shots.total_shots)
-        if self._value_target is not None:
-            return max(values.n_settings, math.ceil(values.cost / self._value_target**2))
-        raise InvalidInputError(
-            f"shots: expected a number of shots or an error to reach, since {self.name} measures; write "
-            f"qml.device({self.name!r}, inner, shots=20_000), or target=0.01, or qml.set_shots(qnode, 20_000)"
-        )
+    def _values(self, tape: QuantumScript, options: Options, values: Values) -> Job:
+        shots = values.needed if options.shots is None else options.shots
+        seeds = np.random.SeedSequence(options.seed).generate_state(2, np.uint64)
+        allocated = values.allocate(shots, int(seeds[0])) if values.n_settings else []
+        jobs = [Run(tape.operations, setting, count) for setting, count in allocated]
+        mode = options.mode or choose_mode(options.device or self._inner, 1, len(tape.wires))
+        tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
+
+        def read(results: Sequence[Any]) -> tuple[Any, Any]:
+            outcomes = outcomes_of(results)
+            found, _ = values.read([(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)])
+            none = (np.zeros((1, len(found), 0)),) * 2
+            return _nested(found), nested(tape, Measured(*none, found, found))
+
+        return tapes, read
 
     def _next_seed(self) -> int:
         with self._lock:
@@ -274,33 +297,41 @@ def _inner(device: Any, wires: Any) -> Device:  # noqa: ANN401
     )
 
 
-def _positive(name: str, value: object) -> float:
-    found = real(name, value)
+def _shots(value: Any) -> Shots:  # noqa: ANN401
+    try:
+        return Shots(value)
+    except ValueError as error:
+        raise InvalidInputError(f"shots: expected positive integers, got {value!r:.40}") from error
+
+
+def _positive(value: object) -> float:
+    found = real("value_target", value)
     if not 0 < found < math.inf:
-        raise InvalidInputError(f"{name}: expected a positive number, got {found}")
+        raise InvalidInputError(f"value_target: expected a positive RMS error, got {found:g}")
     return found
 
 
 def _is_differentiated(parameter: Any) -> bool:  # noqa: ANN401
-    """Whether a derivative by a parameter is being recorded, which a trainable parameter alone does not say."""
+    """Whether derivatives by a parameter are being recorded; that it is trainable does not say so."""
     interface = qml.math.get_interface(parameter)
     if interface == "torch":
         return bool(parameter.requires_grad) and sys.modules["torch"].is_grad_enabled()
-    return interface == "autograd" and isinstance(parameter, Box)
+    return interface == "autograd" and isinstance(parameter, ArrayBox)
 
 
-@qml.transform
-def _single_angles(tape: QuantumScript) -> tuple[list[QuantumScript], Callable[[Any], Any]]:
-    """Expand broadcasts and what has arrays of trainable angles, in a tape of expectation values."""
-    if not all(isinstance(m, ExpectationMP) for m in tape.measurements):
-        return [tape], lambda results: results[0]
-    [tape], _ = decompose(tape, stopping_condition=_has_single_angles, name="efl.fleet")
-    return qml.transforms.broadcast_expand(tape)
+def _expanded(tape: QuantumScript) -> tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]:
+    """Expand broadcasts and arrays of angles, in a tape of expectation values."""
+    if all(isinstance(m, ExpectationMP) for m in tape.measurements):
+        return expand(tape)
+    return [tape], itemgetter(0)
 
 
-def _has_single_angles(op: Operator) -> bool:
-    trained = [d for d in op.data if qml.math.requires_grad(d)]
-    return op.batch_size is not None or all(qml.math.ndim(d) == 0 for d in trained)
+_numeric = qml.transform(_expanded)
+
+
+def _is_measurement(measurement: MeasurementProcess) -> bool:
+    known = (SampleMeasurement, StateMeasurement, ClassicalShadowMP, ShadowExpvalMP)
+    return isinstance(measurement, known)
 
 
 def _observables(tape: QuantumScript) -> tuple[PauliSum, ...] | None:
@@ -311,11 +342,6 @@ def _observables(tape: QuantumScript) -> tuple[PauliSum, ...] | None:
         return from_tape(QuantumScript([], tape.measurements), wires=tape.wires).observables
     except InvalidInputError:
         return None
-
-
-def _rotated(tape: QuantumScript, setting: Setting, shots: int) -> QuantumScript:
-    gates = [CLIFFORDS[name]([tape.wires[q] for q in wires]) for name, *wires in setting.gates]
-    return QuantumScript([*tape.operations, *gates], [qml.sample(wires=tape.wires)], shots=shots)
 
 
 def _nested(row: NDArray[np.float64]) -> Any:  # noqa: ANN401

@@ -1,5 +1,8 @@
 """From one tape to the jobs that measure its gradient, and from their outcomes to derivatives with errors.
 
+The values of the tape can be measured along with them. Settings of the final state that are there for the
+gradient are read for the values as well; the values get settings of their own where those do not do.
+
 Derivatives by the parameters of gates are measured as the plan says, or by snapshots in an ensemble that was
 given. Derivatives by the coefficients of an observable are expectation values of its words on the final
 state; they get their share of the shots by their number.
@@ -30,10 +33,11 @@ from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_opera
 from efl_core.pennylane.options import Options, check_measurements, shots_of
 from efl_core.pennylane.planning import choose, planned
 from efl_core.pennylane.reports import Report, deliver
+from efl_core.pennylane.values import Values
 from efl_core.plans import Plan, PlanRow
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Measured", "measurement"]
+__all__ = ["Measured", "Request", "measurement"]
 
 # What a forced method may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
@@ -49,6 +53,9 @@ class Measured:
 
     gradient: Table
     stderr: Table
+    value: Table
+    """Of shape (copies, measurements); empty if the values were not asked for."""
+    value_stderr: Table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +71,24 @@ def measurement(
 ) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
     """Return the tapes that measure the gradient of a tape, and the function from their results to it."""
     check_measurements(tape)
-    return _Request(tape, options, device if options.device is None else options.device).submit()
+    return Request(tape, options, device if options.device is None else options.device).submit()
 
 
-class _Request:
-    """The measurement of the gradient of one tape."""
+class Request:
+    """The measurement of the gradient of one tape, and of its values on demand.
 
-    def __init__(self, tape: QuantumScript, options: Options, device: Device | None) -> None:
+    The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    """
+
+    def __init__(
+        self,
+        tape: QuantumScript,
+        options: Options,
+        device: Device | None,
+        *,
+        values: bool = False,
+        value_target: float | None = None,
+    ) -> None:
         [self.tape], _ = qml.transforms.convert_to_numpy_parameters(tape)
         self.options, self.device = options, device
         self.shape = (len(tape.measurements), len(tape.trainable_params))
@@ -89,6 +107,7 @@ class _Request:
             )
         self.operations = self.tape.operations
         self.dropped = Dropped(0, 0.0)
+        self.piece: int | None = None
         theta = self.circuit.parameters
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
@@ -96,9 +115,15 @@ class _Request:
         self.plan: Plan | None = None
         self.method: PlanRow | None = None
         if self.by_gates and options.ensemble is None:
-            self.plan = planned(self.circuit, options.connectivity)
+            weight = 1 / len(self.by_gates) if values else 0.0
+            self.plan = planned(self.circuit, options.connectivity, weight)
+        self.values = Values(self.circuit.observables, value_target) if values else None
         self.shots = self._shots()
+        for_values = [0] * len(self.shots)
+        if self.values is not None:
+            self.shots, for_values = self._share(self.values)
         self.parts = [self._parts(shots) for shots in self.shots]
+        self.own = [self._own_runs(count) for count in for_values]
 
     def _seed(self) -> int:
         return int(self.seeds.spawn(1)[0].generate_state(1, np.uint64)[0])
@@ -123,6 +148,36 @@ class _Request:
                 "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
             )
         return shots
+
+    def _share(self, values: Values) -> tuple[list[int], list[int]]:
+        """Return the shots of the gradient and those of the values' own settings, copy by copy."""
+        free = np.inf  # the variance of one shot of the gradient, where that reads the values as well
+        cost = values.cost
+        if self.plan is not None and self.method is not None:
+            cost = self.method.cost
+            if self.method.served and self.method.settings is not None and cost > 0:
+                free = values.cost_in(self.plan.ensemble(self.method.name))
+        if values.target is not None:
+            return self.shots, [values.missing(shots, free) for shots in self.shots]
+        own = [values.part(shots, cost, free) for shots in self.shots]
+        return [shots - count for shots, count in zip(self.shots, own, strict=True)], own
+
+    def _own_runs(self, shots: int) -> list[Run]:
+        """Return the settings of the values alone."""
+        if self.values is None or not shots:
+            return []
+        size = self._piece(shots, self.values.n_settings)
+        allocated = self.values.allocate(max(shots // size, self.values.n_settings), self._seed())
+        pieces = [(setting, [size] * count if size > 1 else [count]) for setting, count in allocated]
+        return [Run(self.operations, setting, shots) for setting, own in pieces for shots in own]
+
+    def _piece(self, shots: int, settings: int) -> int:
+        """Return the shots of one tape, where all have the same; 1 where a tape has any number."""
+        if not self._equal_shots:
+            return 1
+        if self.piece is None:
+            self.piece = max(1, shots // (PIECES * settings))
+        return self.piece
 
     def _warn_if_losing(self, best: PlanRow, method: PlanRow) -> None:
         if method.cost > LOSING * best.cost > 0 and self.options.method != "auto":
@@ -159,7 +214,7 @@ class _Request:
             observables = GradientObservables(plan._native.observables, self.circuit, single=False, made=None)
             return self._snapshots(observables, plan.ensemble(method.name), shots)
         # Pieces of equal shots: an experiment with c of them is c tapes.
-        size = max(1, shots // (PIECES * method.settings)) if self._equal_shots else 1
+        size = self._piece(shots, method.settings)
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
         owners = []
@@ -230,7 +285,11 @@ class _Request:
         )
 
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
-        jobs = [job for parts in self.parts for part in parts for job in part.jobs]
+        """Return the tapes, and the function from their results to what was measured."""
+        jobs: list[Job] = []
+        for parts, own in zip(self.parts, self.own, strict=True):
+            jobs += [job for part in parts for job in part.jobs]
+            jobs += own
         mode = self.options.mode
         if mode is None:
             n_circuits = len({id(job.operations) for job in jobs})
@@ -248,15 +307,34 @@ class _Request:
     def _measured(self, outcomes: Sequence[Any]) -> Measured:
         values = np.zeros((len(self.parts), *self.shape))
         variances = np.zeros_like(values)
-        start = 0
-        for copy, parts in enumerate(self.parts):
+        found = []
+        end = 0
+        for copy, (parts, own) in enumerate(zip(self.parts, self.own, strict=True)):
+            first = end
             for part in parts:
-                end = start + len(part.jobs)
+                start, end = end, end + len(part.jobs)
                 part.add(outcomes[start:end], values[copy], variances[copy])
-                start = end
-        measured = Measured(values, np.sqrt(variances))
+            end += len(own)
+            if self.values is not None:
+                found.append(self.values.read(self._of_final_state(outcomes, range(first, end))))
+        measured = Measured(
+            values,
+            np.sqrt(variances),
+            np.array([value for value, _ in found]),
+            np.array([error for _, error in found]),
+        )
         deliver(self._report(measured), self.options.report)
         return measured
+
+    def _of_final_state(
+        self, outcomes: Sequence[Any], places: Iterable[int]
+    ) -> list[tuple[Setting, NDArray[np.uint8]]]:
+        jobs = [(self.jobs[i], outcomes[i]) for i in places]
+        return [
+            (job.setting, bits)
+            for job, bits in jobs
+            if isinstance(job, Run) and job.operations is self.operations
+        ]
 
     def _report(self, measured: Measured) -> Report:
         gates = measured.stderr[:, :, self.by_gates]

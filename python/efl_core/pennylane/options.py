@@ -156,7 +156,6 @@ def _combine(value: object) -> Combine:
     return value  # type: ignore[return-value]
 
 
-
 def _report(value: Any) -> Sink:  # noqa: ANN401 (as it comes)
     check_sink(value)
     return value  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from efl_core.pennylane.measuring import Measured, measurement
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink, last_report
 
-__all__ = ["echo_grad", "shadow_grad"]
+__all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 
 Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 
@@ -36,8 +36,12 @@ AFFINE = {"Rot", "CRot", "U2", "U3"}
 
 
 def _expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
-    """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     check_names(options)
+    return expand(tape)
+
+
+def expand(tape: QuantumScript) -> Batch:
+    """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     if not all(map(_is_kept, tape.operations)):
         [tape], _ = qml.transforms.decompose(
             tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
@@ -97,18 +101,18 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
         )
     known = _kept.get(tape, options)
     if known is not None:
-        return [], lambda _: _nested(tape, known)
+        return [], lambda _: nested(tape, known)
     tapes, read = measurement(tape, options, calling_device())
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
         measured = read(results)
         _kept.put(tape, options, measured)
-        return _nested(tape, measured)
+        return nested(tape, measured)
 
     return tapes, post
 
 
-def _nested(tape: QuantumScript, measured: Measured) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+def nested(tape: QuantumScript, measured: Measured) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
 
     def row(values: Any) -> Any:  # noqa: ANN401

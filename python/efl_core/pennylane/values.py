@@ -1,7 +1,7 @@
 """The values of a tape: which settings of its final state read them, and what the outcomes say.
 
-The settings are products of letters, without two-qubit gates. A word is pooled over all settings that reveal it, the
-settings of a gradient included when those are of the final state.
+The settings are products of letters, without two-qubit gates. A word is pooled over all settings that reveal
+it, the settings of a gradient included when those are of the final state.
 
 Invariant: a value depends on the outcomes alone; its standard error includes the covariances of its words.
 Cost: one search for settings for each list of observables, then one count for each tape.
@@ -32,21 +32,45 @@ EFFORT = 5_000_000
 
 
 class Values:
-    """Observables that are read from one final state."""
+    """Observables that are read from one final state, and the error that is wanted."""
 
-    def __init__(self, observables: Sequence[PauliSum]) -> None:
+    def __init__(self, observables: Sequence[PauliSum], target: float | None = None) -> None:
         self.observables = tuple(observables)
+        self.target = target
         widths = tuple((tuple(sum.terms()), sum.n_qubits) for sum in self.observables)
         self._plan, self.n_settings = _plan(widths)
 
     @property
     def cost(self) -> float:
-        """Variance of one shot, the mean over the observables: ``cost / eps**2`` shots give an error of eps."""
+        """Variance of one shot, averaged over the observables: ``cost / eps**2`` shots for the error eps."""
         return self.cost_in(self._plan.ensemble("product")) if self.n_settings else 0.0
 
     def cost_in(self, ensemble: Ensemble) -> float:
-        """The same with settings from another ensemble; infinite if it does not reveal every word."""
+        """Return the cost in settings of another ensemble; infinite if it does not reveal every word."""
         return float(np.mean([_cost(sum, ensemble) for sum in self.observables]))
+
+    @property
+    def needed(self) -> int:
+        """Shots for the target."""
+        return self.missing(0, math.inf)
+
+    def missing(self, shots: int, cost: float) -> int:
+        """Return the shots for the target beside others, of which one has the variance ``cost``."""
+        if self.target is None or not self.n_settings:
+            return 0
+        rest = self.cost * (1 / self.target**2 - shots / cost)
+        return max(math.ceil(rest), self.n_settings) if rest > 0 else 0
+
+    def part(self, shots: int, other: float, cost: float) -> int:
+        """Return how many of so many shots go to settings of the values' own.
+
+        None where the others, of which one has the variance ``cost``, read the values anyway; else so many
+        that the values get the error of what the others measure, with the variance ``other`` of one shot.
+        """
+        if cost < math.inf or not self.n_settings:
+            return 0
+        share = self.cost / (self.cost + other)
+        return min(max(round(shots * share), self.n_settings), shots)
 
     def allocate(self, shots: int, seed: int) -> list[tuple[Setting, int]]:
         """Return the settings and how many shots each gets."""
