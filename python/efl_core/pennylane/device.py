@@ -39,8 +39,8 @@ from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import from_tape
-from efl_core.pennylane.execution import Run, choose_mode, submit
-from efl_core.pennylane.measuring import Measured, Request
+from efl_core.pennylane.execution import choose_mode, submit
+from efl_core.pennylane.measuring import Measured, Request, has_equal_shots
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.transforms import expand, nested
 from efl_core.pennylane.values import Values
@@ -120,6 +120,10 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             raise InvalidInputError("shots: expected either shots, or target and value_target, got both")
         given = {"target": target, "method": method, "seed": seed, "device_settings": device_settings}
         self._options = Options.read(given)
+        if self._options.device is not None:
+            raise InvalidInputError(
+                "device_settings: expected no device, as it is the first argument, got one"
+            )
         self._value_target = self._options.target if value_target is None else _positive(value_target)
         self._random = np.random.default_rng(self._options.seed)
         self._lock = threading.Lock()
@@ -249,11 +253,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             )
         if jacobians and tape.trainable_params:
             return self._values_and_jacobian(tape, options, values)
-        return self._values(tape, options, Values(observables, self._value_target))
+        return self._values(tape, options, Values(observables, self._value_target), values)
 
     def _values_and_jacobian(self, tape: QuantumScript, options: Options, values: bool) -> Job:
         target = None if tape.shots else self._value_target
-        request = Request(tape, options, options.device or self._inner, values=values, value_target=target)
+        request = Request(tape, options, self._inner, values=values, value_target=target)
         tapes, measured = request.submit()
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
@@ -262,19 +266,23 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
 
         return tapes, read
 
-    def _values(self, tape: QuantumScript, options: Options, values: Values) -> Job:
-        shots = values.needed if options.shots is None else options.shots
+    def _values(self, tape: QuantumScript, options: Options, wanted: Values, values: bool) -> Job:
+        """Measure the values alone; derivatives by no parameter come with them."""
+        shots = wanted.needed if options.shots is None else options.shots
         seeds = np.random.SeedSequence(options.seed).generate_state(2, np.uint64)
-        allocated = values.allocate(shots, int(seeds[0])) if values.n_settings else []
-        jobs = [Run(tape.operations, setting, count) for setting, count in allocated]
-        mode = options.mode or choose_mode(options.device or self._inner, 1, len(tape.wires))
+        piece = None if has_equal_shots(options, self._inner) else 1
+        jobs = wanted.runs(tape.operations, shots, int(seeds[0]), piece) if values else []
+        mode = options.mode or choose_mode(self._inner, 1, len(tape.wires))
         tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
+        no_derivatives = np.zeros((1, len(tape.measurements), 0))
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             outcomes = outcomes_of(results)
-            found, _ = values.read([(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)])
-            none = (np.zeros((1, len(found), 0)),) * 2
-            return _nested(found), nested(tape, Measured(*none, found, found))
+            found, errors = wanted.read(
+                [(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)]
+            )
+            measured = Measured(no_derivatives, no_derivatives, found[None], errors[None])
+            return (_nested(found) if values else None), nested(tape, measured)
 
         return tapes, read
 

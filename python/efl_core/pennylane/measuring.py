@@ -33,16 +33,14 @@ from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_opera
 from efl_core.pennylane.options import Options, check_measurements, shots_of
 from efl_core.pennylane.planning import choose, planned
 from efl_core.pennylane.reports import Report, deliver
-from efl_core.pennylane.values import Values
+from efl_core.pennylane.values import Values, equal_piece
 from efl_core.plans import Plan, PlanRow
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Measured", "Request", "measurement"]
+__all__ = ["Measured", "Request", "has_equal_shots", "measurement"]
 
 # What a forced method may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
-# Tapes of equal shots that stand for one experiment, about.
-PIECES = 4
 
 Table: TypeAlias = NDArray[np.float64]
 
@@ -166,17 +164,13 @@ class Request:
         """Return the settings of the values alone."""
         if self.values is None or not shots:
             return []
-        size = self._piece(shots, self.values.n_settings)
-        allocated = self.values.allocate(max(shots // size, self.values.n_settings), self._seed())
-        pieces = [(setting, [size] * count if size > 1 else [count]) for setting, count in allocated]
-        return [Run(self.operations, setting, shots) for setting, own in pieces for shots in own]
+        piece = self._piece(shots, self.values.n_settings)
+        return self.values.runs(self.operations, shots, self._seed(), piece)
 
     def _piece(self, shots: int, settings: int) -> int:
         """Return the shots of one tape, where all have the same; 1 where a tape has any number."""
-        if not self._equal_shots:
-            return 1
         if self.piece is None:
-            self.piece = max(1, shots // (PIECES * settings))
+            self.piece = equal_piece(shots, settings) if has_equal_shots(self.options, self.device) else 1
         return self.piece
 
     def _warn_if_losing(self, best: PlanRow, method: PlanRow) -> None:
@@ -238,13 +232,6 @@ class Request:
                 variances[place] += spread / len(bits)
 
         return _Part(jobs, add)
-
-    @property
-    def _equal_shots(self) -> bool:
-        if self.options.equal_shots is not None:
-            return self.options.equal_shots
-        # Devices of the former interface batch tapes of equal shots only.
-        return self.options.mode == "broadcast" or isinstance(self.device, LegacyDeviceFacade)
 
     def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
         # Derivatives only: an ensemble that was designed for them may never reveal the value.
@@ -363,6 +350,14 @@ class Request:
             factor=factor,
             dropped=self.dropped,
         )
+
+
+def has_equal_shots(options: Options, device: Device | None) -> bool:
+    """Whether all tapes of a batch are to have the same shots."""
+    if options.equal_shots is not None:
+        return options.equal_shots
+    # Devices of the former interface batch tapes of equal shots only.
+    return options.mode == "broadcast" or isinstance(device, LegacyDeviceFacade)
 
 
 def _product_settings(sums: Iterable[PauliSum], n_qubits: int) -> list[str]:

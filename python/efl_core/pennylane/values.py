@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pennylane.operation import Operator
 
 from efl_core import _native
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import estimate
 from efl_core.observables import PauliSum
+from efl_core.pennylane.execution import Run
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Measured", "Values"]
-
-Measured = Sequence[tuple[Setting, NDArray[np.uint8]]]
-"""Settings of the final state with their outcomes, one row per shot."""
+__all__ = ["Values", "equal_piece"]
 
 # Words that a search for settings visits; sums of a few hundred words are done long before.
 EFFORT = 5_000_000
@@ -72,17 +71,28 @@ class Values:
         share = self.cost / (self.cost + other)
         return min(max(round(shots * share), self.n_settings), shots)
 
-    def allocate(self, shots: int, seed: int) -> list[tuple[Setting, int]]:
-        """Return the settings and how many shots each gets."""
+    def runs(self, operations: list[Operator], shots: int, seed: int, piece: int | None) -> list[Run]:
+        """Return the settings with their shots, in runs of ``piece`` shots; 1 is any number, None a good one."""
+        if not self.n_settings:
+            return []
         if shots < self.n_settings:
             raise InvalidInputError(
                 f"shots: expected at least {self.n_settings}, one for each setting that the values are read "
                 f"in, got {shots}"
             )
-        return [(found.setting, count) for found, count in self._plan.allocate("product", shots, seed)]
+        if piece is None:
+            piece = equal_piece(shots, self.n_settings)
+        pieces = max(shots // piece, self.n_settings)
+        runs = []
+        for found, count in self._plan.allocate("product", pieces, seed):
+            own = [count] if piece == 1 else [piece] * count
+            runs += [Run(operations, found.setting, shots) for shots in own]
+        return runs
 
-    def read(self, measured: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the values and their standard errors."""
+    def read(
+        self, measured: Sequence[tuple[Setting, NDArray[np.uint8]]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the values and their standard errors, from settings of the final state and their bits."""
         counts = np.array([len(bits) for _, bits in measured])
         if not measured:  # nothing but multiples of the identity
             constants = [float(sum.coefficients.sum()) for sum in self.observables]
@@ -93,6 +103,11 @@ class Values:
         snaps = Snapshots.from_settings(bits, which, ensemble=ensemble)
         found = estimate(snaps, self.observables, combine="hit_normalised")
         return np.asarray(found.value), np.asarray(found.stderr)
+
+
+def equal_piece(shots: int, settings: int) -> int:
+    """Return the shots of one run, where all runs have the same: about four runs for each setting."""
+    return max(1, shots // (4 * settings))
 
 
 @lru_cache(maxsize=64)
