@@ -44,7 +44,7 @@ from efl_core.report import show_versions
 from efl_core.snapshots import Snapshots, sample
 
 if TYPE_CHECKING:
-    from efl_core.pennylane import echo_grad, shadow_grad
+    from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
     "Circuit",
@@ -80,6 +80,7 @@ __all__ = [
     "estimate",
     "gradient",
     "gradient_observables",
+    "gradient_with_errors",
     "num_threads",
     "plan",
     "propagate",
@@ -91,7 +92,7 @@ __all__ = [
     "tally",
 ]
 
-_OF_PENNYLANE = ("echo_grad", "shadow_grad")
+_OF_PENNYLANE = ("echo_grad", "gradient_with_errors", "shadow_grad")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (what PennyLane makes)

@@ -12,5 +12,6 @@ except ImportError as error:
 from efl_core.pennylane.conversion import from_qnode, from_tape
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.transforms import echo_grad, shadow_grad
+from efl_core.pennylane.uncertainty import gradient_with_errors
 
-__all__ = ["Report", "echo_grad", "from_qnode", "from_tape", "shadow_grad"]
+__all__ = ["Report", "echo_grad", "from_qnode", "from_tape", "gradient_with_errors", "shadow_grad"]

@@ -227,15 +227,11 @@ def _parameters(tape: QuantumScript) -> tuple[NDArray[np.float64], list[list[For
 def derivative_by_coefficient(observable: Operator, position: int, circuit: Circuit) -> PauliSum:
     """Return what a coefficient of an observable multiplies: the difference that one more of it makes."""
     data = list(observable.data)
-    if np.ndim(data[position]) != 0:
-        raise InvalidInputError(
-            f"tape: expected trainable parameters that are angles or coefficients, got one of "
-            f"{described(observable)}; {FREEZE}"
-        )
     qubits = {label: qubit for qubit, label in enumerate(circuit.wires)}
     data[position] = data[position] + 1.0
     with qml.QueuingManager.stop_recording():
-        return _pauli_sum(bound(observable, data), qubits) - _pauli_sum(observable, qubits)
+        more = qml.ops.functions.bind_new_parameters(observable, data)
+        return _pauli_sum(more, qubits) - _pauli_sum(observable, qubits)
 
 
 class _Conversion:

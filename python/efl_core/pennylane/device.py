@@ -40,7 +40,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import from_tape
 from efl_core.pennylane.execution import choose_mode, submit
-from efl_core.pennylane.measuring import Measured, Request, has_equal_shots
+from efl_core.pennylane.measuring import Request, has_equal_shots
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.transforms import expand, nested
 from efl_core.pennylane.values import Values
@@ -262,7 +262,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             found = measured(results)
-            return (_nested(found.value[0]) if values else None), nested(tape, found)
+            return (_nested(found.value) if values else None), nested(tape, found.gradient)
 
         return tapes, read
 
@@ -274,15 +274,12 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         jobs = wanted.runs(tape.operations, shots, int(seeds[0]), piece) if values else []
         mode = options.mode or choose_mode(self._inner, 1, len(tape.wires))
         tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
-        no_derivatives = np.zeros((1, len(tape.measurements), 0))
+        no_derivatives = np.zeros((len(tape.measurements), 0))
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             outcomes = outcomes_of(results)
-            found, errors = wanted.read(
-                [(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)]
-            )
-            measured = Measured(no_derivatives, no_derivatives, found[None], errors[None])
-            return (_nested(found) if values else None), nested(tape, measured)
+            found, _ = wanted.read([(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)])
+            return (_nested(found) if values else None), nested(tape, no_derivatives)
 
         return tapes, read
 

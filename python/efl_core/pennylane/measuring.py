@@ -12,7 +12,7 @@ vector.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,11 +21,13 @@ import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.gradients.gradient_transform import choose_trainable_param_indices
+from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
-from efl_core.estimates import estimate
+from efl_core.estimates import Combine, estimate
+from efl_core.experiments import Experiment
 from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
@@ -33,11 +35,12 @@ from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_opera
 from efl_core.pennylane.options import Options, check_measurements, shots_of
 from efl_core.pennylane.planning import choose, planned
 from efl_core.pennylane.reports import Report, deliver
+from efl_core.pennylane.tracing import described
 from efl_core.pennylane.values import Values, equal_piece
 from efl_core.plans import Plan, PlanRow
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Measured", "Request", "has_equal_shots", "measurement"]
+__all__ = ["Request", "has_equal_shots", "measurement"]
 
 # What a forced method may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
@@ -46,27 +49,18 @@ Table: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """A gradient with errors, both of shape (copies, measurements, trainable parameters)."""
-
-    gradient: Table
-    stderr: Table
-    value: Table
-    """Of shape (copies, measurements); empty if the values were not asked for."""
-    value_stderr: Table
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Part:
     """Jobs, and what adds their outcomes to tables of (measurements, trainable parameters)."""
 
     jobs: list[Job]
     add: Callable[[Sequence[Any], Table, Table], None]
+    spread: Callable[[Sequence[Any], Table], Table]
+    """Variances of the derivatives times a matrix (combinations, trainable parameters), by measurement."""
 
 
 def measurement(
     tape: QuantumScript, options: Options, device: Device | None
-) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
+) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
     """Return the tapes that measure the gradient of a tape, and the function from their results to it."""
     check_measurements(tape)
     return Request(tape, options, device if options.device is None else options.device).submit()
@@ -95,7 +89,9 @@ class Request:
         places = {t: self.tape.get_operation(t) for t in chosen}
         self.by_gates = [t for t, (_, which, _) in places.items() if which < n_gates]
         self.by_words = {
-            t: (which - n_gates, place) for t, (_, which, place) in places.items() if which >= n_gates
+            t: (which - n_gates, place)
+            for t, (op, which, place) in places.items()
+            if which >= n_gates and self._is_coefficient(op, place, t, tape)
         }
         marked = [self.tape.trainable_params[t] for t in self.by_gates]
         self.circuit = from_tape(self.tape.copy(trainable_params=marked))
@@ -122,6 +118,18 @@ class Request:
             self.shots, for_values = self._share(self.values)
         self.parts = [self._parts(shots) for shots in self.shots]
         self.own = [self._own_runs(count) for count in for_values]
+
+    @staticmethod
+    def _is_coefficient(observable: Operator, place: int, t: int, tape: QuantumScript) -> bool:
+        """Say whether a parameter of an observable is a number; PennyLane marks constant matrices as well."""
+        if np.ndim(observable.data[place]) == 0:
+            return True
+        if qml.math.requires_grad(tape.get_parameters()[t]):
+            raise InvalidInputError(
+                "tape: expected trainable parameters that are angles or coefficients, got one of "
+                f"{described(observable)}; leave it out of tape.trainable_params (requires_grad=False)"
+            )
+        return False
 
     def _seed(self) -> int:
         return int(self.seeds.spawn(1)[0].generate_state(1, np.uint64)[0])
@@ -222,16 +230,27 @@ class Request:
             jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
             owners += [i] * len(pieces)
 
-        def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
+        def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
             for i, (experiment, _) in enumerate(allocated):
                 bits = np.concatenate([o for o, owner in zip(outcomes, owners, strict=True) if owner == i])
-                means, spread = experiment.read(bits)
                 m, k = np.transpose(experiment.derivatives)
-                place = (m, np.array(self.by_gates)[k])
-                values[place] += means
-                variances[place] += spread / len(bits)
+                yield experiment, bits, (m, np.array(self.by_gates)[k])
 
-        return _Part(jobs, add)
+        def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
+            for experiment, bits, place in measured(outcomes):
+                means, variance = experiment.read(bits)
+                values[place] += means
+                variances[place] += variance / len(bits)
+
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            variances = np.zeros((self.shape[0], len(weights)))
+            for experiment, bits, (m, t) in measured(outcomes):
+                for own in np.unique(m):
+                    combined = experiment._native.combined(np.where(m == own, weights[:, t], 0.0))
+                    variances[own, combined.rows] += combined.read(bits)[1] / len(bits)
+            return variances
+
+        return _Part(jobs, add, spread)
 
     def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
         # Derivatives only: an ensemble that was designed for them may never reveal the value.
@@ -246,8 +265,11 @@ class Request:
                 values[place] += found.value
                 variances[place] += np.square(found.stderr)
 
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            return _spread_of_sums(outcomes[0], sums, place, weights, self.shape[0], self.options.combine)
+
         self.dropped = observables.dropped
-        return _Part([Draw(self.operations, ensemble, shots)], add)
+        return _Part([Draw(self.operations, ensemble, shots)], add, spread)
 
     def _words(self, shots: int) -> tuple[_Part, int]:
         """Measure what coefficients multiply; return the number of shots as well."""
@@ -259,24 +281,29 @@ class Request:
         each = max(1, shots // len(labels))
         ensemble = Ensemble.settings(labels)
 
+        place = (np.array([m for m, _ in self.by_words.values()]), np.array(list(self.by_words)))
+        order = np.repeat(np.arange(len(labels), dtype=np.uint32), each)
+
+        def packed(outcomes: Sequence[Any]) -> Snapshots:
+            return Snapshots.from_settings(np.concatenate(outcomes), order, ensemble=ensemble)
+
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
-            order = np.repeat(np.arange(len(labels), dtype=np.uint32), each)
-            snaps = Snapshots.from_settings(np.concatenate(outcomes), order, ensemble=ensemble)
-            found = estimate(snaps, sums, combine="hit_normalised")
-            place = ([m for m, _ in self.by_words.values()], list(self.by_words))
+            found = estimate(packed(outcomes), sums, combine="hit_normalised")
             values[place] += found.value
             variances[place] += np.square(found.stderr)
+
+        def spread(outcomes: Sequence[Any], weights: Table) -> Table:
+            snaps = packed(outcomes)
+            return _spread_of_sums(snaps, sums, place, weights, self.shape[0], "hit_normalised")
 
         return _Part([Run(self.operations, Setting(label), each) for label in labels], add), each * len(
             labels
         )
 
-    def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Measured]]:
+    def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
         """Return the tapes, and the function from their results to what was measured."""
-        jobs: list[Job] = []
-        for parts, own in zip(self.parts, self.own, strict=True):
-            jobs += [job for part in parts for job in part.jobs]
-            jobs += own
+        jobs = [job for parts in self.parts for part in parts for job in part.jobs]
+        jobs += [run for own in self.own for run in own]
         mode = self.options.mode
         if mode is None:
             n_circuits = len({id(job.operations) for job in jobs})
@@ -289,67 +316,93 @@ class Request:
                 f"device_settings: expected at most {self.options.max_tapes} tapes, got {len(tapes)}"
             )
         self.mode, self.jobs, self.tapes = mode, jobs, len(tapes)
-        return tapes, lambda results: self._measured(outcomes_of(results))
+        return tapes, lambda results: self._report(outcomes_of(results))
 
-    def _measured(self, outcomes: Sequence[Any]) -> Measured:
+    def _report(self, outcomes: Sequence[Any]) -> Report:
         values = np.zeros((len(self.parts), *self.shape))
         variances = np.zeros_like(values)
-        found = []
-        end = 0
-        for copy, (parts, own) in enumerate(zip(self.parts, self.own, strict=True)):
-            first = end
-            for part in parts:
-                start, end = end, end + len(part.jobs)
-                part.add(outcomes[start:end], values[copy], variances[copy])
-            end += len(own)
-            if self.values is not None:
-                found.append(self.values.read(self._of_final_state(outcomes, range(first, end))))
-        measured = Measured(
-            values,
-            np.sqrt(variances),
-            np.array([value for value, _ in found]),
-            np.array([error for _, error in found]),
-        )
-        deliver(self._report(measured), self.options.report)
-        return measured
-
-    def _of_final_state(
-        self, outcomes: Sequence[Any], places: Iterable[int]
-    ) -> list[tuple[Setting, NDArray[np.uint8]]]:
-        jobs = [(self.jobs[i], outcomes[i]) for i in places]
-        return [
-            (job.setting, bits)
-            for job, bits in jobs
-            if isinstance(job, Run) and job.operations is self.operations
-        ]
-
-    def _report(self, measured: Measured) -> Report:
-        gates = measured.stderr[:, :, self.by_gates]
-        predicted = observed = 0.0
-        best = name = "words" if self.options.ensemble is None else self.options.ensemble.kind
-        factor = 1.0
+        for copy, part, own in self._by_part(outcomes):
+            part.add(own, values[copy], variances[copy])
+        stderr = np.sqrt(variances)
+        value, value_stderr = self._values(outcomes)
+        moving = stderr[stderr > 0]
+        name = "words" if self.options.ensemble is None else self.options.ensemble.kind
+        best, factor, predicted = name, 1.0, 0.0
         if self.plan is not None and self.method is not None:
-            best, name = self.plan.best.name, self.method.name
+            name, best = self.method.name, self.plan.best.name
             factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
             predicted = float(np.sqrt(self.method.cost / np.mean(self.shots)))
-        moving = gates[gates > 0]
-        if moving.size:
-            observed = float(np.sqrt(np.mean(np.square(moving))))
-        squeeze = 0 if len(self.parts) == 1 else slice(None)
-        return Report(
+        squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
+        report = Report(
             method=name,
             mode=self.mode,
             shots=sum(job.shots for job in self.jobs),
             settings=len(self.jobs),
             tapes=self.tapes,
-            gradient=measured.gradient[squeeze],
-            stderr=measured.stderr[squeeze],
+            gradient=values[squeeze],
+            stderr=stderr[squeeze],
             predicted=predicted,
-            observed=observed,
+            observed=float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0,
             best=best,
             factor=factor,
             dropped=self.dropped,
+            value=value[squeeze] if value.size else value,
+            value_stderr=value_stderr[squeeze] if value.size else value_stderr,
+            _errors=lambda weights: self._errors(outcomes, weights)[squeeze],
         )
+        deliver(report, self.options.report)
+        return report
+
+    def _values(self, outcomes: Sequence[Any]) -> tuple[Table, Table]:
+        """Return values and standard errors, of shape (copies, measurements); empty if not wanted."""
+        found: list[list[tuple[Setting, NDArray[np.uint8]]]] = [[] for _ in self.parts]
+        for copy, part, bits in self._by_part(outcomes):
+            jobs = zip(part.jobs, bits, strict=True)
+            found[copy] += [
+                (job.setting, own)
+                for job, own in jobs
+                if isinstance(job, Run) and job.operations is self.operations
+            ]
+        end = len(outcomes) - sum(map(len, self.own))
+        for copy, runs in enumerate(self.own):
+            start, end = end, end + len(runs)
+            found[copy] += [(run.setting, own) for run, own in zip(runs, outcomes[start:end], strict=True)]
+        read = [] if self.values is None else [self.values.read(measured) for measured in found]
+        return np.array([value for value, _ in read]), np.array([error for _, error in read])
+
+    def _errors(self, outcomes: Sequence[Any], weights: Table) -> Table:
+        """Return standard errors of combinations, of shape (copies, measurements, combinations)."""
+        variances = np.zeros((len(self.parts), self.shape[0], len(weights)))
+        for copy, part, own in self._by_part(outcomes):
+            variances[copy] += part.spread(own, weights)
+        return np.sqrt(variances)
+
+    def _by_part(self, outcomes: Sequence[Any]) -> Iterator[tuple[int, _Part, Sequence[Any]]]:
+        start = 0
+        for copy, parts in enumerate(self.parts):
+            for part in parts:
+                end = start + len(part.jobs)
+                yield copy, part, outcomes[start:end]
+                start = end
+
+
+def _spread_of_sums(
+    snaps: Snapshots,
+    sums: Sequence[PauliSum],
+    place: tuple[NDArray[np.int64], NDArray[np.int64]],
+    weights: Table,
+    n_measurements: int,
+    combine: Combine,
+) -> Table:
+    """Return the variances of combinations of sums that were estimated from the same snapshots."""
+    variances = np.zeros((n_measurements, len(weights)))
+    for m in np.unique(place[0]):
+        own = [(total, t) for total, row, t in zip(sums, *place, strict=True) if row == m]
+        wanted = [c for c in range(len(weights)) if any(weights[c, t] for _, t in own)]
+        if wanted:
+            combined = [sum((total * weights[c, t] for total, t in own), 0 * own[0][0]) for c in wanted]
+            variances[m, wanted] = np.square(estimate(snaps, combined, combine=combine).stderr)
+    return variances
 
 
 def has_equal_shots(options: Options, device: Device | None) -> bool:

@@ -45,7 +45,7 @@ def planned(circuit: Circuit, connectivity: Connectivity = "all", value_weight: 
 
 
 def choose(found: Plan, method: str, most_runs: float) -> PlanRow:
-    """Return the row of a method; for ``"auto"`` the cheapest one with at most so many circuits and settings."""
+    """Return the row of a method; for ``"auto"`` the cheapest with at most so many circuits and settings."""
     if method != "auto":
         row = found[method]
         if not row.applies:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from efl_core.errors import InputTypeError
+from efl_core.errors import InputTypeError, ShapeError
 from efl_core.gradients import Dropped
 
 __all__ = ["Report", "Sink", "deliver", "last_report"]
@@ -42,6 +42,24 @@ class Report:
     """How many times more shots `method` needs than `best`."""
     dropped: Dropped
     """What truncation left out."""
+    value: NDArray[np.float64] = field(repr=False)
+    """Values by measurement, if they were measured with the gradient; a shot vector leads."""
+    value_stderr: NDArray[np.float64] = field(repr=False)
+    """Their standard errors."""
+    _errors: Callable[[NDArray[np.float64]], NDArray[np.float64]] = field(repr=False)
+
+    def stderr_of(self, weights: ArrayLike) -> NDArray[np.float64]:
+        """Return the standard errors of linear combinations of the derivatives, covariances included.
+
+        Weights have the shape (combinations, trainable parameters): the chain rule through classical code is
+        such a matrix. The result is of shape (measurements, combinations); a shot vector leads.
+        """
+        matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
+        if matrix.ndim != 2 or matrix.shape[1] != self.gradient.shape[-1]:
+            raise ShapeError(
+                f"weights: expected shape (combinations, {self.gradient.shape[-1]}), got {matrix.shape}"
+            )
+        return self._errors(matrix)
 
 
 Sink: TypeAlias = Callable[[Report], object] | list[Report]

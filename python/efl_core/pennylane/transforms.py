@@ -13,6 +13,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import pennylane as qml
+from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
@@ -23,9 +24,9 @@ from efl_core.estimates import Combine
 from efl_core.gradients import Truncation
 from efl_core.pennylane.calling import calling_device
 from efl_core.pennylane.conversion import NOT_ANGLES
-from efl_core.pennylane.measuring import Measured, measurement
+from efl_core.pennylane.measuring import measurement
 from efl_core.pennylane.options import Options, check_names
-from efl_core.pennylane.reports import Sink, last_report
+from efl_core.pennylane.reports import Report, Sink, last_report
 
 __all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 
@@ -35,13 +36,9 @@ Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 AFFINE = {"Rot", "CRot", "U2", "U3"}
 
 
-def _expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
-    check_names(options)
-    return expand(tape)
-
-
-def expand(tape: QuantumScript) -> Batch:
+def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
     """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
+    check_names(options)
     if not all(map(_is_kept, tape.operations)):
         [tape], _ = qml.transforms.decompose(
             tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
@@ -71,21 +68,21 @@ class _Kept:
     """
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Measured]] = {}
+        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Report]] = {}
         self._lock = threading.Lock()
 
-    def get(self, tape: QuantumScript, options: Options) -> Measured | None:
+    def get(self, tape: QuantumScript, options: Options) -> Report | None:
         with self._lock:
             found = self._found.get(id(tape))
         if found is None or found[0]() is not tape or found[1] != options:
             return None
         return found[2]
 
-    def put(self, tape: QuantumScript, options: Options, measured: Measured) -> None:
+    def put(self, tape: QuantumScript, options: Options, report: Report) -> None:
         place = id(tape)
         reference = weakref.ref(tape, lambda _: self._found.pop(place, None))
         with self._lock:
-            self._found[place] = (reference, options, measured)
+            self._found[place] = (reference, options, report)
 
 
 _kept = _Kept()
@@ -101,18 +98,18 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
         )
     known = _kept.get(tape, options)
     if known is not None:
-        return [], lambda _: nested(tape, known)
+        return [], lambda _: nested(tape, known.gradient)
     tapes, read = measurement(tape, options, calling_device())
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
-        measured = read(results)
-        _kept.put(tape, options, measured)
-        return nested(tape, measured)
+        report = read(results)
+        _kept.put(tape, options, report)
+        return nested(tape, report.gradient)
 
     return tapes, post
 
 
-def nested(tape: QuantumScript, measured: Measured) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+def nested(tape: QuantumScript, gradient: NDArray[np.float64]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
 
     def row(values: Any) -> Any:  # noqa: ANN401
@@ -123,13 +120,12 @@ def nested(tape: QuantumScript, measured: Measured) -> Any:  # noqa: ANN401 (nes
         rows = tuple(map(row, values))
         return rows[0] if len(rows) == 1 else rows
 
-    copies = tuple(map(table, measured.gradient))
-    return copies if tape.shots.has_partitioned_shots else copies[0]
+    return tuple(map(table, gradient)) if tape.shots.has_partitioned_shots else table(gradient)
 
 
 _transform = partial(
     qml.transform,
-    expand_transform=_expand,
+    expand_transform=expand,
     classical_cotransform=contract_qjac_with_cjac,
     final_transform=True,
 )

@@ -72,7 +72,7 @@ class Values:
         return min(max(round(shots * share), self.n_settings), shots)
 
     def runs(self, operations: list[Operator], shots: int, seed: int, piece: int | None) -> list[Run]:
-        """Return the settings with their shots, in runs of ``piece`` shots; 1 is any number, None a good one."""
+        """Return the settings in runs of ``piece`` shots, where 1 is any number and None a good one."""
         if not self.n_settings:
             return []
         if shots < self.n_settings:

@@ -118,6 +118,12 @@ impl Experiment {
         gates.into_iter().map(describe).collect()
     }
 
+    /// The same measurement, read for linear combinations: one for each row of weights.
+    fn combined(&self, weights: PyReadonlyArray2<'_, f64>) -> PyResult<Experiment> {
+        let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
+        self.0.combined(&weights).or_raise().map(|found| Experiment(Arc::new(found)))
+    }
+
     /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
     fn read<'py>(&self, py: Python<'py>, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Moments<'py>> {
         let view = bits.as_array();

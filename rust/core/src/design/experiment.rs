@@ -167,6 +167,26 @@ impl Experiment {
         Experiment::new(self.circuit, self.setting, readings)
     }
 
+    /// The same measurement, read for linear combinations: row c of the new readings is the sum of the old ones, in
+    /// order, times `weights[c]`. Their variances have the covariances of the old ones.
+    pub fn combined(&self, weights: &[Vec<f64>]) -> Result<Self> {
+        let mut entries = Vec::new();
+        for (c, weights) in weights.iter().enumerate() {
+            if weights.len() != self.readings.rows.len() {
+                let expected = format!("{} numbers, one per reading", self.readings.rows.len());
+                return Err(Error::shape(format!("weights[{c}]"), expected, weights.len().to_string()));
+            }
+            for (j, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+                let terms = self.readings.sums.terms(j);
+                entries.extend(terms.map(|(word, v)| (c, word.to_word(), v * weight)));
+            }
+        }
+        let readings = Readings::new(self.circuit.n_qubits(), &entries)?;
+        let served = self.served;
+        let combined = Experiment::new(self.circuit.clone(), self.setting.clone(), readings)?;
+        Ok(Experiment { served, ..combined })
+    }
+
     /// The same experiment, said to run the original circuit.
     pub(crate) fn of_final_state(self) -> Self {
         Experiment { served: true, ..self }

@@ -1,0 +1,120 @@
+"""The gradient of a QNode with the standard error of every entry.
+
+The chain rule through classical code is a matrix of weights for every tape: errors are those of the weighted
+sums of derivatives, covariances included.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from numpy.typing import NDArray
+from pennylane.tape import QuantumScript
+
+from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.pennylane.measuring import measurement
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.transforms import expand
+
+__all__ = ["gradient_with_errors"]
+
+
+def gradient_with_errors(
+    qnode: qml.QNode,
+    **options: Any,  # noqa: ANN401 (those of shadow_grad)
+) -> Callable[..., tuple[Any, Any]]:
+    """Return a function of the QNode's arguments that measures its gradient and the standard errors.
+
+    Parameters
+    ----------
+    qnode
+        A QNode, with any ``diff_method``.
+    **options
+        Those of `shadow_grad`; by default the QNode's ``gradient_kwargs`` if that is its ``diff_method``.
+
+    Returns
+    -------
+    Callable
+        Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard error
+        of every entry. Several outputs have an axis of their own, in front; several trainable arguments have a
+        tuple. Arguments are ``pennylane.numpy`` arrays.
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> @qml.qnode(qml.device("default.qubit", wires=2))
+    ... def model(theta):
+    ...     qml.RY(theta[0], wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     qml.RX(theta[1] ** 2, wires=1)
+    ...     return qml.expval(qml.Z(1))
+    >>> theta = pnp.array([0.4, 0.7])
+    >>> gradient, stderr = efl.gradient_with_errors(model, shots=40_000, seed=1)(theta)
+    >>> bool((abs(gradient - qml.grad(model)(theta)) < 5 * stderr).all()), stderr.round(3)
+    (True, array([0.005, 0.006]))
+    """
+    if not isinstance(qnode, qml.QNode):
+        raise InputTypeError(f"qnode: expected a PennyLane QNode, got {type(qnode).__name__}")
+    read = Options.read({**qnode.gradient_kwargs, **options})
+
+    def measured(*args: object, **kwargs: object) -> tuple[Any, Any]:
+        trained = [i for i, arg in enumerate(args) if qml.math.requires_grad(arg)]
+        if not trained:
+            raise InvalidInputError(
+                "args: expected one that PennyLane trains (a pennylane.numpy array with requires_grad=True), "
+                "got none"
+            )
+        batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
+        requests = [measurement(tape, read, qnode.device) for tape in tapes]
+        batch = [tape for own, _ in requests for tape in own]
+        results = list(qml.execute(batch, qnode.device, diff_method=None)) if batch else []
+        pairs: list[list[tuple[NDArray[Any], NDArray[Any]]]] = [[] for _ in trained]
+        for (own, reader), matrices in zip(requests, jacobians, strict=True):
+            report = reader([results.pop(0) for _ in own])
+            for pair, matrix in zip(pairs, matrices, strict=True):
+                weights = matrix.reshape(len(matrix), -1)
+                shape = (*report.gradient.shape[:-1], *matrix.shape[1:])
+                found = report.gradient @ weights, report.stderr_of(weights.T)
+                pair.append((found[0].reshape(shape), found[1].reshape(shape)))
+        shaped = [
+            [_shaped(values, tapes[0], batched) for values in zip(*pair, strict=True)] for pair in pairs
+        ]
+        if len(shaped) == 1:
+            return shaped[0][0], shaped[0][1]
+        return tuple(value for value, _ in shaped), tuple(error for _, error in shaped)
+
+    return measured
+
+
+def _linearised(
+    qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, object], trained: Sequence[int]
+) -> tuple[bool, list[QuantumScript], list[list[NDArray[np.float64]]]]:
+    """Return whether there is a broadcast, its tapes, and by tape and argument d(parameters)/d(argument)."""
+
+    def expanded(*values: object) -> tuple[bool, list[QuantumScript]]:
+        tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*values, **kwargs)
+        if len(tapes) != 1:
+            raise InvalidInputError(f"qnode: expected one tape, got {len(tapes)} from its transforms")
+        marked = qml.math.get_trainable_indices(tapes[0].get_parameters(trainable_only=False))
+        tape = tapes[0].copy(trainable_params=sorted(marked))
+        return tape.batch_size is not None, list(expand(tape)[0])
+
+    def parameters(*values: object) -> Any:  # noqa: ANN401 (autograd's)
+        return qml.math.stack([p for tape in expanded(*values)[1] for p in tape.get_parameters()])
+
+    batched, tapes = expanded(*args)
+    if not any(tape.trainable_params for tape in tapes):
+        raise InvalidInputError("args: expected one that a gate depends on, got none")
+    found = qml.jacobian(parameters, argnums=trained)(*args)
+    ends = np.cumsum([len(tape.trainable_params) for tape in tapes])[:-1]
+    split = [np.split(np.asarray(matrix), ends) for matrix in found]
+    return batched, tapes, [list(matrices) for matrices in zip(*split, strict=True)]
+
+
+def _shaped(values: Sequence[NDArray[Any]], tape: QuantumScript, batched: bool) -> NDArray[Any]:
+    """Return the entries of all tapes of a broadcast in one array, with an axis for it where PennyLane has it."""
+    axis = 2 if tape.shots.has_partitioned_shots else 1
+    found = np.stack(values, axis=axis) if batched else values[0]
+    return np.squeeze(found, axis - 1) if len(tape.measurements) == 1 else found
