@@ -296,9 +296,8 @@ class Request:
             snaps = packed(outcomes)
             return _spread_of_sums(snaps, sums, place, weights, self.shape[0], "hit_normalised")
 
-        return _Part([Run(self.operations, Setting(label), each) for label in labels], add), each * len(
-            labels
-        )
+        jobs: list[Job] = [Run(self.operations, Setting(label), each) for label in labels]
+        return _Part(jobs, add, spread), each * len(labels)
 
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
         """Return the tapes, and the function from their results to what was measured."""

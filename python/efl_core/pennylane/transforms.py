@@ -186,7 +186,7 @@ def echo_grad(
 
 for _made in (shadow_grad, echo_grad):
 
-    @_made.custom_qnode_transform
+    @_made.custom_qnode_transform  # type: ignore[untyped-decorator]
     def _with_device(self: Any, qnode: Any, targs: Any, tkwargs: Any) -> Any:  # noqa: ANN401 (PennyLane's)
         settings = {"device": qnode.device, **(tkwargs.get("device_settings") or {})}
         return self.default_qnode_transform(qnode, targs, {**tkwargs, "device_settings": settings})

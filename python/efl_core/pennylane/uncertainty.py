@@ -15,7 +15,7 @@ from pennylane.tape import QuantumScript
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.pennylane.measuring import measurement
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.transforms import expand
+from efl_core.pennylane.transforms import echo_grad, expand, shadow_grad
 
 __all__ = ["gradient_with_errors"]
 
@@ -36,9 +36,9 @@ def gradient_with_errors(
     Returns
     -------
     Callable
-        Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard error
-        of every entry. Several outputs have an axis of their own, in front; several trainable arguments have a
-        tuple. Arguments are ``pennylane.numpy`` arrays.
+        Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard
+        error of every entry. Several outputs have an axis of their own, in front; several trainable arguments
+        have a tuple. Arguments are ``pennylane.numpy`` arrays.
 
     Examples
     --------
@@ -57,7 +57,11 @@ def gradient_with_errors(
     """
     if not isinstance(qnode, qml.QNode):
         raise InputTypeError(f"qnode: expected a PennyLane QNode, got {type(qnode).__name__}")
-    read = Options.read({**qnode.gradient_kwargs, **options})
+    if qnode.diff_method is shadow_grad or qnode.diff_method is echo_grad:
+        options = {**qnode.gradient_kwargs, **options}
+    if qnode.diff_method is echo_grad:
+        options = {"method": "echo", **options}
+    read = Options.read(options)
 
     def measured(*args: object, **kwargs: object) -> tuple[Any, Any]:
         trained = [i for i, arg in enumerate(args) if qml.math.requires_grad(arg)]
@@ -114,7 +118,7 @@ def _linearised(
 
 
 def _shaped(values: Sequence[NDArray[Any]], tape: QuantumScript, batched: bool) -> NDArray[Any]:
-    """Return the entries of all tapes of a broadcast in one array, with an axis for it where PennyLane has it."""
+    """Return the entries of all tapes in one array; the axis of a broadcast is where PennyLane has it."""
     axis = 2 if tape.shots.has_partitioned_shots else 1
     found = np.stack(values, axis=axis) if batched else values[0]
     return np.squeeze(found, axis - 1) if len(tape.measurements) == 1 else found
