@@ -11,19 +11,18 @@ Invariant: a gradient is one batch of tapes, whatever the number of parameters, 
 vector.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.gradients.gradient_transform import choose_trainable_param_indices
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
+import pennylane as qml
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine, estimate
@@ -42,8 +41,6 @@ from efl_core.snapshots import Snapshots
 
 __all__ = ["Request", "has_equal_shots", "measurement"]
 
-# What a forced method may cost, in shots of the best, before there is a warning.
-LOSING = 2.0
 
 Table: TypeAlias = NDArray[np.float64]
 
@@ -145,7 +142,6 @@ class Request:
         if self.plan is not None:
             most = min([options.max_tapes, *(shots or [])])
             self.method = choose(self.plan, options.method, most)
-            self._warn_if_losing(self.plan.best, self.method)
             if shots is None and options.target is not None:
                 needed = int(np.ceil(self.method.cost / options.target**2))
                 shots = [max(needed, self.method.settings or 1)] * copies
@@ -180,16 +176,6 @@ class Request:
         if self.piece is None:
             self.piece = equal_piece(shots, settings) if has_equal_shots(self.options, self.device) else 1
         return self.piece
-
-    def _warn_if_losing(self, best: PlanRow, method: PlanRow) -> None:
-        if method.cost > LOSING * best.cost > 0 and self.options.method != "auto":
-            warnings.warn(
-                f"method {method.name!r} needs {method.cost / best.cost:.1f} times more shots than "
-                f"{best.name!r} for this circuit (variance of one shot {method.cost:.3g}, against "
-                f"{best.cost:.3g})",
-                UserWarning,
-                stacklevel=2,
-            )
 
     def _parts(self, shots: int) -> list[_Part]:
         parts = []
@@ -233,8 +219,9 @@ class Request:
         def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
             for i, (experiment, _) in enumerate(allocated):
                 bits = np.concatenate([o for o, owner in zip(outcomes, owners, strict=True) if owner == i])
-                m, k = np.transpose(experiment.derivatives)
-                yield experiment, bits, (m, np.array(self.by_gates)[k])
+                if experiment.derivatives:  # some are for the values alone
+                    m, k = np.transpose(experiment.derivatives)
+                    yield experiment, bits, (m, np.array(self.by_gates)[k])
 
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
             for experiment, bits, place in measured(outcomes):

@@ -5,6 +5,7 @@ the circuit and its angles, not of what was planned before: the kept one is made
 """
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
@@ -22,8 +23,11 @@ __all__ = ["choose", "planned"]
 CAPACITY = 64
 # Costs within this factor count as equal.
 CLOSE = 1.02
+# What a method that is asked for may cost, in shots of the best, before there is a warning.
+LOSING = 2.0
 
 _kept: OrderedDict[Hashable, Plan] = OrderedDict()
+_told: set[Hashable] = set()
 _lock = threading.Lock()
 
 
@@ -53,6 +57,7 @@ def choose(found: Plan, method: str, most_runs: float) -> PlanRow:
                 f"method: expected one that applies to this circuit, {', '.join(found.methods)}, got "
                 f"{method!r} ({row.note})"
             )
+        _warn_if_losing(found, row)
         return row
     rows = [row for row in found if row.applies]
     possible = [row for row in rows if (row.settings or 1) <= most_runs]
@@ -64,6 +69,24 @@ def choose(found: Plan, method: str, most_runs: float) -> PlanRow:
     least = min(row.cost for row in possible)
     # Lists of settings before drawn ones, of which a device would have to run many more.
     return min((row for row in possible if row.cost <= least * CLOSE), key=lambda row: row.settings is None)
+
+
+def _warn_if_losing(found: Plan, row: PlanRow) -> None:
+    """Say once for a circuit and a method how much less the best one needs."""
+    best = found.best
+    if not row.cost > LOSING * best.cost > 0:
+        return
+    told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, row.name, best.name)
+    with _lock:
+        if told in _told:
+            return
+        _told.add(told)
+    warnings.warn(
+        f"method {row.name!r} needs {row.cost / best.cost:.1f} times as many shots as {best.name!r} for this "
+        f"circuit (variance of one shot {row.cost:.3g}, against {best.cost:.3g})",
+        UserWarning,
+        stacklevel=2,
+    )
 
 
 def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
-import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
+import pennylane as qml
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
@@ -40,9 +40,12 @@ def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those
     """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     check_names(options)
     if not all(map(_is_kept, tape.operations)):
+        given = tape.get_parameters(trainable_only=False)
         [tape], _ = qml.transforms.decompose(
             tape, gate_set=qml.decomposition.gate_sets.ROTATIONS_PLUS_CNOT, stopping_condition=_is_kept
         )
+        if any(map(qml.math.requires_grad, given)):  # plain numbers say nothing: all of them are trained then
+            tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
     if tape.batch_size is not None:
         return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
     return [tape], _first
