@@ -234,6 +234,13 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
                     f"gradient that {self.name} measures, got {tape.measurements}; {OTHER_GRADIENT}"
                 )
             return [tape], lambda results: (results[0], None)
+        if tape.batch_size is not None and not jacobians:  # jax.vmap broadcasts after the expansion
+            entries, stack = qml.transforms.broadcast_expand(tape)
+            parts = [self._job(entry, values, jacobians) for entry in entries]
+            return [t for tapes, _ in parts for t in tapes], lambda results: (
+                stack(_read_parts(parts, results)[0]),
+                None,
+            )
         if tape.shots.has_partitioned_shots:
             parts = [self._job(tape.copy(shots=shots), values, jacobians) for shots in tape.shots]
             return [t for tapes, _ in parts for t in tapes], partial(_read_parts, parts)
@@ -356,7 +363,7 @@ def _nested(row: NDArray[np.float64]) -> Any:  # noqa: ANN401
 
 
 def _read_parts(parts: Sequence[Job], results: Sequence[Any]) -> tuple[Any, Any]:
-    """Of a shot vector: a tuple of values, and one of Jacobians."""
+    """Return a tuple of values, and one of Jacobians."""
     outcomes = iter(results)
     found = [read([next(outcomes) for _ in tapes]) for tapes, read in parts]
     return tuple(value for value, _ in found), tuple(jacobian for _, jacobian in found)

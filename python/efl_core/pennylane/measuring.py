@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.devices import Device, LegacyDeviceFacade
 from pennylane.gradients.gradient_transform import choose_trainable_param_indices
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
-import pennylane as qml
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine, estimate

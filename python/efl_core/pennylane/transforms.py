@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
+import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
-import pennylane as qml
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
@@ -59,7 +59,7 @@ def _is_kept(op: Operator) -> bool:
     """Say whether an operation can be converted as it is, its parameters being numbers."""
     if not op.num_params or isinstance(op, NOT_ANGLES) or not op.has_decomposition:
         return True
-    if any(op.ndim_params):
+    if any(getattr(op, "ndim_params", ())):  # operators of operators have none
         return False
     return op.name in AFFINE or (op.num_params == 1 and op.has_generator)
 
