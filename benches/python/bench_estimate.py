@@ -1,6 +1,7 @@
 """Estimate many Pauli words from snapshots: efl_core beside packed numpy, TenCirPauli and PennyLane.
 
 W1: a million snapshots of 10 qubits, 1,000 words of weight 1 to 4. W2: 50 qubits, 2,000 words, weight 1 to 3.
+W3: 100 Clifford settings of 10 qubits, a million snapshots, the words that they reveal; efl_core alone.
 All methods start from the same int8 arrays of bits and letters; packing is timed apart from estimating.
 efl_core is given the words as strings and reads them, checks the arrays, and computes standard errors within
 the time measured; the others are given the words in their own form. Run:
@@ -194,6 +195,59 @@ def compare(report, name, tencir, qml, *, shots, n, words, heaviest, peers, goal
             report.close(timings[peer].result, values[chosen], f"{peer} = packed numpy, {len(chosen)} words")
 
 
+def clifford(rng, n, gates):
+    """A random rotation of ``gates`` gates."""
+
+    def gate():
+        if rng.random() < 0.5:
+            return (str(rng.choice(["H", "S", "SX"])), int(rng.integers(n)))
+        return ("CNOT", *(int(q) for q in rng.choice(n, 2, replace=False)))
+
+    return efl.Setting.from_gates(n, [gate() for _ in range(gates)])
+
+
+def revealed_words(settings, count):
+    """``count`` of the words that some setting reveals, or all of them if they are fewer."""
+    found = {}
+    for setting in settings:
+        group = [efl.PauliWord("I" * setting.n_qubits)]
+        for _, label in setting.measured:
+            group += [word.multiply(label)[1] for word in group]
+        found |= dict.fromkeys(group[1:])
+    return list(found)[:count]
+
+
+def lists(report, *, shots, n, settings, words, goal):
+    """Snapshots of a list of Clifford settings."""
+    report.title(f"W3: {shots:,} snapshots of {settings} Clifford settings on {n} qubits, {words:,} words")
+    rng = np.random.default_rng(2026)
+    ensemble = efl.Ensemble.settings([clifford(rng, n, 6 * n) for _ in range(settings)])
+    state = rng.normal(size=2**n) + 1j * rng.normal(size=2**n)
+    snaps = efl.sample(state / np.linalg.norm(state), ensemble, shots=shots, seed=1)
+    chosen = revealed_words(ensemble.setting_list, words)
+    threads = min(2, side.CORES)
+    timings = report.race(
+        [
+            side.Method("efl_core tally", lambda: efl.tally(snaps, chosen), runs=3, threads=threads),
+            side.Method("efl_core estimate", lambda: efl.estimate(snaps, chosen), runs=3, threads=threads),
+        ]
+    )
+    report.table(list(timings.values()))
+    tallied = timings["efl_core tally"].result
+    bits, drawn = snaps.to_arrays()
+    for i in range(0, len(chosen), max(1, len(chosen) // 20)):
+        count = np.zeros(2, np.int64)
+        for f, setting in enumerate(ensemble.setting_list):
+            reading = setting.reveal(chosen[i])
+            if reading is not None:
+                readout, sign = reading
+                odd = bits[drawn == f][:, readout].sum(axis=1) % 2 == 1
+                count += len(odd), (odd if sign > 0 else ~odd).sum()
+        same = (int(tallied.revealed[0, i]), int(tallied.minus[0, i])) == tuple(count)
+        report.check(f"counts of word {i} = counts without packing", same)
+    report.figure("tally", timings["efl_core tally"].median, "s", at_most=goal)
+
+
 def main(report):
     tencir = side.peer("tencirpauli", "tencirpauli", "0.5.0")
     qml = side.peer("pennylane", "pennylane", "0.45.1")
@@ -222,6 +276,9 @@ def main(report):
         | (tiny if report.smoke else {}),
         goals={"estimate": 5, "total": 2, "threads": None},
     )
+    sizes = {"shots": 1_000_000, "n": 10, "settings": 100, "words": 100_000}
+    tiny = {"shots": 3_001, "settings": 5, "words": 60}
+    lists(report, **sizes | (tiny if report.smoke else {}), goal=1)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,11 @@ class Report:
         print(f"{name:36}{columns}", flush=True)
         self._note("rows", name=name, **figures)
 
+    @property
+    def rows(self) -> list[dict]:
+        """What `row` has printed so far."""
+        return self._data["rows"]
+
     def ratio(self, name, slow: Timing, fast: Timing, at_least: float | None = None):
         """Ratio of the medians of the rounds both ran in; in brackets the extremes within one round."""
         pairs = [(s, fast.seconds[i]) for i, s in slow.seconds.items() if i in fast.seconds]

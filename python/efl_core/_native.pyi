@@ -109,6 +109,14 @@ class Setting:
     def __new__(cls, letters: str | PauliWord) -> Setting: ...
     @staticmethod
     def from_gates(n_qubits: SupportsIndex, gates: Iterable[Sequence[str | int]]) -> Setting: ...
+    @staticmethod
+    def of_family(
+        words: Iterable[_WordLike],
+        connectivity: str = "all",
+        *,
+        effort: SupportsIndex | None = None,
+        n_qubits: SupportsIndex | None = None,
+    ) -> Setting: ...
     @property
     def n_qubits(self) -> int: ...
     @property

@@ -1,12 +1,15 @@
-"""The command line: ``efl demo``, ``efl inspect FILE``, ``efl doctor``."""
+"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl inspect FILE``, ``efl doctor``."""
 
 import argparse
+import ast
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from efl_core import __version__
-from efl_core.errors import EflError
+from efl_core.errors import EflError, InvalidInputError
 
 __all__ = ["main"]
 
@@ -38,6 +41,42 @@ def _inspect(options: argparse.Namespace) -> None:
         print(f"{name:>14}  {value}")
 
 
+def _plan(options: argparse.Namespace) -> None:
+    from efl_core import Circuit, plan
+
+    file, _, name = options.what.rpartition(":")
+    scope = _scope(Path(file))
+    if name not in scope:
+        raise InvalidInputError(f"{options.what}: expected FILE.py:NAME, but {file} has no name {name!r}")
+    made = plan(scope[name], target=options.target)
+    if not isinstance(scope[name], Circuit):
+        made = made(*(_argument(text, scope) for text in options.args))
+    print(made)
+
+
+def _scope(file: Path) -> dict[str, Any]:
+    """Run a file as a module and return its names."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise InvalidInputError(f"{file}: expected FILE.py:NAME of a QNode or a Circuit")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return vars(module)
+
+
+def _argument(text: str, scope: dict[str, Any]) -> Any:  # noqa: ANN401 (whatever the QNode takes)
+    """Return the value of a name in the file, or the trainable array that a literal is."""
+    if text in scope:
+        return scope[text]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError) as error:
+        raise InvalidInputError(f"--args: expected a name in the file or numbers, got {text!r}") from error
+    from efl_core.pennylane import trainable
+
+    return trainable(value)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="efl", description="Classical shadows designed for gradients.")
     parser.add_argument("--version", action="version", version=f"efl-core {__version__}")
@@ -48,6 +87,17 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--words", type=int, default=1_000, help="random words (default 1000)")
     demo.add_argument("--seed", type=int, default=7, help="seed of snapshots and words (default 7)")
     demo.set_defaults(run=_demo)
+
+    plan = verbs.add_parser("plan", help="what the gradient of a QNode costs, by every way of measuring it")
+    plan.add_argument("what", metavar="FILE.py:NAME", help="a QNode or a Circuit in a file that is run")
+    plan.add_argument("--target", type=float, default=0.01, help="RMS error that is wanted (default 0.01)")
+    plan.add_argument(
+        "--args",
+        nargs="*",
+        default=[],
+        help="the QNode's arguments: names in the file, or numbers such as [0.1,0.2]",
+    )
+    plan.set_defaults(run=_plan)
 
     inspect = verbs.add_parser("inspect", help="what a file of snapshots or a tally holds")
     inspect.add_argument("file", type=Path)

@@ -26,7 +26,7 @@ class Experiment:
     --------
     >>> import efl_core as efl
     >>> circuit = efl.Circuit(1, parameters=[0.3]).ry(efl.Parameter(0), 0)
-    >>> [(experiment, share)] = efl.plan(circuit, "Z").experiments()
+    >>> [(experiment, share)] = efl.plan(circuit, "Z").experiments("product")
     >>> experiment.gates(), experiment.setting
     ([('rotation', [(0, 'Y')], 0.3)], Setting('X'))
     >>> experiment.derivatives, experiment.reading(0)

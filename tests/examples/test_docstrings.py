@@ -45,6 +45,10 @@ def examples():
     parser = doctest.DocTestParser()
     for path, doc in extension_docstrings(_native, "efl_core._native"):
         found.setdefault(doc, parser.get_doctest(doc, dict(NAMES), path, "extension", 0))
+    for transform in (efl_core.shadow_grad, efl_core.echo_grad):  # objects, which doctest passes over
+        found[transform.__doc__] = parser.get_doctest(
+            transform.__doc__, dict(NAMES), repr(transform), None, 0
+        )
     for module in modules():
         for test in doctest.DocTestFinder().find(module, extraglobs=dict(NAMES)):
             found.setdefault(test.docstring, test)

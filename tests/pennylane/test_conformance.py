@@ -33,7 +33,7 @@ SKIPPED = {
 }
 EXPECTED_FAILURES = {
     "most devices do not support CV": "continuous variables",
-    "custom measurement transforms": "a measurement that is a function of a device, which default.qubit refuses too",
+    "custom measurement transforms": "a measurement that takes the device, as no other one does",
 }
 
 

@@ -48,7 +48,7 @@ CIRCUIT, ROWS, DEEP = (
 )
 SNAPS = efl.sample([1, 0, 0, 0], shots=10, seed=1)
 WIDE = efl.sample(np.eye(8)[0], shots=10, seed=1)
-BLIND = efl.Ensemble.biased([[0, 0.5, 0.5], [0.3, 0.3, 0.4]])
+BLIND = efl.Ensemble.biased([[0.5, 0.5, 0], [0.3, 0.3, 0.4]])
 FIVE = {"I" * q + "X" + "I" * (4 - q): 1.0 for q in range(5)} | {"ZZZZZ": 1.0}
 
 
@@ -264,7 +264,7 @@ ESTIMATES = [
         estimated(SNAPS.with_ensemble(BLIND), efl.gradient_observables(CIRCUIT, "XX")),
         InvalidInputError,
         "observables",
-        "got X",
+        "got ZI",
         "never",
     ),
 ]

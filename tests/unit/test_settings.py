@@ -58,6 +58,32 @@ def test_settings_survive_pickle_and_copy(setting, carry):
     assert (carried.gates, carried.measured) == (setting.gates, setting.measured)
 
 
+STEANE = ["IIIXXXX", "IXXIIXX", "XIXIXIX", "IIIZZZZ", "IZZIIZZ", "ZIZIZIZ"]
+
+
+@pytest.mark.parametrize(("connectivity", "apart"), [("all", 6), ("line", 1)])
+def test_a_family_becomes_a_circuit(connectivity, apart):
+    setting = Setting.of_family(STEANE, connectivity)
+    for i, word in enumerate(STEANE):
+        assert setting.reveal(word) is not None
+        for other in STEANE[:i]:
+            assert setting.reveal(PauliWord(word).multiply(other)[1]) is not None
+    assert {gate[0] for gate in setting.gates} <= {"H", "SDG", "CNOT", "CZ"}
+    pairs = [gate[1:] for gate in setting.gates if len(gate) == 3]
+    assert len(pairs) == setting.two_qubit_gates > 0
+    assert max(abs(a - b) for a, b in pairs) <= apart
+    assert Setting.of_family(STEANE, connectivity) == setting
+    assert Setting.of_family(STEANE, connectivity, effort=8).two_qubit_gates <= setting.two_qubit_gates
+
+
+def test_words_that_commute_qubit_by_qubit_become_a_product_setting():
+    for connectivity in ["all", "line", "none"]:
+        assert Setting.of_family(["XIY", "IIY", "XII"], connectivity) == Setting("XZY")
+    assert Setting.of_family([], n_qubits=2) == Setting("ZZ")
+    assert Setting.of_family([{1: "X"}, PauliWord("YI")], n_qubits=2) == Setting("YX")
+    assert Setting.of_family(iter(["II"])) == Setting("ZZ")
+
+
 @pytest.mark.parametrize(
     ("call", "error", "said"),
     [
@@ -88,6 +114,30 @@ def test_settings_survive_pickle_and_copy(setting, carry):
         ),
         (lambda: Setting.from_gates(2, [("CNOT", 1, 1)]), InvalidInputError, "got [1, 1]"),
         (lambda: Setting.from_gates(2, [("H", 0, 1)]), InvalidInputError, "expected 1 different wires for H"),
+        (
+            lambda: Setting.of_family(["XI", "ZI"]),
+            InvalidInputError,
+            "each other, got XI and ZI",
+        ),
+        (
+            lambda: Setting.of_family(["IXX", "IZZ"], "none"),
+            InvalidInputError,
+            "words: expected words that commute on every qubit, got IXX and IZZ, which differ on qubit 1",
+        ),
+        (lambda: Setting.of_family(["XX", "ZZ"], "ring"), InvalidInputError, "connectivity: expected 'all'"),
+        (
+            lambda: Setting.of_family(["XX", "ZZZ"]),
+            ShapeError,
+            "words[1]: expected a word of 2 qubits",
+        ),
+        (lambda: Setting.of_family(["XX"], n_qubits=3), ShapeError, "words[0]: expected a word of 3 qubits"),
+        (lambda: Setting.of_family([]), InvalidInputError, "words: expected n_qubits"),
+        (lambda: Setting.of_family([{0: "X"}]), InvalidInputError, "words[0]: expected n_qubits"),
+        (lambda: Setting.of_family("XX"), InputTypeError, "words: expected a sequence"),
+        (lambda: Setting.of_family(5), InputTypeError, "words: expected a sequence"),
+        (lambda: Setting.of_family(["XX", 5]), InputTypeError, "words[1]: expected a Pauli word"),
+        (lambda: Setting.of_family(["XX"], effort=0), InvalidInputError, "effort: expected an integer"),
+        (lambda: Setting.of_family(["XX"], effort=1.5), InputTypeError, "effort: expected an integer"),
         (lambda: BELL.reveal("XXX"), ShapeError, "word: expected a word of 2 qubits, got 3"),
         (lambda: BELL.reveal(1), InputTypeError, "word: expected a Pauli word"),
     ],

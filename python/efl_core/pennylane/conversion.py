@@ -25,7 +25,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.tracing import Form, bound, combine, decompose, described, trace
 
-__all__ = ["NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape"]
+__all__ = ["NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape", "trainable"]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -157,6 +157,11 @@ def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
         return circuit
 
     return convert
+
+
+def trainable(value: Any) -> Any:  # noqa: ANN401 (numbers in, PennyLane's arrays out)
+    """Return numbers as an array that PennyLane trains."""
+    return qml.numpy.array(value, dtype=float, requires_grad=True)
 
 
 def _check_not_batched(tape: QuantumScript) -> None:

@@ -313,22 +313,29 @@ def _rotation(setting: Setting, wires: Sequence[Hashable]) -> list[Operator]:
 # ---- circuits ----------------------------------------------------------------------------------------------
 
 
-def gate_operations(gates: Iterable[tuple[Any, ...]], wires: Sequence[Hashable]) -> list[Operator]:
-    """Return PennyLane's operations for the gates of an experiment."""
-    operations: list[Operator] = []
-    for kind, what, more in gates:
-        if kind == "rotation":
-            own = [wires[q] for q, _ in what]
-            letters = "".join(letter for _, letter in what)
-            if len(letters) == 1:
-                operations.append(ROTATIONS[letters](more, wires=own))
-            elif letters:
-                operations.append(qml.PauliRot(more, letters, wires=own))
-        elif kind == "clifford":
-            operations.append(OPERATIONS[what](wires=[wires[q] for q in more]))
-        else:
+def gate_operations(
+    gates: Iterable[tuple[Any, ...]], wires: Sequence[Hashable], known: dict[Hashable, Operator]
+) -> list[Operator]:
+    """Return PennyLane's operations for the gates of an experiment; circuits share those that are known."""
+    operations = []
+    for gate in gates:
+        kind, what, more = gate
+        if kind == "unitary":
             operations.append(qml.QubitUnitary(what, wires=[wires[q] for q in more]))
+            continue
+        key = (kind, tuple(what), more if kind == "rotation" else tuple(more))
+        if key not in known:
+            known[key] = _operation(gate, wires)
+        operations.append(known[key])
     return operations
+
+
+def _operation(gate: tuple[Any, ...], wires: Sequence[Hashable]) -> Operator:
+    kind, what, more = gate
+    if kind == "clifford":
+        return OPERATIONS[what](wires=[wires[q] for q in more])
+    own, letters = [wires[q] for q, _ in what], "".join(letter for _, letter in what)
+    return ROTATIONS[letters](more, wires=own) if len(own) == 1 else qml.PauliRot(more, letters, wires=own)
 
 
 def preparation(

@@ -11,7 +11,7 @@ Invariant: a gradient is one batch of tapes, whatever the number of parameters, 
 vector.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -205,21 +205,22 @@ class Request:
         size = self._piece(shots, method.settings)
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
-        owners = []
+        ends = []
+        known: dict[Hashable, Operator] = {}
         prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
-        for i, (experiment, count) in enumerate(allocated):
+        for experiment, count in allocated:
             operations = self.operations
             if not experiment.served:
-                written = gate_operations(experiment.gates(), self.circuit.wires)
+                written = gate_operations(experiment.gates(), self.circuit.wires, known)
                 operations = [*prepared, *written]
             pieces = [size] * count if size > 1 else [count]
             jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
-            owners += [i] * len(pieces)
+            ends.append(len(jobs))
 
         def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
-            for i, (experiment, _) in enumerate(allocated):
-                bits = np.concatenate([o for o, owner in zip(outcomes, owners, strict=True) if owner == i])
+            for (experiment, _), start, end in zip(allocated, [0, *ends], ends, strict=False):
                 if experiment.derivatives:  # some are for the values alone
+                    bits = np.concatenate(outcomes[start:end])
                     m, k = np.transpose(experiment.derivatives)
                     yield experiment, bits, (m, np.array(self.by_gates)[k])
 

@@ -148,7 +148,69 @@ def shadow_grad(
     device_settings: Mapping[str, Any] | None = None,
     report: Sink | None = None,
 ) -> Batch:
-    """Estimate the gradient by all parameters from one measurement that is designed for it."""
+    """Estimate the gradient by all parameters from one measurement that is designed for it.
+
+    A gradient transform, for ``diff_method=`` (options in ``gradient_kwargs=``) or for a QNode:
+    ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with several
+    ``qml.expval`` of words, sums, Hamiltonians and Hermitian matrices; with shot vectors and broadcasts.
+
+    Parameters
+    ----------
+    tape
+        The circuit.
+    shots
+        Shots of the gradient, for all parameters and outputs together. By default `target` decides, else the
+        shots of the QNode.
+    target
+        Instead of shots: the RMS error, over the derivatives that are not identically zero.
+    method
+        A row of `efl.plan`, by its name; ``"auto"`` takes the best. One that needs over twice the shots of
+        the best is warned of, once.
+    ensemble
+        Instead of a plan: snapshots of the final state in settings of this `Ensemble`.
+    combine
+        How snapshots become a value, as in `estimate`; only where a setting is drawn for every shot.
+    seed
+        With it, what is drawn here is a function of the seed and the parameters. Devices have their own.
+    argnum
+        Trainable parameters of the tape to differentiate by; the other derivatives are 0.
+    truncation
+        Leaves out words of the gradient observables, with `ensemble`.
+    device_settings
+        ``"mode"``: how settings reach the device (`efl_core.pennylane.execution`), by default ``"state"`` on
+        simulators of state vectors, where one ``qml.state()`` for each circuit replaces all settings and
+        shots, and ``"tapes"`` elsewhere, a tape for each circuit and setting; or ``"broadcast"``.
+        ``"device"``: the device, where it cannot be seen from the call. ``"max_tapes"``: the longest batch.
+        ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
+        ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``.
+    report
+        A list or a function that is handed a `Report` for every measured gradient; the last one of all is
+        ``efl.shadow_grad.last_report()``.
+
+    Notes
+    -----
+    The plan of a circuit is kept while its gates and fixed angles stay the same, and follows the trainable
+    ones. The gradient of a tape is one batch of tapes after the forward execution; a further row of its
+    Jacobian is read from the same outcomes. There are no second derivatives (``max_diff=1``).
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> dev = qml.device("default.qubit", wires=2)
+    >>> @qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 20_000, "seed": 1})
+    ... def model(theta):
+    ...     qml.RY(theta[0], wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     qml.RX(theta[1], wires=1)
+    ...     return qml.expval(qml.Z(1))
+    >>> gradient = qml.grad(model)(pnp.array([0.4, 0.7]))
+    >>> bool(np.allclose(gradient, [-np.sin(0.4) * np.cos(0.7), -np.cos(0.4) * np.sin(0.7)], atol=0.05))
+    True
+    >>> report = efl.shadow_grad.last_report()
+    >>> report.shots, report.mode, report.tapes
+    (20000, 'state', 1)
+    """
     given = {
         "shots": shots,
         "target": target,
@@ -174,7 +236,30 @@ def echo_grad(
     device_settings: Mapping[str, Any] | None = None,
     report: Sink | None = None,
 ) -> Batch:
-    """Estimate the gradient by all parameters from layered echoes."""
+    """Estimate the gradient by all parameters from layered echoes.
+
+    `shadow_grad` with ``method="echo"``: the circuit, a kick by the observable, and a part of the circuit
+    backwards give all derivatives of a layer of commuting gates at once, at a variance below 1 for each.
+
+    Parameters
+    ----------
+    tape, shots, target, seed, argnum, device_settings, report
+        As in `shadow_grad`.
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> dev = qml.device("default.qubit", wires=2)
+    >>> @qml.qnode(dev, diff_method=efl.echo_grad, gradient_kwargs={"shots": 20_000, "seed": 1})
+    ... def model(theta):
+    ...     qml.StronglyEntanglingLayers(theta, wires=[0, 1])
+    ...     return qml.expval(qml.Z(0))
+    >>> theta = pnp.array([[[0.1, 0.4, 0.3], [0.5, 0.2, 0.6]]])
+    >>> exact = qml.grad(model.update(diff_method="backprop", gradient_kwargs={}))(theta)
+    >>> bool(np.allclose(qml.grad(model)(theta), exact, atol=0.05))
+    True
+    """
     given = {
         "shots": shots,
         "target": target,

@@ -1,7 +1,6 @@
 //! Every kind of ensemble against dense matrices and per-shot twins: what is revealed and with which sign, how often,
 //! how snapshots are drawn, how they are counted, and what error the estimates have.
 
-#[allow(dead_code, unreachable_pub)]
 mod dense;
 
 use dense::{Dense, Random};

@@ -1,13 +1,14 @@
 //! Settings: a Clifford rotation and what its readout bits mean.
 
-use crate::boundary::{describe, size, width};
+use crate::boundary::{describe, enter, size, width};
 use crate::error::{InputTypeError, InvalidInputError, OrRaise};
 use crate::pauli::read_word;
 use efl_core::design as core;
 use efl_core::heisenberg::Clifford;
+use efl_core::pauli::Words;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyString, PyTuple};
 
 /// A measurement setting: a Clifford rotation, then a readout of all qubits.
 ///
@@ -60,6 +61,34 @@ fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
     })
 }
 
+/// Reads words of one width, that of the first if none is given.
+fn family(words: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<Words> {
+    let expected = "expected a sequence of Pauli words such as [\"XX\", \"ZZ\"]";
+    let wrong_type = || InputTypeError::new_err(format!("words: {expected}, got {}", describe(words)));
+    if words.is_instance_of::<PyString>() {
+        return Err(wrong_type());
+    }
+    let mut list = n_qubits.map(Words::new);
+    for (i, word) in words.try_iter().map_err(|_| wrong_type())?.enumerate() {
+        let word = read_word(&format!("words[{i}]"), &word?, list.as_ref().map(Words::n_qubits))?;
+        list.get_or_insert_with(|| Words::new(word.n_qubits())).push(&word).or_raise()?;
+    }
+    list.ok_or_else(|| {
+        InvalidInputError::new_err("words: expected n_qubits beside an empty family, got none")
+    })
+}
+
+fn layout(name: &str) -> PyResult<core::Connectivity> {
+    match name {
+        "all" => Ok(core::Connectivity::All),
+        "line" => Ok(core::Connectivity::Line),
+        "none" => Ok(core::Connectivity::None),
+        _ => Err(InvalidInputError::new_err(format!(
+            "connectivity: expected 'all', 'line' or 'none', got '{name}'"
+        ))),
+    }
+}
+
 #[pymethods]
 impl Setting {
     #[new]
@@ -82,6 +111,43 @@ impl Setting {
             .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
             .collect::<PyResult<_>>()?;
         core::Setting::from_gates(n_qubits, gates).or_raise().map(Setting)
+    }
+
+    /// A setting that reveals all of ``words``, which must commute, and their products, by a short circuit.
+    ///
+    /// Parameters
+    /// ----------
+    /// words
+    ///     Labels, dicts or words, of one width.
+    /// connectivity
+    ///     ``"all"``: two-qubit gates on any pair of qubits; ``"line"``: on neighbours only; ``"none"``: no two-qubit
+    ///     gates, for words that commute qubit by qubit.
+    /// effort
+    ///     Number of attempts, of which the circuit with the fewest two-qubit gates is returned.
+    /// n_qubits
+    ///     Width; needed when the first word is a dict or there is none.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import efl_core as efl
+    /// >>> setting = efl.Setting.of_family(["XXI", "ZZI", "IIY"])
+    /// >>> setting.two_qubit_gates
+    /// 1
+    /// >>> setting.reveal("YYY") is not None
+    /// True
+    #[staticmethod]
+    #[pyo3(signature = (words, connectivity="all", *, effort=None, n_qubits=None))]
+    fn of_family(
+        py: Python<'_>,
+        words: &Bound<'_, PyAny>,
+        connectivity: &str,
+        effort: Option<&Bound<'_, PyAny>>,
+        n_qubits: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let effort = effort.map_or(Ok(1), |effort| size("effort", effort, 1))?;
+        let n_qubits = n_qubits.map(|n| width("n_qubits", n)).transpose()?;
+        let (words, connectivity) = (family(words, n_qubits)?, layout(connectivity)?);
+        enter(py, |cancel| core::diagonalise(&words, connectivity, effort, cancel)).map(Setting)
     }
 
     /// Number of qubits, which is the number of readout bits.

@@ -89,10 +89,12 @@ impl Problem<'_> {
             for _ in 0..STEPS {
                 solver.step();
             }
-            left -= STEPS as i64 * solver.incidences as i64;
+            // A step in the weights passes over every entry of the rows, twice.
+            let entries = if solver.single { 0 } else { 2 * self.sums.entries() as u64 };
+            left -= (STEPS as u64 * solver.incidences + entries) as i64;
             let now = solver.result();
             let gap = now.value / now.bound.max(f64::MIN_POSITIVE) - 1.0;
-            let settled = best.as_ref().is_some_and(|b| b.value - now.value < 1e-4 * now.value);
+            let settled = best.as_ref().is_some_and(|b| b.value - now.value <= 1e-4 * now.value);
             let done = (gap < TOLERANCE && settled) || left <= 0;
             best = Some(now);
             if done && (polished || solver.single) {

@@ -50,8 +50,8 @@ impl Kind {
     }
 }
 
-/// The ensemble of the first of `kinds` that is within 2 % of the best of them. The first `n_values` sums are values, which
-/// weigh `options.value_weight` together. Kinds that do not apply are an error if none is left.
+/// The ensemble of the first of `kinds` that is within 2 % of the best of them. The first `n_values` sums are values,
+/// which weigh `options.value_weight` together. Kinds that do not apply are an error if none is left.
 ///
 /// ```
 /// use efl_core::{bits::parallel::Cancel, pauli::{PauliSum, PauliWord, Sums}};
@@ -174,7 +174,7 @@ pub(crate) fn drawn(
 
 /// Contiguous blocks with all their stabiliser bases.
 fn even(n: usize, size: usize, offset: usize) -> Result<Vec<Block>> {
-    let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset) % size == 0).collect();
+    let starts: Vec<usize> = (0..n).filter(|q| *q == 0 || (q + size - offset).is_multiple_of(size)).collect();
     let block = |(i, &start): (usize, &usize)| {
         let end = starts.get(i + 1).copied().unwrap_or(n);
         all_bases(end - start).moved(start..end)

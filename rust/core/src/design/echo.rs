@@ -170,7 +170,13 @@ pub fn echoes(
                 .collect();
             layer.sort_unstable();
             let kicked = owners.map(|column| words[column].clone()).collect();
-            Way::new(frame, kicked, connectivity, relevant).echoes(level + 1, &layer, &uses, &mut echoes)?;
+            Way::new(frame, kicked, connectivity, relevant).echoes(
+                level + 1,
+                &layer,
+                &uses,
+                &mut echoes,
+                cancel,
+            )?;
         }
         Ok(echoes)
     })?;
@@ -277,6 +283,7 @@ impl<'f> Way<'f> {
         layer: &[(usize, usize)],
         uses: &[Vec<(usize, f64)>],
         echoes: &mut Vec<Echo>,
+        cancel: &Cancel,
     ) -> Result<()> {
         let circuit = self.frame.circuit();
         let items: Vec<usize> = layer.iter().map(|(item, _)| *item).collect();
@@ -311,7 +318,7 @@ impl<'f> Way<'f> {
                 level,
                 kicks: self.kicks.iter().map(|k| (k.word().support().collect(), k.negative)).collect(),
                 steps,
-                setting: diagonalise(&words, self.connectivity, EFFORT)?,
+                setting: diagonalise(&words, self.connectivity, EFFORT, cancel)?,
                 readings: Readings::new(circuit.n_qubits(), &entries)?,
                 extra: Cost::default(),
             };

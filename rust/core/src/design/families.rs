@@ -11,6 +11,7 @@
 
 use super::diagonalise::{Connectivity, diagonalise};
 use super::setting::Setting;
+use crate::bits::parallel::Cancel;
 use crate::bits::words_for;
 use crate::error::Result;
 use crate::pauli::Words;
@@ -328,6 +329,10 @@ impl Choice {
 }
 
 impl Family {
+    pub(crate) fn grouping(&self) -> Grouping {
+        self.grouping
+    }
+
     /// The setting that reveals the family; made once, clones share it.
     pub(crate) fn setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<&Setting> {
         if let Some(setting) = self.setting.get() {
@@ -346,7 +351,7 @@ impl Family {
                 self.generators.chunks_exact(2 * row).for_each(|g| words.push_rows(&g[..row], &g[row..]));
             }
         }
-        diagonalise(&words, connectivity, ATTEMPTS)
+        diagonalise(&words, connectivity, ATTEMPTS, &Cancel::new())
     }
 }
 

@@ -17,6 +17,7 @@ mod local;
 mod objective;
 mod plan;
 mod predict;
+mod rows;
 mod search;
 mod setting;
 mod shift;

@@ -135,7 +135,7 @@ fn terms(sums: &Sums, r: usize) -> Vec<(usize, f64)> {
 }
 
 fn mixed(sums: &Sums, h: &[f64]) -> Vec<f64> {
-    let row = |r| terms(sums, r).into_iter().map(|(c, v)| v * v / h[c]).sum();
+    let row = |r| terms(sums, r).into_iter().fold(0.0, |sum, (c, v)| sum + v * v / h[c]);
     (0..sums.len()).map(row).collect()
 }
 

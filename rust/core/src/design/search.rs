@@ -29,6 +29,8 @@ const TRIES: usize = 12;
 /// Rounds from perturbed weights, after the search found nothing.
 const SHAKES: u64 = 2;
 const SHAKING: u64 = u64::from_le_bytes(*b"families");
+/// More families than this are not mixed with others at the start.
+const MANY: usize = 3000;
 /// Shares below this are not kept, unless they are needed for a word.
 const SMALL: f64 = 1e-7;
 
@@ -99,11 +101,21 @@ impl Search<'_> {
         let choice = Choice::new(self.sums.words());
         let scores = self.objective.scores(self.sums);
         let mut families = start.map_or_else(Vec::new, |f| f.families.clone());
+        let fresh = start.is_none_or(|f| f.shares.mix.is_empty());
         let visit = choice.visits();
         let mut left = self.effort as i64;
+        if fresh && families.len() < MANY && families.iter().any(|f| f.grouping() != self.grouping) {
+            // Families of another kind are a part of the start only.
+            let mut own = Vec::new();
+            self.cover(&choice, &scores, &mut own, cancel)?;
+            families.extend(own);
+        }
         self.cover(&choice, &scores, &mut families, cancel)?;
         let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
         let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, cancel)?;
+        if fresh {
+            self.prune(&mut families, &mut shares);
+        }
         let mut shaken = 0;
         while left > 0 {
             let (prices, _) = self.prices(&families, &shares);
@@ -115,7 +127,7 @@ impl Search<'_> {
             for _ in 0..TRIES {
                 cancel.check()?;
                 let family = choice.heaviest(&weights, self.grouping);
-                left -= 8 * visit as i64;
+                left -= 12 * visit as i64;
                 let promise: f64 = family.members.iter().map(|&c| prices[c as usize]).sum();
                 // The next try looks elsewhere.
                 family.members.iter().for_each(|&c| weights[c as usize] *= 0.5);

@@ -227,8 +227,8 @@ impl Source<'_> {
 }
 
 impl LocalBlock<'_> {
-    /// The planes of the local words of one block, which is number `at.0` of `at.1`. Here a symbol has its own outcome
-    /// plane, at the same place if `outcomes` are all symbols in ascending order; so its place is looked up.
+    /// The planes of the local words of one block, which is number `b` of `stride`. Here every symbol has an outcome
+    /// plane of its own, whose place is that of the symbol in `outcomes`.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "what one call of fill has, and which block")]
     fn fill(

@@ -97,12 +97,9 @@ impl Plan {
         let mut allocated: Vec<(Experiment, u64)> =
             planned.into_iter().zip(&counts).map(|((experiment, _), &count)| (experiment, count)).collect();
         if let Solution::Shares(found) = self.solution(method)? {
-            let mut at = 0;
-            let mut pooled = vec![0.0; found.families.len()];
-            for (count, _) in pooled.iter_mut().zip(&found.shares.families).filter(|(_, s)| **s > 0.0) {
-                *count = counts[at] as f64;
-                at += 1;
-            }
+            let mut left = counts.iter();
+            let whole = |share: &f64| if *share > 0.0 { left.next().map_or(0.0, |c| *c as f64) } else { 0.0 };
+            let pooled: Vec<f64> = found.shares.families.iter().map(whole).collect();
             let mut place = 0;
             self.of_families(found, &pooled, |experiment, count| {
                 if count > 0.0 {

@@ -15,6 +15,9 @@ use crate::design::{Ensemble, designed};
 use crate::error::Result;
 use crate::heisenberg::GradientObservables;
 
+/// How much less effort a plan takes that follows another one.
+const FOLLOWING: u64 = 16;
+
 /// How a method measures.
 #[derive(Debug, Clone)]
 pub(crate) enum Solution {
@@ -35,6 +38,13 @@ pub(crate) enum Solution {
 impl Solution {
     pub(crate) fn is_known(&self) -> bool {
         !matches!(self, Solution::Absent(_) | Solution::Bound(..))
+    }
+
+    fn settings_only(&self) -> Option<&Found> {
+        match self {
+            Solution::Shares(found) if found.ways.is_empty() => Some(found),
+            _ => None,
+        }
     }
 }
 
@@ -159,7 +169,7 @@ impl<'a> Solver<'a> {
         let absent = |reason: &str| Ok(Solution::Absent(reason.to_owned()));
         match method {
             Method::Uniform => Ok(self.bounded(Ensemble::uniform(sums.n_qubits())?, partial)),
-            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)])?, partial)),
+            Method::Biased => Ok(self.bounded(self.drawn(&[(1, 0)], former.is_some())?, partial)),
             Method::Block => {
                 if options.connectivity == Connectivity::None {
                     return absent("blocks need two-qubit gates, and connectivity is \"none\"");
@@ -168,7 +178,7 @@ impl<'a> Solver<'a> {
                     return absent("a block needs two qubits");
                 }
                 let shapes = [(2, 0), (2, 1), (3, 0)];
-                Ok(self.bounded(self.drawn(&shapes)?, partial))
+                Ok(self.bounded(self.drawn(&shapes, former.is_some())?, partial))
             }
             Method::Product | Method::Clifford => {
                 let grouping = if method == Method::Product { Grouping::QubitWise } else { grouping };
@@ -182,7 +192,10 @@ impl<'a> Solver<'a> {
                     });
                     return Ok(self.bound(grouping, note));
                 }
-                self.search(grouping, &[], former)
+                // Product settings reveal commuting words too: they are a part of the start.
+                let product = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
+                let start = product.map(Solution::Shares);
+                self.search(grouping, &[], former.or(start.as_ref()))
             }
             Method::Echo => match &structure.echoes {
                 Err(reason) => absent(reason),
@@ -204,11 +217,8 @@ impl<'a> Solver<'a> {
                     return absent("derivatives with too many words have neither echoes nor shifts");
                 }
                 // The families of the list of Clifford settings are a start when there is no former plan.
-                let settings = others.iter().rev().find_map(|solution| match solution {
-                    Solution::Shares(found) if found.ways.is_empty() => Some(found.clone()),
-                    _ => None,
-                });
-                let start = settings.map(|found| Solution::Shares(found.alone()));
+                let start = others.iter().rev().find_map(Solution::settings_only).map(Found::alone);
+                let start = start.map(Solution::Shares);
                 self.search(grouping, &ways, former.or(start.as_ref()))
             }
             Method::Commuting => match &structure.commuting {
@@ -242,11 +252,12 @@ impl<'a> Solver<'a> {
     }
 
     /// The best letters, or settings of blocks.
-    fn drawn(&self, shapes: &[(usize, usize)]) -> Result<Ensemble> {
+    fn drawn(&self, shapes: &[(usize, usize)], follows: bool) -> Result<Ensemble> {
         let objective = self.objective(self.known.clone());
         let options = &self.structure.options;
         let max = options.goal == Goal::Max;
-        designed::drawn(self.observables.sums(), &objective, max, shapes, options.effort, self.cancel)
+        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
+        designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)
     }
 
     fn bound(&self, grouping: Grouping, note: String) -> Solution {
@@ -285,8 +296,9 @@ impl<'a> Solver<'a> {
             Some(Solution::Shares(found)) => Some(found),
             _ => None,
         };
+        let follows = start.is_some_and(|s| s.ways == ways && !s.shares.mix.is_empty());
         // A former design is close: the search only has to follow the angles.
-        let effort = if start.is_some_and(|s| s.ways == ways) { options.effort / 12 } else { options.effort };
+        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
         found.ways = ways.to_vec();

@@ -210,7 +210,7 @@ fn commuting(
             continue;
         }
         // A later gate that does not commute would make these sums depend on the angles; then there is no family.
-        match diagonalise(&family, options.connectivity, 4) {
+        match diagonalise(&family, options.connectivity, 4, cancel) {
             Ok(setting) => found.push((setting, Readings::new(n, &entries)?)),
             Err(error) => return Ok(Err(error.to_string())),
         }

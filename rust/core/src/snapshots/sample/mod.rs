@@ -50,7 +50,7 @@ pub fn sample(
 }
 
 /// Measures `state` `counts[f]` times in setting `f` of a list, one setting after the other. With counts of
-/// [`Ensemble::allocate`] all estimates stay unbiased, and their errors can only shrink.
+/// [`Ensemble::allocate`] all estimates stay unbiased, without the error that a random choice of settings adds.
 ///
 /// ```
 /// use efl_core::design::{Ensemble, Setting};

@@ -1,0 +1,120 @@
+"""Gradients in every framework that PennyLane speaks; those that are not installed are skipped.
+
+All errors are compared with five standard errors of the measurement that was made, through `Report.stderr_of`
+or, where the chain rule is the identity, as they are.
+"""
+
+import numpy as np
+import pennylane as qml
+import pytest
+from tests.pennylane.models import exact, trainable
+
+import efl_core as efl
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning"),  # of PennyLane
+    pytest.mark.filterwarnings("ignore:method 'echo' needs"),
+]
+OPTIONS = {"shots": 20_000, "seed": 5}
+THETA = np.random.default_rng(2).uniform(-1, 1, (2, 3))
+INPUTS = np.random.default_rng(3).uniform(-1, 1, (4, 3))
+
+
+def classifier(theta, x):
+    qml.AngleEmbedding(x, wires=range(3))
+    qml.BasicEntanglerLayers(theta, wires=range(3))
+    return qml.expval(qml.Z(0))
+
+
+def two_outputs(theta):
+    qml.BasicEntanglerLayers(theta, wires=range(3), rotation=qml.RY)
+    return qml.expval(qml.Z(0) @ qml.X(1)), qml.expval(0.5 * qml.Y(2) + qml.Z(1) + qml.X(0))
+
+
+def node(model, device=None, diff_method=efl.shadow_grad):
+    device = qml.device("default.qubit") if device is None else device
+    return qml.QNode(model, device, diff_method=diff_method, gradient_kwargs=OPTIONS)
+
+
+def assert_close(found, wanted, reports=1):
+    stderr = efl.shadow_grad.last_report().stderr
+    assert np.shape(found) == np.shape(wanted)
+    assert np.all(np.abs(np.asarray(found) - wanted) <= 5 * np.sqrt(reports) * np.max(stderr))
+
+
+@pytest.fixture
+def jax():
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    return jax
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("transform", [efl.shadow_grad, efl.echo_grad], ids=["shadow", "echo"])
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_jax(jax, transform, compiled):
+    wrap = jax.jit if compiled else lambda f: f
+    theta, x = jax.numpy.array(THETA), jax.numpy.array(INPUTS[0])
+    device = qml.device("default.qubit")
+    with device.tracker:
+        found = wrap(jax.grad(node(classifier, device, transform)))(theta, x)
+    assert device.tracker.totals["batches"] == 1
+    assert_close(found, exact(classifier, trainable(THETA), INPUTS[0])[0])
+
+    found = wrap(jax.jacobian(node(two_outputs, device, transform)))(theta)
+    assert_close(np.stack(found), exact(two_outputs, trainable(THETA)))
+
+
+def test_jax_vmap(jax):
+    """PennyLane takes it inside jit alone, with its own gradients as well."""
+    gradient = jax.vmap(jax.jit(jax.grad(node(classifier))), (None, 0))
+    found = gradient(jax.numpy.array(THETA), jax.numpy.array(INPUTS))
+    wanted = [exact(classifier, trainable(THETA), x)[0] for x in INPUTS]
+    assert_close(found, np.stack(wanted))
+
+
+def torch_jacobian(torch, qnode, theta):
+    stacked = lambda theta: torch.stack([*qnode(theta)])  # noqa: E731
+    return torch.autograd.functional.jacobian(stacked, torch.tensor(theta, requires_grad=True)).numpy()
+
+
+@pytest.mark.parametrize("transform", [efl.shadow_grad, efl.echo_grad], ids=["shadow", "echo"])
+def test_torch_measures_once(torch, transform):
+    device = qml.device("default.qubit")
+    with device.tracker:
+        found = torch_jacobian(torch, node(two_outputs, device, transform), THETA)
+    assert device.tracker.totals["batches"] == 2
+    report = efl.shadow_grad.last_report()
+    assert np.allclose(report.gradient, found.reshape(2, -1))
+    assert_close(found, exact(two_outputs, trainable(THETA)))
+
+
+def test_torch_layer(torch):
+    """Training goes down."""
+
+    def model(inputs, theta):
+        return classifier(theta, inputs)
+
+    torch.manual_seed(0)
+    layer = qml.qnn.TorchLayer(node(model), {"theta": (2, 3)}).double()
+    inputs, wanted = torch.tensor(INPUTS), torch.tensor([1.0, -1, 1, -1], dtype=torch.float64)
+    optimiser = torch.optim.Adam(layer.parameters(), lr=0.2)
+    losses = []
+    for _ in range(8):
+        optimiser.zero_grad()
+        loss = torch.mean((layer(inputs) - wanted) ** 2)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_torch_broadcast(torch):
+    theta = torch.tensor(THETA, requires_grad=True)
+    node(classifier)(theta, torch.tensor(INPUTS)).sum().backward()
+    wanted = sum(exact(classifier, trainable(THETA), x)[0] for x in INPUTS)
+    assert_close(theta.grad.numpy(), wanted, reports=len(INPUTS))

@@ -1,0 +1,116 @@
+"""What cannot be done is refused with what to write instead."""
+
+import numpy as np
+import pennylane as qml
+import pytest
+from tests.pennylane.models import trainable
+
+import efl_core as efl
+
+
+def run(measurement=None, options=None, shots=None, **arguments):
+    def model(theta):
+        qml.RY(theta, wires=0)
+        qml.CNOT(wires=[0, 1])
+        return qml.expval(qml.Z(1)) if measurement is None else measurement()
+
+    options = {"shots": 100} if options is None else options
+    device = qml.device("default.qubit", wires=2)
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options, **arguments)
+    qnode = qnode if shots is None else qml.set_shots(qnode, shots)
+    return qml.jacobian(qnode)(trainable(0.3))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"options": {}}, ValueError, r"shots: .*gradient_kwargs=\{\"shots\": 10_000\}.*target"),
+        ({"options": {"shots": 0}}, ValueError, "shots: expected an integer from 1"),
+        ({"options": {"shots": 1e4}}, TypeError, "shots: expected an integer"),
+        ({"options": {"shots": 10, "target": 0.1}}, ValueError, "either shots or target"),
+        ({"options": {"target": -1}}, ValueError, "target: expected a positive"),
+        ({"options": {"snapshots": 10}}, TypeError, "expected some of shots, target.*got 'snapshots'"),
+        (
+            {"options": {"shots": 10, "method": "magic"}},
+            ValueError,
+            "method: expected 'auto' or one of",
+        ),
+        ({"options": {"shots": 10, "ensemble": "uniform"}}, TypeError, "ensemble: .*method="),
+        ({"options": {"shots": 10, "combine": "median_of_means"}}, ValueError, "combine: .*ensemble="),
+        ({"options": {"shots": 10, "combine": "median"}}, ValueError, "combine: expected one of mean"),
+        ({"options": {"shots": 10, "truncation": efl.Truncation()}}, ValueError, "truncation: .*ensemble="),
+        ({"options": {"shots": 10, "device_settings": {"mode": "fast"}}}, ValueError, "mode auto, state"),
+        ({"options": {"shots": 10, "device_settings": {"chunk": 3}}}, ValueError, "expected some of mode"),
+        ({"options": {"shots": 10, "device_settings": 3}}, TypeError, "device_settings: expected a dict"),
+        ({"options": {"shots": 10, "report": 3}}, TypeError, "report: expected a list or a function"),
+        ({"options": {"shots": 10, "argnum": 0.5}}, TypeError, "argnum: expected an integer"),
+        ({"options": {"shots": 10, "seed": -1}}, ValueError, "seed: expected an integer from 0"),
+        ({"measurement": lambda: qml.var(qml.Z(0))}, ValueError, "qml.expval.*parameter-shift"),
+        ({"measurement": lambda: qml.probs(wires=0)}, ValueError, "qml.expval.*parameter-shift"),
+        (
+            {"measurement": lambda: qml.expval(qml.Projector([0], wires=0)), "max_diff": 2},
+            ValueError,
+            "max_diff",
+        ),
+        ({"max_diff": 2}, ValueError, "max_diff: expected 1.*parameter-shift"),
+        ({"grad_on_execution": True}, ValueError, "grad_on_execution"),
+    ],
+    ids=str,
+)
+def test_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        run(**arguments)
+
+
+@pytest.mark.parametrize("measured", [qml.state(), qml.sample(wires=0), qml.vn_entropy(wires=0)], ids=str)
+def test_measurements(measured):
+    tape = qml.tape.QuantumScript([qml.RX(0.1, wires=0)], [measured], shots=10, trainable_params=[0])
+    with pytest.raises(efl.EflError, match=r"expected measurements qml\.expval"):
+        efl.shadow_grad(tape)
+
+
+def test_too_few_shots():
+    def model(theta):
+        qml.StronglyEntanglingLayers(theta, wires=range(3))
+        return qml.expval(qml.Z(0))
+
+    theta = trainable(np.ones((2, 3, 3)))
+    device = qml.device("default.qubit")
+    options = {"shots": 2, "method": "echo"}
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+    with pytest.raises(ValueError, match="shots: expected at least"):
+        qml.grad(qnode)(theta)
+
+
+def test_methods_that_do_not_apply():
+    with pytest.raises(ValueError, match=r"method: .*commuting"):
+        run(options={"shots": 100, "method": "block", "device_settings": {"connectivity": "none"}})
+
+
+def test_too_many_tapes():
+    options = {"shots": 100, "method": "shift", "device_settings": {"mode": "tapes", "max_tapes": 1}}
+    with pytest.raises(ValueError, match="expected at most 1 tapes"):
+        run(options=options)
+
+
+def test_arrays_that_no_angle_is():
+    matrix = trainable(np.eye(2))
+
+    def model(matrix):
+        qml.RX(0.3, wires=0)
+        return qml.expval(qml.Hermitian(matrix, wires=0))
+
+    device = qml.device("default.qubit")
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 100})
+    with pytest.raises(ValueError, match="angles or coefficients"):
+        qml.jacobian(qnode)(matrix)
+
+
+def test_gradient_with_errors_of_what_is_no_qnode():
+    with pytest.raises(TypeError, match="expected a PennyLane QNode"):
+        efl.gradient_with_errors(lambda x: x)
+    qnode = qml.QNode(lambda x: qml.expval(qml.Z(0)), qml.device("default.qubit"))
+    with pytest.raises(ValueError, match="expected one that PennyLane trains"):
+        efl.gradient_with_errors(qnode, shots=10)(0.3)
+    with pytest.raises(ValueError, match="that a gate depends on"):
+        efl.gradient_with_errors(qnode, shots=10)(trainable(0.3))
