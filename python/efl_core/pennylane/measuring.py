@@ -1,5 +1,8 @@
 """From one tape to the jobs that measure its gradient, and from their outcomes to derivatives with errors.
 
+The values of the tape can be measured along with them. Settings of the final state that are there for the
+gradient are read for the values as well; the values get settings of their own where those do not do.
+
 Derivatives by the parameters of gates are measured as the plan says, or by snapshots in an ensemble that was
 given. Derivatives by the coefficients of an observable are expectation values of its words on the final
 state; they get their share of the shots by their number.
@@ -32,13 +35,12 @@ from efl_core.pennylane.options import Options, check_measurements, shots_of
 from efl_core.pennylane.planning import choose, planned
 from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.tracing import described
+from efl_core.pennylane.values import Values, equal_piece
 from efl_core.plans import Plan, PlanRow
 from efl_core.snapshots import Snapshots
 
-__all__ = ["measurement"]
+__all__ = ["Request", "has_equal_shots", "measurement"]
 
-# Tapes of equal shots that stand for one experiment, about.
-PIECES = 4
 
 Table: TypeAlias = NDArray[np.float64]
 
@@ -58,13 +60,24 @@ def measurement(
 ) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
     """Return the tapes that measure the gradient of a tape, and the function from their results to it."""
     check_measurements(tape)
-    return _Request(tape, options, device if options.device is None else options.device).submit()
+    return Request(tape, options, device if options.device is None else options.device).submit()
 
 
-class _Request:
-    """The measurement of the gradient of one tape."""
+class Request:
+    """The measurement of the gradient of one tape, and of its values on demand.
 
-    def __init__(self, tape: QuantumScript, options: Options, device: Device | None) -> None:
+    The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    """
+
+    def __init__(
+        self,
+        tape: QuantumScript,
+        options: Options,
+        device: Device | None,
+        *,
+        values: bool = False,
+        value_target: float | None = None,
+    ) -> None:
         [self.tape], _ = qml.transforms.convert_to_numpy_parameters(tape)
         self.options, self.device = options, device
         self.shape = (len(tape.measurements), len(tape.trainable_params))
@@ -85,6 +98,7 @@ class _Request:
             )
         self.operations = self.tape.operations
         self.dropped = Dropped(0, 0.0)
+        self.piece: int | None = None
         theta = self.circuit.parameters
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
@@ -92,9 +106,15 @@ class _Request:
         self.plan: Plan | None = None
         self.method: PlanRow | None = None
         if self.by_gates and options.ensemble is None:
-            self.plan = planned(self.circuit, options.connectivity)
+            weight = 1 / len(self.by_gates) if values else 0.0
+            self.plan = planned(self.circuit, options.connectivity, weight)
+        self.values = Values(self.circuit.observables, value_target) if values else None
         self.shots = self._shots()
+        for_values = [0] * len(self.shots)
+        if self.values is not None:
+            self.shots, for_values = self._share(self.values)
         self.parts = [self._parts(shots) for shots in self.shots]
+        self.own = [self._own_runs(count) for count in for_values]
 
     @staticmethod
     def _is_coefficient(observable: Operator, place: int, t: int, tape: QuantumScript) -> bool:
@@ -131,6 +151,32 @@ class _Request:
             )
         return shots
 
+    def _share(self, values: Values) -> tuple[list[int], list[int]]:
+        """Return the shots of the gradient and those of the values' own settings, copy by copy."""
+        free = np.inf  # the variance of one shot of the gradient, where that reads the values as well
+        cost = values.cost
+        if self.plan is not None and self.method is not None:
+            cost = self.method.cost
+            if self.method.served and self.method.settings is not None and cost > 0:
+                free = values.cost_in(self.plan.ensemble(self.method.name))
+        if values.target is not None:
+            return self.shots, [values.missing(shots, free) for shots in self.shots]
+        own = [values.part(shots, cost, free) for shots in self.shots]
+        return [shots - count for shots, count in zip(self.shots, own, strict=True)], own
+
+    def _own_runs(self, shots: int) -> list[Run]:
+        """Return the settings of the values alone."""
+        if self.values is None or not shots:
+            return []
+        piece = self._piece(shots, self.values.n_settings)
+        return self.values.runs(self.operations, shots, self._seed(), piece)
+
+    def _piece(self, shots: int, settings: int) -> int:
+        """Return the shots of one tape, where all have the same; 1 where a tape has any number."""
+        if self.piece is None:
+            self.piece = equal_piece(shots, settings) if has_equal_shots(self.options, self.device) else 1
+        return self.piece
+
     def _parts(self, shots: int) -> list[_Part]:
         parts = []
         if self.by_words:
@@ -156,7 +202,7 @@ class _Request:
             observables = GradientObservables(plan._native.observables, self.circuit, single=False, made=None)
             return self._snapshots(observables, plan.ensemble(method.name), shots)
         # Pieces of equal shots: an experiment with c of them is c tapes.
-        size = max(1, shots // (PIECES * method.settings)) if self._equal_shots else 1
+        size = self._piece(shots, method.settings)
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
         ends = []
@@ -173,9 +219,10 @@ class _Request:
 
         def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
             for (experiment, _), start, end in zip(allocated, [0, *ends], ends, strict=False):
-                bits = np.concatenate(outcomes[start:end])
-                m, k = np.transpose(experiment.derivatives)
-                yield experiment, bits, (m, np.array(self.by_gates)[k])
+                if experiment.derivatives:  # some are for the values alone
+                    bits = np.concatenate(outcomes[start:end])
+                    m, k = np.transpose(experiment.derivatives)
+                    yield experiment, bits, (m, np.array(self.by_gates)[k])
 
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
             for experiment, bits, place in measured(outcomes):
@@ -192,13 +239,6 @@ class _Request:
             return variances
 
         return _Part(jobs, add, spread)
-
-    @property
-    def _equal_shots(self) -> bool:
-        if self.options.equal_shots is not None:
-            return self.options.equal_shots
-        # Devices of the former interface batch tapes of equal shots only.
-        return self.options.mode == "broadcast" or isinstance(self.device, LegacyDeviceFacade)
 
     def _snapshots(self, observables: GradientObservables, ensemble: Ensemble, shots: int) -> _Part:
         # Derivatives only: an ensemble that was designed for them may never reveal the value.
@@ -248,7 +288,9 @@ class _Request:
         return _Part(jobs, add, spread), each * len(labels)
 
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
+        """Return the tapes, and the function from their results to what was measured."""
         jobs = [job for parts in self.parts for part in parts for job in part.jobs]
+        jobs += [run for own in self.own for run in own]
         mode = self.options.mode
         if mode is None:
             n_circuits = len({id(job.operations) for job in jobs})
@@ -269,6 +311,7 @@ class _Request:
         for copy, part, own in self._by_part(outcomes):
             part.add(own, values[copy], variances[copy])
         stderr = np.sqrt(variances)
+        value, value_stderr = self._values(outcomes)
         moving = stderr[stderr > 0]
         name = "words" if self.options.ensemble is None else self.options.ensemble.kind
         best, factor, predicted = name, 1.0, 0.0
@@ -290,10 +333,29 @@ class _Request:
             best=best,
             factor=factor,
             dropped=self.dropped,
+            value=value[squeeze] if value.size else value,
+            value_stderr=value_stderr[squeeze] if value.size else value_stderr,
             _errors=lambda weights: self._errors(outcomes, weights)[squeeze],
         )
         deliver(report, self.options.report)
         return report
+
+    def _values(self, outcomes: Sequence[Any]) -> tuple[Table, Table]:
+        """Return values and standard errors, of shape (copies, measurements); empty if not wanted."""
+        found: list[list[tuple[Setting, NDArray[np.uint8]]]] = [[] for _ in self.parts]
+        for copy, part, bits in self._by_part(outcomes):
+            jobs = zip(part.jobs, bits, strict=True)
+            found[copy] += [
+                (job.setting, own)
+                for job, own in jobs
+                if isinstance(job, Run) and job.operations is self.operations
+            ]
+        end = len(outcomes) - sum(map(len, self.own))
+        for copy, runs in enumerate(self.own):
+            start, end = end, end + len(runs)
+            found[copy] += [(run.setting, own) for run, own in zip(runs, outcomes[start:end], strict=True)]
+        read = [] if self.values is None else [self.values.read(measured) for measured in found]
+        return np.array([value for value, _ in read]), np.array([error for _, error in read])
 
     def _errors(self, outcomes: Sequence[Any], weights: Table) -> Table:
         """Return standard errors of combinations, of shape (copies, measurements, combinations)."""
@@ -328,6 +390,14 @@ def _spread_of_sums(
             combined = [sum((total * weights[c, t] for total, t in own), 0 * own[0][0]) for c in wanted]
             variances[m, wanted] = np.square(estimate(snaps, combined, combine=combine).stderr)
     return variances
+
+
+def has_equal_shots(options: Options, device: Device | None) -> bool:
+    """Whether all tapes of a batch are to have the same shots."""
+    if options.equal_shots is not None:
+        return options.equal_shots
+    # Devices of the former interface batch tapes of equal shots only.
+    return options.mode == "broadcast" or isinstance(device, LegacyDeviceFacade)
 
 
 def _product_settings(sums: Iterable[PauliSum], n_qubits: int) -> list[str]:

@@ -31,16 +31,16 @@ _told: set[Hashable] = set()
 _lock = threading.Lock()
 
 
-def planned(circuit: Circuit, connectivity: Connectivity = "all") -> Plan:
+def planned(circuit: Circuit, connectivity: Connectivity = "all", value_weight: float = 0.0) -> Plan:
     """Return the plan of the gradients of a circuit's observables at its current angles."""
-    key = (_key(circuit), _key(circuit.observables), connectivity)
+    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight)
     with _lock:
         base = _kept.get(key)
         if base is not None:
             _kept.move_to_end(key)
     if base is None:
         angles = np.random.default_rng(0).uniform(-np.pi, np.pi, circuit.n_parameters)
-        base = plan(circuit.at(angles), connectivity=connectivity)
+        base = plan(circuit.at(angles), value_weight=value_weight, connectivity=connectivity)
         with _lock:
             _kept[key] = base
             while len(_kept) > CAPACITY:

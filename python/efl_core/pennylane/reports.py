@@ -42,6 +42,10 @@ class Report:
     """How many times more shots `method` needs than `best`."""
     dropped: Dropped
     """What truncation left out."""
+    value: NDArray[np.float64] = field(repr=False)
+    """Values by measurement, if they were measured with the gradient; a shot vector leads."""
+    value_stderr: NDArray[np.float64] = field(repr=False)
+    """Their standard errors."""
     _errors: Callable[[NDArray[np.float64]], NDArray[np.float64]] = field(repr=False)
 
     def stderr_of(self, weights: ArrayLike) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from efl_core.pennylane.measuring import measurement
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Report, Sink, last_report
 
-__all__ = ["echo_grad", "expand", "shadow_grad"]
+__all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 
 Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 
@@ -59,7 +59,7 @@ def _is_kept(op: Operator) -> bool:
     """Say whether an operation can be converted as it is, its parameters being numbers."""
     if not op.num_params or isinstance(op, NOT_ANGLES) or not op.has_decomposition:
         return True
-    if any(op.ndim_params):
+    if any(getattr(op, "ndim_params", ())):  # operators of operators have none
         return False
     return op.name in AFFINE or (op.num_params == 1 and op.has_generator)
 
@@ -101,18 +101,18 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
         )
     known = _kept.get(tape, options)
     if known is not None:
-        return [], lambda _: _nested(tape, known.gradient)
+        return [], lambda _: nested(tape, known.gradient)
     tapes, read = measurement(tape, options, calling_device())
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
         report = read(results)
         _kept.put(tape, options, report)
-        return _nested(tape, report.gradient)
+        return nested(tape, report.gradient)
 
     return tapes, post
 
 
-def _nested(tape: QuantumScript, gradient: NDArray[np.float64]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+def nested(tape: QuantumScript, gradient: NDArray[np.float64]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
 
     def row(values: Any) -> Any:  # noqa: ANN401

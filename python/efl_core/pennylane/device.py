@@ -1,0 +1,378 @@
+"""The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device inside.
+
+A tape of expectation values becomes what its values, and its gradient when that is asked for, are read from.
+Any other tape runs on the device inside as it is.
+
+Invariant: a batch of tapes is one submission. A forward pass that nobody differentiates measures values only.
+Cost: planning once for each structure of a circuit; then what the plan says, and reading the outcomes.
+"""
+
+import math
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from autograd.numpy.numpy_boxes import ArrayBox
+from numpy.typing import NDArray
+from pennylane.devices import Device, ExecutionConfig
+from pennylane.devices.modifiers import simulator_tracking, single_tape_support
+from pennylane.devices.preprocess import validate_device_wires, validate_measurements
+from pennylane.measurements import (
+    ClassicalShadowMP,
+    ExpectationMP,
+    MeasurementProcess,
+    SampleMeasurement,
+    ShadowExpvalMP,
+    Shots,
+    StateMeasurement,
+)
+from pennylane.tape import QuantumScript
+from pennylane.transforms.core import CompilePipeline
+
+from efl_core.arguments import real
+from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.observables import PauliSum
+from efl_core.pennylane.conversion import from_tape
+from efl_core.pennylane.execution import choose_mode, submit
+from efl_core.pennylane.measuring import Request, has_equal_shots
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.transforms import expand, nested
+from efl_core.pennylane.values import Values
+
+__all__ = ["FleetDevice"]
+
+Batch = Sequence[QuantumScript]
+Job = tuple[list[QuantumScript], Callable[[Sequence[Any]], tuple[Any, Any]]]
+"""Tapes for the inner device, and what takes their results to a result and a Jacobian."""
+
+NOT_GATES = (qml.ops.MidMeasure, qml.ops.PauliMeasure, qml.ops.Conditional)
+OTHER_GRADIENT = 'write diff_method="parameter-shift", which runs on this device as on the one that it wraps'
+
+
+@simulator_tracking
+@single_tape_support
+class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
+    """The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device inside.
+
+    Parameters
+    ----------
+    inner
+        The device that runs the circuits: any PennyLane device, or the name of one, which is then made with
+        ``wires``.
+    wires
+        Wires of a device that is given by its name.
+    shots
+        Shots of one tape, for its values and its gradient together. A QNode's own shots go first.
+    seed
+        Seed of what is random here: how shots are rounded, and the outcomes where a state vector is sampled.
+    method
+        How gradients are measured: a name in the table of ``efl.plan``, or ``"auto"`` for the best one.
+    target
+        In place of ``shots``: the root-mean-square error of the derivatives.
+    value_target
+        In place of ``shots``: the root-mean-square error of the values; ``target`` by default.
+    device_settings
+        How settings reach the inner device, as in ``efl.shadow_grad``.
+
+    Expectation values are measured in settings that are designed for them. Anything else (``sample``,
+    ``counts``, ``probs``, ``var``, states) runs on the inner device as usual and has no device gradient.
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> from pennylane import numpy as pnp
+    >>> inner = qml.device("default.qubit", wires=2)
+    >>> @qml.qnode(qml.device("efl.fleet", inner, shots=20_000, seed=1))
+    ... def model(theta):
+    ...     qml.RY(theta, wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     return qml.expval(qml.Z(1))
+    >>> theta = pnp.array(0.5, requires_grad=True)
+    >>> with qml.Tracker(inner) as tracker:
+    ...     slope = qml.grad(model)(theta)
+    >>> bool(abs(slope + np.sin(0.5)) < 0.05), tracker.totals["batches"]
+    (True, 1)
+    """
+
+    def __init__(
+        self,
+        inner: Any,  # noqa: ANN401 (new and legacy devices have no common base)
+        wires: Any = None,  # noqa: ANN401
+        *,
+        shots: Any = None,  # noqa: ANN401
+        seed: int | None = None,
+        method: str = "auto",
+        target: float | None = None,
+        value_target: float | None = None,
+        device_settings: dict[str, Any] | None = None,
+    ) -> None:
+        self._inner = _inner(inner, wires)
+        super().__init__(wires=self._inner.wires)
+        # Device(shots=...) is deprecated, but a default for QNodes is what the argument means here.
+        self._shots = _shots(shots)
+        if self._shots and (target is not None or value_target is not None):
+            raise InvalidInputError("shots: expected either shots, or target and value_target, got both")
+        given = {"target": target, "method": method, "seed": seed, "device_settings": device_settings}
+        self._options = Options.read(given)
+        if self._options.device is not None:
+            raise InvalidInputError(
+                "device_settings: expected no device, as it is the first argument, got one"
+            )
+        self._value_target = self._options.target if value_target is None else _positive(value_target)
+        self._random = np.random.default_rng(self._options.seed)
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """``"efl.fleet"``."""
+        return "efl.fleet"
+
+    @property
+    def inner(self) -> Device:
+        """The device that runs the circuits."""
+        return self._inner
+
+    # ---- what PennyLane asks before it runs anything ----------------------------------------------
+
+    def supports_derivatives(
+        self, execution_config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> bool:
+        """Whether ``diff_method="device"`` (or ``"best"``) means this device: first derivatives."""
+        if execution_config is None:
+            return True
+        wanted = execution_config.gradient_method in ("device", "best")
+        return wanted and execution_config.derivative_order == 1
+
+    supports_vjp = supports_derivatives
+
+    def setup_execution_config(
+        self, config: ExecutionConfig | None = None, circuit: QuantumScript | None = None
+    ) -> ExecutionConfig:
+        """Decide, where the user does not, that gradients are the device's and measured with the values."""
+        config = config or ExecutionConfig()
+        if not self.supports_derivatives(config, circuit):
+            return config
+        at_once = config.grad_on_execution
+        if config.interface in (qml.math.Interface.JAX, qml.math.Interface.JAX_JIT):
+            at_once = False  # JAX says by itself when it wants both
+        elif at_once is None and circuit is not None:
+            at_once = any(map(_is_differentiated, circuit.get_parameters(trainable_only=False)))
+        return replace(config, gradient_method="device", use_device_gradient=True, grad_on_execution=at_once)
+
+    def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> CompilePipeline:
+        """Return what PennyLane differentiates through: broadcasts and arrays become single angles."""
+        pipeline = CompilePipeline()
+        pipeline.add_transform(validate_device_wires, wires=self.wires, name=self.name)
+        pipeline.add_transform(
+            validate_measurements,
+            analytic_measurements=_is_measurement,
+            sample_measurements=_is_measurement,
+            name=self.name,
+        )
+        pipeline.add_transform(_numeric)
+        return pipeline
+
+    # ---- execution --------------------------------------------------------------------------------
+
+    def execute(self, circuits: Batch, execution_config: ExecutionConfig | None = None) -> tuple[Any, ...]:
+        """Measure values."""
+        return self._run(circuits, execution_config, values=True, jacobians=False)[0]
+
+    def compute_derivatives(
+        self, circuits: Batch, execution_config: ExecutionConfig | None = None
+    ) -> tuple[Any, ...]:
+        """Measure Jacobians."""
+        return self._run(circuits, execution_config, values=False, jacobians=True)[1]
+
+    def execute_and_compute_derivatives(
+        self, circuits: Batch, execution_config: ExecutionConfig | None = None
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Measure values and Jacobians, in one submission."""
+        return self._run(circuits, execution_config, values=True, jacobians=True)
+
+    def compute_vjp(
+        self,
+        circuits: Batch,
+        cotangents: Any,  # noqa: ANN401 (nested as PennyLane does)
+        execution_config: ExecutionConfig | None = None,
+    ) -> tuple[Any, ...]:
+        """Measure Jacobians and multiply them from the left: a submission apart from that of the values."""
+        jacobians = self._run(circuits, execution_config, values=False, jacobians=True)[1]
+        return tuple(map(_vjp, circuits, cotangents, jacobians))
+
+    def _run(
+        self, circuits: Batch, config: ExecutionConfig | None, *, values: bool, jacobians: bool
+    ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        jobs = [self._job(tape, values, jacobians) for tape in circuits]
+        outcomes = iter(self._submit([tape for tapes, _ in jobs for tape in tapes], config))
+        found = [read([next(outcomes) for _ in tapes]) for tapes, read in jobs]
+        return tuple(value for value, _ in found), tuple(jacobian for _, jacobian in found)
+
+    def _submit(self, tapes: Batch, config: ExecutionConfig | None) -> Sequence[Any]:
+        """Run tapes on the inner device, all at once."""
+        if not tapes:
+            return ()
+        asked = ExecutionConfig() if config is None else ExecutionConfig(mcm_config=config.mcm_config)
+        inner = self._inner.setup_execution_config(asked, tapes[0])
+        batch, combine = self._inner.preprocess_transforms(inner)(tuple(tapes))
+        results: Sequence[Any] = combine(self._inner.execute(batch, inner))
+        return results
+
+    def _job(self, tape: QuantumScript, values: bool, jacobians: bool) -> Job:
+        """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
+        observables = _observables(tape)
+        if observables is None:
+            if jacobians:
+                raise InvalidInputError(
+                    f"measurements: expected expectation values of Pauli words and sums after gates, for a "
+                    f"gradient that {self.name} measures, got {tape.measurements}; {OTHER_GRADIENT}"
+                )
+            return [tape], lambda results: (results[0], None)
+        if tape.batch_size is not None and not jacobians:  # jax.vmap broadcasts after the expansion
+            entries, stack = qml.transforms.broadcast_expand(tape)
+            parts = [self._job(entry, values, jacobians) for entry in entries]
+            return [t for tapes, _ in parts for t in tapes], lambda results: (
+                stack(_read_parts(parts, results)[0]),
+                None,
+            )
+        if tape.shots.has_partitioned_shots:
+            parts = [self._job(tape.copy(shots=shots), values, jacobians) for shots in tape.shots]
+            return [t for tapes, _ in parts for t in tapes], partial(_read_parts, parts)
+        return self._measure(tape, observables, values, jacobians)
+
+    def _measure(
+        self, tape: QuantumScript, observables: Sequence[PauliSum], values: bool, jacobians: bool
+    ) -> Job:
+        options = replace(self._options, seed=self._next_seed())
+        if tape.shots:
+            options = replace(options, shots=tape.shots.total_shots, target=None)
+        elif self._options.target is None and (jacobians or self._value_target is None):
+            raise InvalidInputError(
+                "shots: expected a number of shots, or an error to reach, got neither; write "
+                f"qml.device({self.name!r}, inner, shots=20_000), or target=0.01 there, or "
+                "qml.set_shots(qnode, 20_000)"
+            )
+        if jacobians and tape.trainable_params:
+            return self._values_and_jacobian(tape, options, values)
+        return self._values(tape, options, Values(observables, self._value_target), values)
+
+    def _values_and_jacobian(self, tape: QuantumScript, options: Options, values: bool) -> Job:
+        target = None if tape.shots else self._value_target
+        request = Request(tape, options, self._inner, values=values, value_target=target)
+        tapes, measured = request.submit()
+
+        def read(results: Sequence[Any]) -> tuple[Any, Any]:
+            found = measured(results)
+            return (_nested(found.value) if values else None), nested(tape, found.gradient)
+
+        return tapes, read
+
+    def _values(self, tape: QuantumScript, options: Options, wanted: Values, values: bool) -> Job:
+        """Measure the values alone; derivatives by no parameter come with them."""
+        shots = wanted.needed if options.shots is None else options.shots
+        seeds = np.random.SeedSequence(options.seed).generate_state(2, np.uint64)
+        piece = None if has_equal_shots(options, self._inner) else 1
+        jobs = wanted.runs(tape.operations, shots, int(seeds[0]), piece) if values else []
+        mode = options.mode or choose_mode(self._inner, 1, len(tape.wires))
+        tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
+        no_derivatives = np.zeros((len(tape.measurements), 0))
+
+        def read(results: Sequence[Any]) -> tuple[Any, Any]:
+            outcomes = outcomes_of(results)
+            found, _ = wanted.read([(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)])
+            return (_nested(found) if values else None), nested(tape, no_derivatives)
+
+        return tapes, read
+
+    def _next_seed(self) -> int:
+        with self._lock:
+            return int(self._random.integers(2**63))
+
+
+def _inner(device: Any, wires: Any) -> Device:  # noqa: ANN401
+    if isinstance(device, str):
+        return qml.device(device, wires=wires)
+    if wires is not None:
+        raise InvalidInputError("wires: expected none with a device, which has its own, got wires")
+    if isinstance(device, Device):
+        return device
+    if isinstance(device, qml.devices.LegacyDevice):
+        return qml.devices.LegacyDeviceFacade(device)
+    raise InputTypeError(
+        f"inner: expected a PennyLane device or the name of one, got {type(device).__name__} {device!r:.40}"
+    )
+
+
+def _shots(value: Any) -> Shots:  # noqa: ANN401
+    try:
+        return Shots(value)
+    except ValueError as error:
+        raise InvalidInputError(f"shots: expected positive integers, got {value!r:.40}") from error
+
+
+def _positive(value: object) -> float:
+    found = real("value_target", value)
+    if not 0 < found < math.inf:
+        raise InvalidInputError(f"value_target: expected a positive RMS error, got {found:g}")
+    return found
+
+
+def _is_differentiated(parameter: Any) -> bool:  # noqa: ANN401
+    """Whether derivatives by a parameter are being recorded; that it is trainable does not say so."""
+    interface = qml.math.get_interface(parameter)
+    if interface == "torch":
+        return bool(parameter.requires_grad) and sys.modules["torch"].is_grad_enabled()
+    return interface == "autograd" and isinstance(parameter, ArrayBox)
+
+
+def _expanded(tape: QuantumScript) -> tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]:
+    """Expand broadcasts and arrays of angles, in a tape of expectation values."""
+    if all(isinstance(m, ExpectationMP) for m in tape.measurements):
+        return expand(tape)
+    return [tape], itemgetter(0)
+
+
+_numeric = qml.transform(_expanded)
+
+
+def _is_measurement(measurement: MeasurementProcess) -> bool:
+    known = (SampleMeasurement, StateMeasurement, ClassicalShadowMP, ShadowExpvalMP)
+    return isinstance(measurement, known)
+
+
+def _observables(tape: QuantumScript) -> tuple[PauliSum, ...] | None:
+    """Return the observables of a tape whose results can be read from settings."""
+    if not tape.measurements or any(isinstance(op, NOT_GATES) for op in tape.operations):
+        return None
+    try:
+        return from_tape(QuantumScript([], tape.measurements), wires=tape.wires).observables
+    except InvalidInputError:
+        return None
+
+
+def _nested(row: NDArray[np.float64]) -> Any:  # noqa: ANN401
+    """One measurement is an array, several are a tuple of arrays."""
+    parts = tuple(np.asarray(x) for x in row)
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _read_parts(parts: Sequence[Job], results: Sequence[Any]) -> tuple[Any, Any]:
+    """Return a tuple of values, and one of Jacobians."""
+    outcomes = iter(results)
+    found = [read([next(outcomes) for _ in tapes]) for tapes, read in parts]
+    return tuple(value for value, _ in found), tuple(jacobian for _, jacobian in found)
+
+
+def _vjp(tape: QuantumScript, cotangent: Any, jacobian: Any) -> Any:  # noqa: ANN401
+    contract = (
+        qml.gradients.compute_vjp_multi if len(tape.measurements) > 1 else qml.gradients.compute_vjp_single
+    )
+    if not tape.shots.has_partitioned_shots:
+        return contract(cotangent, jacobian)
+    return sum(contract(dy, part) for dy, part in zip(cotangent, jacobian, strict=True))
