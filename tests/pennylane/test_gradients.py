@@ -64,8 +64,6 @@ def test_tapes(name, options):
         options = {"ensemble": efl.Ensemble.uniform(width)}
     given = {"shots": 20_000, **options}
     given["device_settings"] = {"mode": "tapes", **options.get("device_settings", {})}
-    if name == "mixed_gates" and options.get("method") == "echo":
-        pytest.skip("its input is not a product state")
     device = qml.device("default.qubit", seed=3)
     gradient, stderr = measured(model, device, [theta], **given)
     assert_close(gradient, exact(model, theta), stderr)
