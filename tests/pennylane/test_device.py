@@ -354,6 +354,20 @@ def test_device_of_the_former_interface():
     assert np.abs(values - exact("brick")[0]).max() < WIDTH / np.sqrt(20_000)
 
 
+@pytest.mark.filterwarnings("ignore")  # of Qiskit
+def test_qiskit_aer():
+    for package in ("pennylane_qiskit", "qiskit_aer"):  # pip install pennylane-qiskit==0.45.0 qiskit-aer
+        pytest.importorskip(package)
+    inner = qml.device("qiskit.aer", wires=3)
+    device = qml.device("efl.fleet", inner, shots=20_000, seed=9)
+    circuit, parameters = node(device, "brick"), CIRCUITS["brick"][0]
+    with qml.Tracker(inner) as tracker:
+        jacobian = qml.jacobian(circuit)(parameters)
+    assert tracker.totals["batches"] == 1
+    assert np.abs(jacobian - exact("brick")[1]).max() < WIDTH * last_report().stderr.max()
+    assert np.abs(np.array(circuit(parameters)) - exact("brick")[0]).max() < WIDTH / np.sqrt(20_000)
+
+
 def test_wires_in_any_order_and_of_any_name():
     inner = qml.device("default.qubit", wires=["c", 7, "a"])
 
