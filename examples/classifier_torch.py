@@ -1,7 +1,7 @@
 """A classifier in torch, trained on gradients of finite shots: `qml.qnn.TorchLayer` with `efl.shadow_grad`.
 
     python examples/classifier_torch.py           # 4 qubits: seconds
-    python examples/classifier_torch.py --full    # 10 qubits: a minute or more
+    python examples/classifier_torch.py --full    # 10 qubits: longer, and held by no test
 
 The two classes are the points of a square whose coordinates have the same sign, and those whose have not: no
 straight line does much better than half. What must come out is 90 % of right answers on points that were not
