@@ -41,6 +41,11 @@ class Experiment:
         self._native, self._circuit = native, circuit
 
     @property
+    def circuit(self) -> Circuit:
+        """The circuit whose gradient is measured, at the angles of the plan; what is run is in `gates`."""
+        return self._circuit
+
+    @property
     def n_qubits(self) -> int:
         """Number of qubits."""
         return self._native.n_qubits

@@ -216,10 +216,11 @@ class Plan:
             )
         return row
 
-    def at(self, parameters: ArrayLike) -> "Plan":
+    def at(self, parameters: ArrayLike, methods: Iterable[str] | None = None) -> "Plan":
         """Plan for other angles: words and circuits are kept, and the search starts from this design.
 
         The designs of this plan stay unbiased at any angles; `gain` says how many times more shots they need.
+        Planning only the `methods` that will be run is faster; the other rows then do not apply.
 
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).rx(efl.Parameter(1), 1)
@@ -227,9 +228,12 @@ class Plan:
         >>> later = plan.at([0.5, 0.1])
         >>> later.best.gain >= 1, later.redesign_pays
         (True, False)
+        >>> plan.at([0.5, 0.1], ["product", "echo"]).methods
+        ['product', 'echo']
         """
         circuit = self._circuit.at(parameters)
-        native = self._native.at(circuit.parameters)
+        names = None if methods is None else [self[name].name for name in methods]
+        native = self._native.at(circuit.parameters, names)
         return Plan(native, circuit, self._observables, self._target, pasted=self._pasted)
 
     def retarget(self, target: float) -> "Plan":

@@ -39,7 +39,7 @@ from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import from_tape
-from efl_core.pennylane.execution import choose_mode, submit
+from efl_core.pennylane.execution import Program, choose_mode, submit
 from efl_core.pennylane.measuring import Request, has_equal_shots
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.transforms import expand, nested
@@ -278,8 +278,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         shots = wanted.needed if options.shots is None else options.shots
         seeds = np.random.SeedSequence(options.seed).generate_state(2, np.uint64)
         piece = None if has_equal_shots(options, self._inner) else 1
-        jobs = wanted.runs(tape.operations, shots, int(seeds[0]), piece) if values else []
-        mode = options.mode or choose_mode(self._inner, 1, len(tape.wires))
+        jobs = wanted.runs(Program(tape.operations), shots, int(seeds[0]), piece) if values else []
+        mode = options.mode or choose_mode(self._inner, jobs, len(tape.wires))
         tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
         no_derivatives = np.zeros((len(tape.measurements), 0))
 

@@ -4,17 +4,18 @@ A `Run` is shots of one circuit in one setting, a `Draw` is shots with a setting
 `submit` writes the tapes of all jobs, for one batch, and returns the function that turns the results of that
 batch into one outcome per job: an array of bits for a `Run`, `Snapshots` for a `Draw`.
 
-There are three ways. **state**, for simulators of state vectors: one execution of ``qml.state()`` for each
-circuit, whatever the number of settings and shots; settings are applied and outcomes sampled here. **tapes**,
-for every device: a tape of ``qml.sample`` for each circuit and setting, with its own shots; a setting is
-rotated to by Clifford gates only (H, S, their inverses, CNOT, CZ ...). **broadcast**, for devices that take
-one tape with many angles: product settings of equal shots become one tape for each circuit.
+There are three ways. **state**, for simulators of state vectors: one execution of ``qml.state()``, whatever
+the number of settings and shots. Settings are applied and outcomes sampled here; the circuits of echoes and
+shifts are simulated here, or executed too if they are wide or begin with a state that is given as a vector.
+**tapes**, for every device: a tape of ``qml.sample`` for each circuit and setting, with its own shots; a
+setting is rotated to by Clifford gates only (H, S, their inverses, CNOT, CZ ...). **broadcast**, for devices
+that take one tape with many angles: product settings of equal shots become one tape for each circuit.
 
 Invariant: qubit i of every outcome is wire i of `wires`, and a measured 0 is the eigenvalue +1.
-Cost: state, 2^n numbers per circuit; tapes, some 0.5 ms of Python per tape.
+Cost: state, 2^n numbers per circuit that is executed; tapes, some 0.5 ms of Python per tape.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -25,11 +26,23 @@ from pennylane.devices import Device
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
+from efl_core import _native
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
+from efl_core.experiments import Experiment
 from efl_core.snapshots import Snapshots, sample
 
-__all__ = ["Draw", "Job", "Mode", "Run", "choose_mode", "gate_operations", "preparation", "submit"]
+__all__ = [
+    "Draw",
+    "Job",
+    "Mode",
+    "Program",
+    "Run",
+    "choose_mode",
+    "gate_operations",
+    "preparation",
+    "submit",
+]
 
 Mode: TypeAlias = Literal["state", "broadcast", "tapes"]
 
@@ -37,6 +50,8 @@ Mode: TypeAlias = Literal["state", "broadcast", "tapes"]
 STATE_VECTORS = {"default.qubit", "lightning.qubit", "lightning.kokkos", "lightning.gpu", "reference.qubit"}
 # States that are held at once, in bytes; more circuits than that are sampled by the device.
 MAX_STATE_BYTES = 2**29
+# Widest circuits that are simulated here: for wider ones a simulator that is made for it is faster.
+SIMULATED_QUBITS = 16
 
 OPERATIONS: dict[str, Callable[..., Operator]] = {
     "I": qml.Identity,
@@ -60,11 +75,35 @@ ROTATIONS = {"X": qml.RX, "Y": qml.RY, "Z": qml.RZ}
 LETTERS = "XYZ"
 
 
+class Program:
+    """A circuit, known by its identity; PennyLane's operations may be written only when they are needed."""
+
+    def __init__(
+        self,
+        operations: list[Operator] | Callable[[], list[Operator]],
+        experiment: Experiment | None = None,
+    ) -> None:
+        self._operations, self.experiment = operations, experiment
+
+    @property
+    def operations(self) -> list[Operator]:
+        """What a device runs."""
+        if callable(self._operations):
+            self._operations = self._operations()
+        return self._operations
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether a state vector of it is made here."""
+        circuit = None if self.experiment is None else self.experiment.circuit
+        return circuit is not None and circuit.bloch is not None and circuit.n_qubits <= SIMULATED_QUBITS
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """Shots of one circuit in one setting. Runs of the same circuit share the list of its operations."""
+    """Shots of one circuit in one setting."""
 
-    operations: list[Operator]
+    program: Program
     setting: Setting
     shots: int
 
@@ -73,7 +112,7 @@ class Run:
 class Draw:
     """Shots of one circuit, each in a setting that is drawn from an ensemble."""
 
-    operations: list[Operator]
+    program: Program
     ensemble: Ensemble
     shots: int
 
@@ -83,8 +122,9 @@ Outcome: TypeAlias = NDArray[np.uint8] | Snapshots
 Read: TypeAlias = Callable[[Sequence[Any]], list[Any]]
 
 
-def choose_mode(device: Device | None, n_circuits: int, n_qubits: int) -> Mode:
+def choose_mode(device: Device | None, jobs: Sequence[Job], n_qubits: int) -> Mode:
     """Return the way that suits a device: state vectors where they are at hand and fit, else tapes."""
+    n_circuits = len({id(job.program) for job in jobs if not job.program.is_simulated})
     known = device is not None and device.name in STATE_VECTORS and not hasattr(device, "original_device")
     fits = n_circuits * 16 * 2**n_qubits <= MAX_STATE_BYTES
     return "state" if known and fits else "tapes"
@@ -125,30 +165,43 @@ def submit(
 def _by_states(
     jobs: Sequence[Job], wires: Sequence[Hashable], seed: int, device: Device | None
 ) -> tuple[list[QuantumScript], Read]:
-    circuits = {id(job.operations): job.operations for job in jobs}
-    position = {circuit: i for i, circuit in enumerate(circuits)}
+    executed = {id(job.program): job.program for job in jobs if not job.program.is_simulated}
     tapes = [
         # The identity names every wire, in order.
-        QuantumScript([qml.Identity(wires), *operations], [qml.state()], shots=None, trainable_params=[])
-        for operations in circuits.values()
+        QuantumScript([qml.Identity(wires), *p.operations], [qml.state()], shots=None, trainable_params=[])
+        for p in executed.values()
     ]
     given = tuple(wires) if device is None or device.wires is None else tuple(device.wires)
     seeds = _seeds(seed, len(jobs))
 
     def read(results: Sequence[Any]) -> list[Outcome]:
-        states = [_on_wires(result, given, wires) for result in results]
-        return [
-            _sampled(job, states[position[id(job.operations)]], own)
-            for job, own in zip(jobs, seeds, strict=True)
-        ]
+        outcomes: dict[int, Outcome] = {}
+        for program, result in zip(executed, results, strict=True):
+            state = _on_wires(result, given, wires)
+            runs: dict[int, tuple[Setting, int, int]] = {}
+            for i, job in enumerate(jobs):
+                if id(job.program) != program:
+                    continue
+                if isinstance(job, Draw):
+                    outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
+                else:
+                    runs[i] = (job.setting, job.shots, seeds[i])
+            outcomes |= zip(runs, _native.measured(state, list(runs.values())), strict=True)
+        outcomes |= _simulated({i: job for i, job in enumerate(jobs) if job.program.is_simulated}, seeds)
+        return [outcomes[i] for i in range(len(jobs))]
 
     return tapes, read
 
 
-def _sampled(job: Job, state: NDArray[np.complex128], seed: int) -> Outcome:
-    if isinstance(job, Draw):
-        return sample(state, job.ensemble, shots=job.shots, seed=seed)
-    return sample(state, Ensemble.settings([job.setting]), shots=job.shots, seed=seed).to_arrays()[0]
+def _simulated(jobs: Mapping[int, Job], seeds: Sequence[int]) -> dict[int, Outcome]:
+    """Return the outcomes of experiments, which all have the angles and the input of one circuit."""
+    found = {i: job.program.experiment for i, job in jobs.items()}
+    runs = [(e._native, jobs[i].shots, seeds[i]) for i, e in found.items() if e is not None]
+    circuits = [e.circuit for e in found.values() if e is not None]
+    if not circuits or circuits[0].bloch is None:
+        return {}
+    bits = _native.simulated(runs, circuits[0].parameters, circuits[0].bloch)
+    return dict(zip(found, bits, strict=True))
 
 
 def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable]) -> NDArray[np.complex128]:  # noqa: ANN401
@@ -180,7 +233,7 @@ def _by_tapes(
         drawn = None
         if isinstance(job, Draw):
             settings, drawn, counts = _drawn(job.ensemble, job.shots, own)
-            runs += [Run(job.operations, s, int(c)) for s, c in zip(settings, counts, strict=True)]
+            runs += [Run(job.program, s, int(c)) for s, c in zip(settings, counts, strict=True)]
         else:
             runs.append(job)
         parts.append((job, range(start, len(runs)), drawn))
@@ -203,7 +256,7 @@ def _by_tapes(
 def _plain_tapes(runs: Sequence[Run], wires: Sequence[Hashable]) -> tuple[list[QuantumScript], Read]:
     tapes = [
         QuantumScript(
-            [*run.operations, *_rotation(run.setting, wires)],
+            [*run.program.operations, *_rotation(run.setting, wires)],
             [qml.sample(wires=wires)],
             shots=run.shots,
             trainable_params=[],
@@ -226,7 +279,7 @@ def _broadcast_tapes(runs: Sequence[Run], wires: Sequence[Hashable]) -> tuple[li
                 'device_settings: expected "tapes" or "state" for settings with two-qubit gates, got mode '
                 '"broadcast"; add "connectivity": "none" to have product settings only'
             )
-        groups.setdefault((id(run.operations), run.shots), []).append(i)
+        groups.setdefault((id(run.program), run.shots), []).append(i)
     tapes = []
     for (_, shots), places in groups.items():
         # X is read as Z after RY(-pi/2), Y after RX(pi/2): one angle of each per qubit and setting.
@@ -235,7 +288,7 @@ def _broadcast_tapes(runs: Sequence[Run], wires: Sequence[Hashable]) -> tuple[li
         for q, wire in enumerate(wires):
             rotation.append(qml.RY(np.where(letters[:, q] == "X", -np.pi / 2, 0.0), wires=wire))
             rotation.append(qml.RX(np.where(letters[:, q] == "Y", np.pi / 2, 0.0), wires=wire))
-        operations = [*runs[places[0]].operations, *rotation]
+        operations = [*runs[places[0]].program.operations, *rotation]
         tapes.append(QuantumScript(operations, [qml.sample(wires=wires)], shots=shots, trainable_params=[]))
 
     def bits_of(results: Sequence[Any]) -> list[NDArray[np.uint8]]:

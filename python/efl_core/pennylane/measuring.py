@@ -13,6 +13,7 @@ vector.
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ from pennylane.gradients.gradient_transform import choose_trainable_param_indice
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
+from efl_core import _native
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine, estimate
@@ -30,9 +32,18 @@ from efl_core.experiments import Experiment
 from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
-from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_operations, preparation, submit
+from efl_core.pennylane.execution import (
+    Draw,
+    Job,
+    Program,
+    Run,
+    choose_mode,
+    gate_operations,
+    preparation,
+    submit,
+)
 from efl_core.pennylane.options import Options, check_measurements, shots_of
-from efl_core.pennylane.planning import choose, planned
+from efl_core.pennylane.planning import Chosen, choose
 from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.tracing import described
 from efl_core.pennylane.values import Values, equal_piece
@@ -96,18 +107,14 @@ class Request:
             raise InvalidInputError(
                 "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
             )
-        self.operations = self.tape.operations
+        self.final = Program(self.tape.operations)
         self.dropped = Dropped(0, 0.0)
         self.piece: int | None = None
         theta = self.circuit.parameters
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
 
-        self.plan: Plan | None = None
-        self.method: PlanRow | None = None
-        if self.by_gates and options.ensemble is None:
-            weight = 1 / len(self.by_gates) if values else 0.0
-            self.plan = planned(self.circuit, options.connectivity, weight)
+        self.chosen: Chosen | None = None
         self.values = Values(self.circuit.observables, value_target) if values else None
         self.shots = self._shots()
         for_values = [0] * len(self.shots)
@@ -139,12 +146,17 @@ class Request:
             shots = [options.shots] * copies
         elif options.target is None:
             shots = shots_of(self.tape)
-        if self.plan is not None:
-            most = min([options.max_tapes, *(shots or [])])
-            self.method = choose(self.plan, options.method, most)
+        if self.by_gates and options.ensemble is None:
+            self.chosen = choose(
+                self.circuit,
+                options.method,
+                min([options.max_tapes, *(shots or [])]),
+                connectivity=options.connectivity,
+                value_weight=0.0 if self.values is None else 1 / len(self.by_gates),
+            )
             if shots is None and options.target is not None:
-                needed = int(np.ceil(self.method.cost / options.target**2))
-                shots = [max(needed, self.method.settings or 1)] * copies
+                row = self.chosen.row
+                shots = [max(int(np.ceil(row.cost / options.target**2)), row.settings or 1)] * copies
         if shots is None:
             raise InvalidInputError(
                 "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
@@ -155,10 +167,11 @@ class Request:
         """Return the shots of the gradient and those of the values' own settings, copy by copy."""
         free = np.inf  # the variance of one shot of the gradient, where that reads the values as well
         cost = values.cost
-        if self.plan is not None and self.method is not None:
-            cost = self.method.cost
-            if self.method.served and self.method.settings is not None and cost > 0:
-                free = values.cost_in(self.plan.ensemble(self.method.name))
+        if self.chosen is not None:
+            row = self.chosen.row
+            cost = row.cost
+            if row.served and row.settings is not None and cost > 0:
+                free = values.cost_in(self.chosen.plan.ensemble(row.name))
         if values.target is not None:
             return self.shots, [values.missing(shots, free) for shots in self.shots]
         own = [values.part(shots, cost, free) for shots in self.shots]
@@ -169,7 +182,7 @@ class Request:
         if self.values is None or not shots:
             return []
         piece = self._piece(shots, self.values.n_settings)
-        return self.values.runs(self.operations, shots, self._seed(), piece)
+        return self.values.runs(self.final, shots, self._seed(), piece)
 
     def _piece(self, shots: int, settings: int) -> int:
         """Return the shots of one tape, where all have the same; 1 where a tape has any number."""
@@ -193,8 +206,8 @@ class Request:
                 self.circuit, list(self.circuit.observables), truncation=self.options.truncation
             )
             parts.append(self._snapshots(observables, self.options.ensemble, shots))
-        elif self.plan is not None and self.method is not None and self.method.cost > 0:
-            parts.append(self._designed(self.plan, self.method, shots))
+        elif self.chosen is not None and self.chosen.row.cost > 0:
+            parts.append(self._designed(self.chosen.plan, self.chosen.row, shots))
         return parts
 
     def _designed(self, plan: Plan, method: PlanRow, shots: int) -> _Part:
@@ -208,31 +221,36 @@ class Request:
         ends = []
         known: dict[Hashable, Operator] = {}
         prepared = preparation(self.tape, self.circuit.bloch, self.circuit.wires)
+
+        def written(experiment: Experiment) -> list[Operator]:
+            return [*prepared, *gate_operations(experiment.gates(), self.circuit.wires, known)]
+
         for experiment, count in allocated:
-            operations = self.operations
-            if not experiment.served:
-                written = gate_operations(experiment.gates(), self.circuit.wires, known)
-                operations = [*prepared, *written]
+            other = Program(partial(written, experiment), experiment)
+            program = self.final if experiment.served else other
             pieces = [size] * count if size > 1 else [count]
-            jobs += [Run(operations, experiment.setting, piece) for piece in pieces]
+            jobs += [Run(program, experiment.setting, piece) for piece in pieces]
             ends.append(len(jobs))
 
-        def measured(outcomes: Sequence[Any]) -> Iterator[tuple[Experiment, NDArray[np.uint8], Any]]:
-            for (experiment, _), start, end in zip(allocated, [0, *ends], ends, strict=False):
-                if experiment.derivatives:  # some are for the values alone
-                    bits = np.concatenate(outcomes[start:end])
-                    m, k = np.transpose(experiment.derivatives)
-                    yield experiment, bits, (m, np.array(self.by_gates)[k])
+        def measured(outcomes: Sequence[Any]) -> list[tuple[Experiment, NDArray[np.uint8]]]:
+            if size == 1:
+                return [(experiment, bits) for (experiment, _), bits in zip(allocated, outcomes, strict=True)]
+            parts = zip(allocated, [0, *ends], ends, strict=False)
+            return [(experiment, np.concatenate(outcomes[a:b])) for (experiment, _), a, b in parts]
+
+        shape = (self.shape[0], len(self.by_gates))
 
         def add(outcomes: Sequence[Any], values: Table, variances: Table) -> None:
-            for experiment, bits, place in measured(outcomes):
-                means, variance = experiment.read(bits)
-                values[place] += means
-                variances[place] += variance / len(bits)
+            runs = [(experiment._native, bits) for experiment, bits in measured(outcomes)]
+            means, spreads = _native.read_together(runs, shape[0] * shape[1])
+            values[:, self.by_gates] += means.reshape(shape)
+            variances[:, self.by_gates] += spreads.reshape(shape)
 
         def spread(outcomes: Sequence[Any], weights: Table) -> Table:
             variances = np.zeros((self.shape[0], len(weights)))
-            for experiment, bits, (m, t) in measured(outcomes):
+            for experiment, bits in measured(outcomes):
+                rows = np.array(experiment.derivatives, dtype=np.intp).reshape(-1, 2)
+                m, t = rows[:, 0], np.array(self.by_gates)[rows[:, 1]]
                 for own in np.unique(m):
                     combined = experiment._native.combined(np.where(m == own, weights[:, t], 0.0))
                     variances[own, combined.rows] += combined.read(bits)[1] / len(bits)
@@ -257,7 +275,7 @@ class Request:
             return _spread_of_sums(outcomes[0], sums, place, weights, self.shape[0], self.options.combine)
 
         self.dropped = observables.dropped
-        return _Part([Draw(self.operations, ensemble, shots)], add, spread)
+        return _Part([Draw(self.final, ensemble, shots)], add, spread)
 
     def _words(self, shots: int) -> tuple[_Part, int]:
         """Measure what coefficients multiply; return the number of shots as well."""
@@ -284,7 +302,7 @@ class Request:
             snaps = packed(outcomes)
             return _spread_of_sums(snaps, sums, place, weights, self.shape[0], "hit_normalised")
 
-        jobs: list[Job] = [Run(self.operations, Setting(label), each) for label in labels]
+        jobs: list[Job] = [Run(self.final, Setting(label), each) for label in labels]
         return _Part(jobs, add, spread), each * len(labels)
 
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
@@ -293,8 +311,7 @@ class Request:
         jobs += [run for own in self.own for run in own]
         mode = self.options.mode
         if mode is None:
-            n_circuits = len({id(job.operations) for job in jobs})
-            mode = choose_mode(self.device, n_circuits, self.circuit.n_qubits)
+            mode = choose_mode(self.device, jobs, self.circuit.n_qubits)
         tapes, outcomes_of = submit(
             jobs, self.circuit.wires, mode=mode, seed=self._seed(), device=self.device
         )
@@ -315,10 +332,9 @@ class Request:
         moving = stderr[stderr > 0]
         name = "words" if self.options.ensemble is None else self.options.ensemble.kind
         best, factor, predicted = name, 1.0, 0.0
-        if self.plan is not None and self.method is not None:
-            name, best = self.method.name, self.plan.best.name
-            factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
-            predicted = float(np.sqrt(self.method.cost / np.mean(self.shots)))
+        if self.chosen is not None:
+            name, best, factor = self.chosen.row.name, self.chosen.best, self.chosen.factor
+            predicted = float(np.sqrt(self.chosen.row.cost / np.mean(self.shots)))
         squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
         report = Report(
             method=name,
@@ -346,9 +362,7 @@ class Request:
         for copy, part, bits in self._by_part(outcomes):
             jobs = zip(part.jobs, bits, strict=True)
             found[copy] += [
-                (job.setting, own)
-                for job, own in jobs
-                if isinstance(job, Run) and job.operations is self.operations
+                (job.setting, own) for job, own in jobs if isinstance(job, Run) and job.program is self.final
             ]
         end = len(outcomes) - sum(map(len, self.own))
         for copy, runs in enumerate(self.own):

@@ -1,13 +1,16 @@
-"""Plans of gradients, one per structure of a circuit.
+"""Plans of gradients, one per structure of a circuit, and the method that is chosen from them.
 
-What depends on the gates alone is planned once and kept; other angles start from it. A plan is a function of
-the circuit and its angles, not of what was planned before: the kept one is made at angles of its own.
+What depends on the gates alone is planned once and kept; other angles start from it, and only the methods
+that may be run are planned there. A plan is a function of the circuit and its angles, not of what was planned
+before: the kept one is made at angles of its own.
 """
 
+import math
 import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +21,13 @@ from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Plan, PlanRow, plan
 
-__all__ = ["choose", "planned"]
+__all__ = ["Chosen", "choose"]
 
 CAPACITY = 64
 # Costs within this factor count as equal.
 CLOSE = 1.02
+# Drawn settings within this factor of the best may be better at other angles.
+NEAR = 1.1
 # What a method that is asked for may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
 
@@ -31,8 +36,56 @@ _told: set[Hashable] = set()
 _lock = threading.Lock()
 
 
-def planned(circuit: Circuit, connectivity: Connectivity = "all", value_weight: float = 0.0) -> Plan:
-    """Return the plan of the gradients of a circuit's observables at its current angles."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    """A method, and the plan that has it."""
+
+    plan: Plan
+    """At the current angles, of the methods that could have been chosen."""
+    row: PlanRow
+    """The method."""
+    best: str
+    """The best method of this circuit."""
+    factor: float
+    """How many times more shots the method needs than the best one."""
+
+
+def choose(
+    circuit: Circuit,
+    method: str = "auto",
+    most_runs: float = math.inf,
+    *,
+    connectivity: Connectivity = "all",
+    value_weight: float = 0.0,
+) -> Chosen:
+    """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
+
+    The cheapest has at most so many circuits and settings. It is that of the kept plan; or one that draws its
+    settings, where that came close there and is cheaper at the current angles.
+    """
+    base = _kept_plan(circuit, connectivity, value_weight)
+    if method == "auto":
+        drawn = [
+            row.name for row in base if row.settings is None and row.applies and _is_close(row, base.best)
+        ]
+        found = base.at(circuit.parameters, [_cheapest(base, most_runs).name, *drawn])
+        if all(row.settings is not None and row.settings > most_runs for row in found if row.applies):
+            found = base.at(circuit.parameters)  # there were fewer settings at the other angles
+        row = _cheapest(found, most_runs)
+        return Chosen(found, row, row.name, 1.0)
+    row = base[method]
+    if not row.applies:
+        raise InvalidInputError(
+            f"method: expected one that applies to this circuit, {', '.join(base.methods)}, got {method!r} "
+            f"({row.note})"
+        )
+    _warn_if_losing(base, row)
+    found = base.at(circuit.parameters, [method])
+    return Chosen(found, found[method], base.best.name, row.cost / base.best.cost if row.cost > 0 else 1.0)
+
+
+def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float) -> Plan:
+    """Return the plan of circuits with the same gates, at angles of its own."""
     key = (_key(circuit), _key(circuit.observables), connectivity, value_weight)
     with _lock:
         base = _kept.get(key)
@@ -45,20 +98,15 @@ def planned(circuit: Circuit, connectivity: Connectivity = "all", value_weight: 
             _kept[key] = base
             while len(_kept) > CAPACITY:
                 _kept.popitem(last=False)
-    return base.at(circuit.parameters)
+    return base
 
 
-def choose(found: Plan, method: str, most_runs: float) -> PlanRow:
-    """Return the row of a method; for ``"auto"`` the cheapest with at most so many circuits and settings."""
-    if method != "auto":
-        row = found[method]
-        if not row.applies:
-            raise InvalidInputError(
-                f"method: expected one that applies to this circuit, {', '.join(found.methods)}, got "
-                f"{method!r} ({row.note})"
-            )
-        _warn_if_losing(found, row)
-        return row
+def _is_close(row: PlanRow, best: PlanRow) -> bool:
+    return row.cost <= NEAR * best.cost
+
+
+def _cheapest(found: Plan, most_runs: float) -> PlanRow:
+    """Return the row with the least cost of those with at most so many circuits and settings."""
     rows = [row for row in found if row.applies]
     possible = [row for row in rows if (row.settings or 1) <= most_runs]
     if not possible:

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pennylane.operation import Operator
 
 from efl_core import _native
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import estimate
 from efl_core.observables import PauliSum
-from efl_core.pennylane.execution import Run
+from efl_core.pennylane.execution import Program, Run
 from efl_core.snapshots import Snapshots
 
 __all__ = ["Values", "equal_piece"]
@@ -71,7 +70,7 @@ class Values:
         share = self.cost / (self.cost + other)
         return min(max(round(shots * share), self.n_settings), shots)
 
-    def runs(self, operations: list[Operator], shots: int, seed: int, piece: int | None) -> list[Run]:
+    def runs(self, program: Program, shots: int, seed: int, piece: int | None) -> list[Run]:
         """Return the settings in runs of ``piece`` shots, where 1 is any number and None a good one."""
         if not self.n_settings:
             return []
@@ -86,7 +85,7 @@ class Values:
         runs = []
         for found, count in self._plan.allocate("product", pieces, seed):
             own = [count] if piece == 1 else [piece] * count
-            runs += [Run(operations, found.setting, shots) for shots in own]
+            runs += [Run(program, found.setting, shots) for shots in own]
         return runs
 
     def read(

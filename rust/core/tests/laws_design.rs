@@ -210,7 +210,7 @@ fn settings_reveal_the_members_of_their_families_and_read_all_of_them() {
             .collect();
         for method in [Method::Product, Method::Clifford] {
             let row = plan.row(method);
-            let experiments = plan.experiments(method).unwrap();
+            let experiments = plan.experiments(method, &Cancel::new()).unwrap();
             assert!(row.served && row.settings.unwrap() >= experiments.len(), "seed {seed}");
             let total: f64 = experiments.iter().map(|(_, share)| share).sum();
             assert!((total - 1.0).abs() < 1e-9);
@@ -245,7 +245,7 @@ fn settings_reveal_the_members_of_their_families_and_read_all_of_them() {
 
 /// The mean over a basis of inputs of what [`Plan::exact`] is on each, with the squares of the means put back.
 fn mean_over_inputs(plan: &Plan, method: Method, n: usize, rows: usize) -> Vec<f64> {
-    let experiments = plan.experiments(method).unwrap();
+    let experiments = plan.experiments(method, &Cancel::new()).unwrap();
     let mut second = vec![0.0; rows];
     for state in 0..1usize << n {
         let sign = |q: usize| if state >> q & 1 == 1 { -1.0 } else { 1.0 };
@@ -298,7 +298,7 @@ fn experiments_of_every_method_give_the_gradient() {
         let plan = case.plan_on(known, Options { connectivity, ..quick() });
         let expected = case.gradient(&input);
         for method in listed(&plan) {
-            let experiments = plan.experiments(method).unwrap();
+            let experiments = plan.experiments(method, &Cancel::new()).unwrap();
             let found = mean_gradient(&experiments, &case.theta, &input, expected.len());
             assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
         }
@@ -342,7 +342,7 @@ fn idle_gates_leave_no_trace() {
         let plan = case.plan_on(Some(&input), quick());
         let expected = case.gradient(&input);
         for method in listed(&plan) {
-            let experiments = plan.experiments(method).unwrap();
+            let experiments = plan.experiments(method, &Cancel::new()).unwrap();
             let found = mean_gradient(&experiments, &case.theta, &input, expected.len());
             assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
         }
@@ -354,7 +354,8 @@ fn idle_gates_leave_no_trace() {
     let case = Case { circuit, observables: vec![sum(&[("Z", 1.0)])], theta: vec![0.4, 1.1] };
     let zero = ProductState::zero(1);
     let plan = case.plan_on(Some(&zero), quick());
-    let found = mean_gradient(&plan.experiments(Method::Commuting).unwrap(), &case.theta, &zero, 2);
+    let found =
+        mean_gradient(&plan.experiments(Method::Commuting, &Cancel::new()).unwrap(), &case.theta, &zero, 2);
     assert_close(&found, &case.gradient(&zero), 1e-12, "commuting");
     assert_eq!(plan.row(Method::Commuting).variances, [0.0, 1.0]);
 }

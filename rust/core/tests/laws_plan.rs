@@ -117,7 +117,12 @@ fn angles_at_which_coefficients_vanish() {
         for (i, plan) in plans.iter().enumerate() {
             let expected = gradient(&circuit, plan.theta(), observables, &input);
             for method in listed(plan) {
-                let found = mean_gradient(&plan.experiments(method).unwrap(), plan.theta(), &input, 9);
+                let found = mean_gradient(
+                    &plan.experiments(method, &Cancel::new()).unwrap(),
+                    plan.theta(),
+                    &input,
+                    9,
+                );
                 assert_close(&found, &expected, 1e-9, &format!("seed {seed}, plan {i}, {method:?}"));
                 let exact = plan.exact(method, &cancel).unwrap();
                 assert!(exact.iter().all(|v| v.is_finite()));
@@ -162,12 +167,22 @@ fn a_plan_at_other_angles() {
             assert!(gain >= 0.995, "{what}: {gain}");
         }
         for method in listed(&moved) {
-            let found = mean_gradient(&moved.experiments(method).unwrap(), &other, &input, expected.len());
+            let found = mean_gradient(
+                &moved.experiments(method, &Cancel::new()).unwrap(),
+                &other,
+                &input,
+                expected.len(),
+            );
             assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
         }
         // Experiments without settings of the final state are those of all angles.
         for method in [Method::Echo, Method::ShiftPruned, Method::Shift] {
-            let found = mean_gradient(&plan.experiments(method).unwrap(), &other, &input, expected.len());
+            let found = mean_gradient(
+                &plan.experiments(method, &Cancel::new()).unwrap(),
+                &other,
+                &input,
+                expected.len(),
+            );
             assert_close(&found, &expected, 1e-9, &format!("seed {seed}, old {method:?}"));
         }
         // The old settings reveal every word at the new angles.
@@ -218,7 +233,7 @@ fn a_narrow_cone_in_a_wide_register() {
             assert!(a.variances[8..].iter().all(|v| *v == 0.0));
         }
         let sums = plan.observables().sums();
-        for (experiment, _) in plan.experiments(Method::Clifford).unwrap() {
+        for (experiment, _) in plan.experiments(Method::Clifford, &Cancel::new()).unwrap() {
             assert!(experiment.readings().sums().words().len() <= sums.words().len());
         }
     }
@@ -240,7 +255,7 @@ fn circuits_with_channels_have_no_echoes() {
     let plan = Plan::new(&circuit, &observables, &theta, None, quick(), &cancel).unwrap();
     assert!(plan.row(Method::Echo).cost.is_infinite());
     assert!(plan.row(Method::Echo).note.as_ref().unwrap().contains("channel"));
-    assert!(plan.experiments(Method::Echo).unwrap_err().to_string().contains("echo"));
+    assert!(plan.experiments(Method::Echo, &Cancel::new()).unwrap_err().to_string().contains("echo"));
     for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
         assert!(applies(plan.row(method)), "{method:?}");
     }
@@ -253,7 +268,7 @@ fn circuits_with_channels_have_no_echoes() {
     let expected = gradient(&circuit, &theta, &observables, &input);
     for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
         let mut found = vec![0.0; 6];
-        for (experiment, _) in plan.experiments(method).unwrap() {
+        for (experiment, _) in plan.experiments(method, &Cancel::new()).unwrap() {
             for (j, &row) in experiment.readings().rows().iter().enumerate() {
                 let sum = experiment.readings().sums().sum(j).unwrap();
                 let value = value_and_gradient(
@@ -297,8 +312,12 @@ fn any_circuit_of_unitary_gates_has_a_plan() {
         let expected = case.gradient(&input);
         assert!(applies(plan.row(Method::Echo)), "seed {seed}");
         for method in listed(&plan) {
-            let found =
-                mean_gradient(&plan.experiments(method).unwrap(), &case.theta, &input, expected.len());
+            let found = mean_gradient(
+                &plan.experiments(method, &Cancel::new()).unwrap(),
+                &case.theta,
+                &input,
+                expected.len(),
+            );
             assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
         }
         assert!(plan.row(Method::Mixture).cost <= 1.01 * plan.row(Method::Echo).cost, "seed {seed}");
@@ -314,10 +333,10 @@ fn without_two_qubit_gates() {
         let plan = case.plan(Options { connectivity: Connectivity::None, ..quick() });
         for method in [Method::Clifford, Method::Block] {
             assert!(plan.row(method).cost.is_infinite() && plan.row(method).note.is_some());
-            assert!(plan.ensemble(method).is_err() && plan.experiments(method).is_err());
+            assert!(plan.ensemble(method).is_err() && plan.experiments(method, &Cancel::new()).is_err());
         }
         for method in listed(&plan) {
-            for (experiment, _) in plan.experiments(method).unwrap() {
+            for (experiment, _) in plan.experiments(method, &Cancel::new()).unwrap() {
                 assert_eq!(experiment.setting().two_qubit_gates(), 0, "seed {seed}, {method:?}");
             }
         }
@@ -343,7 +362,9 @@ fn bounds_are_bounds() {
                         "{what}"
                     );
                     assert!(part.note.as_ref().unwrap().contains("words") && part.variances.is_empty());
-                    assert!(plan.experiments(method).is_err() && plan.ensemble(method).is_err());
+                    assert!(
+                        plan.experiments(method, &Cancel::new()).is_err() && plan.ensemble(method).is_err()
+                    );
                     assert_ne!(plan.best().method, method);
                 }
             }
@@ -352,7 +373,7 @@ fn bounds_are_bounds() {
             assert!(applies(mixture) && mixture.cost <= 1.01 * plan.row(Method::Echo).cost);
             let input = tilted(n);
             for method in listed(&plan) {
-                let experiments = plan.experiments(method).unwrap();
+                let experiments = plan.experiments(method, &Cancel::new()).unwrap();
                 let expected = case.gradient(&input);
                 let found = mean_gradient(&experiments, &case.theta, &input, expected.len());
                 assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {max_terms}, {method:?}"));

@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord};
     #[pymodule_export]
-    use crate::plan::{Experiment, Plan};
+    use crate::plan::{Experiment, Plan, measured, read_together, simulated};
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]

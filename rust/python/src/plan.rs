@@ -6,10 +6,12 @@ use crate::ensemble::Ensemble;
 use crate::error::{InvalidInputError, OrRaise, ShapeError};
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
+use efl_core::bits::parallel;
 use efl_core::design as core;
 use efl_core::design::{Connectivity, Goal, Method, Options};
 use efl_core::heisenberg::Gate;
-use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use num_complex::Complex64;
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -54,6 +56,22 @@ fn moments<'py>(py: Python<'py>, found: &[core::Moment]) -> Moments<'py> {
     let mean: Vec<f64> = found.iter().map(|m| m.mean).collect();
     let variance: Vec<f64> = found.iter().map(|m| m.variance).collect();
     (mean.into_pyarray(py), variance.into_pyarray(py))
+}
+
+impl Experiment {
+    /// Bits of the right shape, row after row.
+    fn bits(&self, bits: &PyReadonlyArray2<'_, u8>) -> PyResult<Vec<u8>> {
+        let view = bits.as_array();
+        if view.ncols() != self.n_qubits() {
+            return Err(ShapeError::new_err(format!(
+                "bits: expected shape (shots, {}), got ({}, {})",
+                self.n_qubits(),
+                view.nrows(),
+                view.ncols()
+            )));
+        }
+        Ok(view.iter().copied().collect())
+    }
 }
 
 #[pymethods]
@@ -126,16 +144,7 @@ impl Experiment {
 
     /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
     fn read<'py>(&self, py: Python<'py>, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Moments<'py>> {
-        let view = bits.as_array();
-        if view.ncols() != self.n_qubits() {
-            return Err(ShapeError::new_err(format!(
-                "bits: expected shape (shots, {}), got ({}, {})",
-                self.n_qubits(),
-                view.nrows(),
-                view.ncols()
-            )));
-        }
-        let bits: Vec<u8> = view.iter().copied().collect();
+        let bits = self.bits(&bits)?;
         let found = enter(py, |cancel| self.0.read(&bits, cancel))?;
         Ok(moments(py, &found))
     }
@@ -151,6 +160,72 @@ impl Experiment {
         let found = enter(py, |cancel| self.0.moments(&theta, &input, cancel))?;
         Ok(moments(py, &found))
     }
+}
+
+/// Bits as Python has them: a row of `n` for each shot.
+fn unpacked<'py>(py: Python<'py>, n: usize, shots: &[u64]) -> PyResult<Bound<'py, PyArray2<u8>>> {
+    let bits: Vec<u8> = shots.iter().flat_map(|shot| (0..n).map(move |q| (shot >> q & 1) as u8)).collect();
+    bits.into_pyarray(py).reshape([shots.len(), n])
+}
+
+/// The bits of several settings of one state, each given with its shots and its seed.
+#[pyfunction]
+pub(crate) fn measured<'py>(
+    py: Python<'py>,
+    state: PyReadonlyArray1<'_, Complex64>,
+    runs: Vec<(Setting, usize, u64)>,
+) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    let state = state.as_array().to_vec();
+    let found = enter(py, |cancel| {
+        parallel::map(runs.len(), cancel, |i| {
+            let (setting, shots, seed) = &runs[i];
+            core::measure(state.clone(), &setting.0, *shots, *seed, cancel)
+        })
+    })?;
+    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.0.n_qubits(), shots)).collect()
+}
+
+/// The bits of several experiments, each given with its shots and its seed, by simulation.
+#[pyfunction]
+pub(crate) fn simulated<'py>(
+    py: Python<'py>,
+    runs: Vec<(PyRef<'py, Experiment>, usize, u64)>,
+    theta: PyReadonlyArray1<'_, f64>,
+    bloch: PyReadonlyArray2<'_, f64>,
+) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    let (theta, input) = (theta.as_array().to_vec(), product(&bloch)?);
+    let runs: Vec<_> = runs.into_iter().map(|(run, shots, seed)| (run.0.clone(), shots, seed)).collect();
+    let found = enter(py, |cancel| {
+        parallel::map(runs.len(), cancel, |i| {
+            let (experiment, shots, seed) = &runs[i];
+            experiment.measure(&theta, &input, *shots, *seed, cancel)
+        })
+    })?;
+    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.circuit().n_qubits(), shots)).collect()
+}
+
+/// What the bits of several experiments say together: the mean of every row of the gradient, and its variance.
+#[pyfunction]
+pub(crate) fn read_together<'py>(
+    py: Python<'py>,
+    runs: Vec<(PyRef<'py, Experiment>, PyReadonlyArray2<'py, u8>)>,
+    n_rows: usize,
+) -> PyResult<Moments<'py>> {
+    let mut taken = Vec::with_capacity(runs.len());
+    for (run, bits) in &runs {
+        let shots = bits.as_array().nrows();
+        taken.push((run.0.clone(), run.bits(bits)?, shots as f64));
+    }
+    let found =
+        enter(py, |cancel| parallel::map(taken.len(), cancel, |i| taken[i].0.read(&taken[i].1, cancel)))?;
+    let (mut mean, mut variance) = (vec![0.0; n_rows], vec![0.0; n_rows]);
+    for (moments, (_, _, shots)) in found.iter().zip(&taken) {
+        for moment in moments {
+            mean[moment.row] += moment.mean;
+            variance[moment.row] += moment.variance / shots;
+        }
+    }
+    Ok((mean.into_pyarray(py), variance.into_pyarray(py)))
 }
 
 /// Name, cost, worst, settings, circuits, (gates, two-qubit gates, depth), served, bound, note.
@@ -192,10 +267,19 @@ impl Plan {
         enter(py, |cancel| core::Plan::new(&gates, &sums, &theta, input.as_ref(), options, cancel)).map(Plan)
     }
 
-    /// The plan at other angles, everything structural kept.
-    fn at(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Self> {
+    /// The plan at other angles, everything structural kept; of some methods only, if they are named.
+    fn at(
+        &self,
+        py: Python<'_>,
+        theta: PyReadonlyArray1<'_, f64>,
+        names: Option<Vec<String>>,
+    ) -> PyResult<Self> {
         let theta = theta.as_array().to_vec();
-        enter(py, |cancel| self.0.at(&theta, cancel)).map(Plan)
+        let methods = match names {
+            Some(names) => names.iter().map(|name| method(name)).collect::<PyResult<_>>()?,
+            None => Method::ALL.to_vec(),
+        };
+        enter(py, |cancel| self.0.some_at(&theta, &methods, cancel)).map(Plan)
     }
 
     fn rows(&self) -> Vec<Row> {
@@ -242,7 +326,7 @@ impl Plan {
     /// Experiments with their shares of the shots.
     fn experiments(&self, py: Python<'_>, name: &str) -> PyResult<Vec<(Experiment, f64)>> {
         let method = method(name)?;
-        let found = enter(py, |_| self.0.experiments(method))?;
+        let found = enter(py, |cancel| self.0.experiments(method, cancel))?;
         Ok(found.into_iter().map(|(e, share)| (Experiment(Arc::new(e)), share)).collect())
     }
 
@@ -255,7 +339,7 @@ impl Plan {
         seed: u64,
     ) -> PyResult<Vec<(Experiment, u64)>> {
         let method = method(name)?;
-        let found = enter(py, |_| self.0.allocate(method, shots, seed))?;
+        let found = enter(py, |cancel| self.0.allocate(method, shots, seed, cancel))?;
         Ok(found.into_iter().map(|(e, shots)| (Experiment(Arc::new(e)), shots)).collect())
     }
 

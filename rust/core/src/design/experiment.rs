@@ -8,21 +8,16 @@
 //! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
+use super::readout::{Outcomes, measure};
 use super::setting::{Reading, Setting};
 use crate::bits::parallel::Cancel;
-use crate::bits::philox::{philox, unit_interval};
-use crate::bits::words_for;
 use crate::error::{Error, Result};
 use crate::heisenberg::{Circuit, Operation, ProductState};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, PauliWord, Sums};
 use crate::simulate::simulate;
-use crate::state::apply;
-use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
-
-/// Stream of the key, so that runs share no random number with other uses of a seed.
-const STREAM: u64 = u64::from_le_bytes(*b"measured");
+use std::sync::Arc;
 
 /// For some rows of a gradient the sum that is read.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +42,12 @@ impl Readings {
             }
         }
         Ok(Readings { rows, sums: Sums::from_sums(n_qubits, &sums)? })
+    }
+
+    /// Rows that ascend, with their sums, none of which is zero.
+    pub(crate) fn of_rows(rows: Vec<usize>, sums: Sums) -> Self {
+        debug_assert!(rows.len() == sums.len() && rows.windows(2).all(|pair| pair[0] < pair[1]));
+        Readings { rows, sums }
     }
 
     /// The rows of the gradient, ascending.
@@ -138,7 +139,7 @@ pub struct Moment {
 /// A circuit, the setting that its final state is measured in, and what its outcomes mean.
 #[derive(Debug, Clone)]
 pub struct Experiment {
-    circuit: Circuit,
+    circuit: Arc<Circuit>,
     setting: Setting,
     readings: Readings,
     /// For each word of the readings how it is read.
@@ -148,7 +149,8 @@ pub struct Experiment {
 
 impl Experiment {
     /// Checks that the setting reveals every word.
-    pub fn new(circuit: Circuit, setting: Setting, readings: Readings) -> Result<Self> {
+    pub fn new(circuit: impl Into<Arc<Circuit>>, setting: Setting, readings: Readings) -> Result<Self> {
+        let circuit = circuit.into();
         check_width("setting", circuit.n_qubits(), setting.n_qubits())?;
         check_width("readings", circuit.n_qubits(), readings.sums.n_qubits())?;
         let mask = |word| {
@@ -220,10 +222,7 @@ impl Experiment {
     /// The probability of every outcome; qubit 0 is the most significant bit.
     pub fn probabilities(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<f64>> {
         let mut amplitudes = simulate(&self.circuit, theta, input, cancel)?;
-        for gate in self.setting.gates() {
-            cancel.check()?;
-            apply(&gate.clifford().matrix(), gate.wires(), &mut amplitudes)?;
-        }
+        self.setting.rotate(&mut amplitudes, cancel)?;
         Ok(amplitudes.iter().map(num_complex::Complex64::norm_sqr).collect())
     }
 
@@ -261,9 +260,23 @@ impl Experiment {
         ((reading.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, reading.negative)
     }
 
-    /// Simulates `shots` shots; mean and variance are those of the sample and of one more shot
-    /// with the spread that there is on the maximally mixed state. Shots are a function of the seed and their
-    /// number, so a shorter run is the beginning of a longer one.
+    /// Simulates shots: the bits of each, qubit q in bit q. A shorter run is the beginning of a longer one.
+    pub fn measure(
+        &self,
+        theta: &[f64],
+        input: &ProductState,
+        shots: usize,
+        seed: u64,
+        cancel: &Cancel,
+    ) -> Result<Vec<u64>> {
+        if shots == 0 {
+            return Err(Error::invalid("shots", "at least 1", "0"));
+        }
+        measure(simulate(&self.circuit, theta, input, cancel)?, &self.setting, shots, seed, cancel)
+    }
+
+    /// Simulates shots and reads them: mean and variance are those of the sample and of one more shot with the spread
+    /// that there is on the maximally mixed state.
     pub fn run(
         &self,
         theta: &[f64],
@@ -272,93 +285,18 @@ impl Experiment {
         seed: u64,
         cancel: &Cancel,
     ) -> Result<Vec<Moment>> {
-        if shots == 0 {
-            return Err(Error::invalid("shots", "at least 1", "0"));
-        }
-        let mut cumulative = self.probabilities(theta, input, cancel)?;
-        let mut total = 0.0;
-        for p in &mut cumulative {
-            total += *p;
-            *p = total;
-        }
-        let mut counts = vec![0u64; cumulative.len()];
-        for block in 0..shots.div_ceil(4) {
-            for (i, bits) in philox([seed, STREAM], [block as u64, 0, 0, 0]).into_iter().enumerate() {
-                if 4 * block + i < shots {
-                    let at = cumulative.partition_point(|c| *c <= unit_interval(bits) * total);
-                    counts[at.min(cumulative.len() - 1)] += 1;
-                }
-            }
-            if block % 4096 == 0 {
-                cancel.check()?;
-            }
-        }
-        let n_qubits = self.circuit.n_qubits();
-        let seen = counts.iter().enumerate().filter(|(_, count)| **count > 0);
-        let outcomes =
-            seen.map(|(outcome, &count)| (vec![(outcome as u64).reverse_bits() >> (64 - n_qubits)], count));
-        self.summarise(&outcomes.collect::<Vec<_>>(), cancel)
+        let found = self.measure(theta, input, shots, seed, cancel)?;
+        self.moments_of(&Outcomes::narrow(self.circuit.n_qubits(), found), cancel)
     }
 
     /// What measured bits say: one row of `n_qubits` bits (0 or 1) per shot. Mean and variance as in
     /// [`Experiment::run`].
     pub fn read(&self, bits: &[u8], cancel: &Cancel) -> Result<Vec<Moment>> {
-        let n = self.circuit.n_qubits();
-        if bits.is_empty() || !bits.len().is_multiple_of(n) {
-            return Err(Error::shape(
-                "bits",
-                format!("at least one row of {n} bits"),
-                format!("{} bits", bits.len()),
-            ));
-        }
-        if let Some(at) = bits.iter().position(|b| *b > 1) {
-            return Err(Error::invalid(
-                format!("bits[{}, {}]", at / n, at % n),
-                "0 or 1",
-                bits[at].to_string(),
-            ));
-        }
-        let mut counts: FxHashMap<Vec<u64>, u64> = FxHashMap::default();
-        for (t, shot) in bits.chunks_exact(n).enumerate() {
-            let mut packed = vec![0u64; words_for(n)];
-            shot.iter().enumerate().for_each(|(q, bit)| packed[q / 64] |= u64::from(*bit) << (q % 64));
-            *counts.entry(packed).or_default() += 1;
-            if t % 65_536 == 0 {
-                cancel.check()?;
-            }
-        }
-        let mut outcomes: Vec<(Vec<u64>, u64)> = counts.into_iter().collect();
-        outcomes.sort_unstable(); // so that sums are rounded the same way every time
-        self.summarise(&outcomes, cancel)
+        self.moments_of(&Outcomes::from_bits(self.circuit.n_qubits(), bits, cancel)?, cancel)
     }
 
-    /// Mean and variance of every row from outcomes (bit q for qubit q) and how often each came.
-    fn summarise(&self, outcomes: &[(Vec<u64>, u64)], cancel: &Cancel) -> Result<Vec<Moment>> {
-        let sums = self.readings.sums();
-        let n = outcomes.iter().map(|(_, count)| *count).sum::<u64>() as f64;
-        let moment = |(j, &row): (usize, &usize)| {
-            cancel.check()?;
-            let (columns, coefficients) = sums.row(j);
-            let (mut first, mut second) = (0.0, 0.0);
-            for (outcome, count) in outcomes {
-                let value = |(&column, c): (&u32, &f64)| {
-                    let reading = &self.masks[column as usize];
-                    let odd =
-                        reading.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones()
-                            % 2;
-                    if (odd == 1) ^ reading.negative { -c } else { *c }
-                };
-                let value: f64 = columns.iter().zip(coefficients).map(value).sum();
-                first += *count as f64 * value;
-                second += *count as f64 * value * value;
-            }
-            let mean = first / n;
-            // One imagined shot with the spread of the maximally mixed state: a few shots that happen to agree do not
-            // claim certainty.
-            let mixed: f64 = coefficients.iter().map(|c| c * c).sum();
-            Ok(Moment { row, mean, variance: ((second - n * mean * mean).max(0.0) + mixed) / n })
-        };
-        self.readings.rows.iter().enumerate().map(moment).collect()
+    fn moments_of(&self, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<Moment>> {
+        outcomes.moments(&self.readings.rows, &self.readings.sums, &self.masks, cancel)
     }
 }
 

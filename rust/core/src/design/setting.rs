@@ -10,11 +10,14 @@
 //! Cost: [`Setting::reveal`] is O(weight n / 64) for a Clifford setting (10 ns on 10 qubits for a word that is not
 //! revealed) and O(n / 64) for a product one.
 
+use crate::bits::parallel::Cancel;
 use crate::bits::{check_qubits, words_for, zeros};
 use crate::error::{Error, Result};
 use crate::heisenberg::{Clifford, Direction, clifford_table, negates};
 use crate::pauli::word::{check_wire, product_power};
 use crate::pauli::{Letter, PauliWord, WordRef, Words};
+use crate::state::{MAX_STATE_QUBITS, apply};
+use num_complex::Complex64;
 use std::fmt;
 use std::sync::Arc;
 
@@ -169,6 +172,19 @@ impl Setting {
             Basis::Product(letters) => Some(letters),
             Basis::Clifford(_) => None,
         }
+    }
+
+    /// Turns a state, in which a readout in the computational basis is then this setting.
+    pub fn rotate(&self, amplitudes: &mut [Complex64], cancel: &Cancel) -> Result<()> {
+        if self.n_qubits > MAX_STATE_QUBITS || amplitudes.len() != 1 << self.n_qubits {
+            let expected = format!("2^{} amplitudes, as the setting has", self.n_qubits);
+            return Err(Error::shape("amplitudes", expected, amplitudes.len().to_string()));
+        }
+        for gate in self.gates() {
+            cancel.check()?;
+            apply(&gate.clifford().matrix(), gate.wires(), amplitudes)?;
+        }
+        Ok(())
     }
 
     /// The rotation, gate after gate.

@@ -6,11 +6,14 @@ use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
 use crate::design::Ensemble;
 use crate::design::allocate::Way;
+use crate::design::echo::Echo;
 use crate::design::experiment::{Experiment, Readings};
-use crate::design::search::Found;
+use crate::design::families::Family;
+use crate::design::setting::Setting;
+use crate::design::shift::Shift;
 use crate::error::{Error, Result};
 use crate::heisenberg::ProductState;
-use crate::pauli::Sums;
+use crate::pauli::{Sums, Words};
 
 /// Stream of the key that rounds shares to shots.
 const ROUNDING: u64 = u64::from_le_bytes(*b"rounding");
@@ -22,6 +25,15 @@ pub struct Simulated {
     pub gradient: Vec<f64>,
     /// Standard error of each; infinite where the plan does not measure it.
     pub stderr: Vec<f64>,
+}
+
+/// What an experiment is made from; of two circuits, whether it is the one that turns by a positive angle.
+#[derive(Debug, Clone, Copy)]
+enum Source<'p> {
+    Family(&'p Family),
+    Commuting(&'p (Setting, Readings)),
+    Echo(&'p Echo, bool),
+    Shift(&'p Shift, bool),
 }
 
 impl Plan {
@@ -47,8 +59,46 @@ impl Plan {
     /// The experiments of a method and the share of the shots of each.
     ///
     /// Methods that draw a setting for every shot have none: their snapshots come from [`Plan::ensemble`].
-    pub fn experiments(&self, method: Method) -> Result<Vec<(Experiment, f64)>> {
-        let mut experiments = Vec::new();
+    pub fn experiments(&self, method: Method, cancel: &Cancel) -> Result<Vec<(Experiment, f64)>> {
+        let (sources, shares): (Vec<_>, Vec<_>) = self.sources(method)?.into_iter().unzip();
+        let experiments = self.build(method, &sources, &shares, cancel)?;
+        Ok(experiments.into_iter().zip(shares).collect())
+    }
+
+    /// The experiments of a method with whole numbers of shots, `shots` in all: every experiment gets at least one, and
+    /// the expectation of each number is its share. Words that several settings reveal are pooled by these numbers, so
+    /// the estimate is unbiased whatever the rounding.
+    pub fn allocate(
+        &self,
+        method: Method,
+        shots: u64,
+        seed: u64,
+        cancel: &Cancel,
+    ) -> Result<Vec<(Experiment, u64)>> {
+        let (sources, shares): (Vec<_>, Vec<_>) = self.sources(method)?.into_iter().unzip();
+        if shots < sources.len() as u64 {
+            return Err(Error::invalid(
+                "shots",
+                format!("at least {}, one for each circuit and setting of the method", sources.len()),
+                shots.to_string(),
+            ));
+        }
+        let counts = round(&shares, shots, seed);
+        let pooled: Vec<f64> = counts.iter().map(|count| *count as f64).collect();
+        let experiments = self.build(method, &sources, &pooled, cancel)?;
+        Ok(experiments.into_iter().zip(counts).collect())
+    }
+
+    /// What the experiments of a method are made from, each with a share above zero.
+    fn sources(&self, method: Method) -> Result<Vec<(Source<'_>, f64)>> {
+        let structure = &self.structure;
+        let echo = |(echo, share): (_, f64)| {
+            [(Source::Echo(echo, false), share / 2.0), (Source::Echo(echo, true), share / 2.0)]
+        };
+        let shift = |(shift, share): (_, f64)| {
+            [(Source::Shift(shift, false), share / 2.0), (Source::Shift(shift, true), share / 2.0)]
+        };
+        let mut sources = Vec::new();
         match self.solution(method)? {
             Solution::Drawn(_) | Solution::Absent(_) | Solution::Bound(..) => {
                 return Err(Error::invalid(
@@ -58,113 +108,75 @@ impl Plan {
                 ));
             }
             Solution::Shares(found) => {
-                let counts = &found.shares.families;
-                self.of_families(found, counts, |e, share| experiments.push((e, share)))?;
-                self.of_direct(found, |e, share| experiments.push((e, share)))?;
+                sources.extend(found.families.iter().map(Source::Family).zip(found.shares.families.clone()));
+                let mut shares = found.shares.direct.iter().copied();
+                for way in &found.ways {
+                    let (echoes, pruned) =
+                        (structure.echoes.iter().flatten(), structure.pruned.iter().flatten());
+                    match way {
+                        Way::Echo => sources.extend(echoes.zip(shares.by_ref()).flat_map(echo)),
+                        Way::Shift => sources.extend(pruned.zip(shares.by_ref()).flat_map(shift)),
+                        Way::Settings => {}
+                    }
+                }
             }
             Solution::Commuting(shares) => {
-                for ((setting, readings), share) in self.structure.commuting.iter().flatten().zip(shares) {
-                    let experiment =
-                        Experiment::new(self.structure.circuit.clone(), setting.clone(), readings.clone())?;
-                    experiments.push((experiment.of_final_state(), *share));
-                }
+                let settings = structure.commuting.iter().flatten();
+                sources.extend(settings.map(Source::Commuting).zip(shares.clone()));
             }
             Solution::Equal => {
-                let shifts: Vec<_> = self.structure.wired.iter().flatten().collect();
-                for shift in &shifts {
-                    let share = 0.5 / shifts.len() as f64;
-                    experiments.extend([(shift.plus()?, share), (shift.minus()?, share)]);
-                }
+                let shifts: Vec<_> = structure.wired.iter().flatten().collect();
+                let share = 1.0 / shifts.len() as f64;
+                sources.extend(shifts.into_iter().flat_map(|one| shift((one, share))));
             }
         }
-        experiments.retain(|(_, share)| *share > 0.0);
-        Ok(experiments)
+        sources.retain(|(_, share)| *share > 0.0);
+        Ok(sources)
     }
 
-    /// The experiments of a method with whole numbers of shots, `shots` in all: every experiment gets at least one, and
-    /// the expectation of each number is its share. Words that several settings reveal are pooled by these numbers, so
-    /// the estimate is unbiased whatever the rounding.
-    pub fn allocate(&self, method: Method, shots: u64, seed: u64) -> Result<Vec<(Experiment, u64)>> {
-        let planned = self.experiments(method)?;
-        if shots < planned.len() as u64 {
-            return Err(Error::invalid(
-                "shots",
-                format!("at least {}, one for each circuit and setting of the method", planned.len()),
-                shots.to_string(),
-            ));
-        }
-        let counts = round(&planned.iter().map(|(_, share)| *share).collect::<Vec<_>>(), shots, seed);
-        let mut allocated: Vec<(Experiment, u64)> =
-            planned.into_iter().zip(&counts).map(|((experiment, _), &count)| (experiment, count)).collect();
-        if let Solution::Shares(found) = self.solution(method)? {
-            let mut left = counts.iter();
-            let whole = |share: &f64| if *share > 0.0 { left.next().map_or(0.0, |c| *c as f64) } else { 0.0 };
-            let pooled: Vec<f64> = found.shares.families.iter().map(whole).collect();
-            let mut place = 0;
-            self.of_families(found, &pooled, |experiment, count| {
-                if count > 0.0 {
-                    allocated[place].0 = experiment;
-                    place += 1;
-                }
-            })?;
-        }
-        Ok(allocated)
-    }
-
-    /// Settings of the final state: a word that several reveal is read in each, in proportion to `counts`.
-    fn of_families(&self, found: &Found, counts: &[f64], mut put: impl FnMut(Experiment, f64)) -> Result<()> {
+    /// Makes the experiments. A word that several families reveal is read in each, in proportion to `counts`; of a row
+    /// that is measured in several ways each gives its part.
+    fn build(
+        &self,
+        method: Method,
+        sources: &[Source<'_>],
+        counts: &[f64],
+        cancel: &Cancel,
+    ) -> Result<Vec<Experiment>> {
         let sums = self.observables.sums();
+        let first = self.structure.n_observables();
+        let mix = match self.solution(method)? {
+            Solution::Shares(found) => Some(&found.shares.mix),
+            _ => None,
+        };
+        let part = |way: Way| move |row: usize| mix.map_or(1.0, |mix| mix[first + row][way as usize]);
         let mut revealed = vec![0.0; sums.words().len()];
-        for (family, count) in found.families.iter().zip(counts) {
-            family.members.iter().for_each(|&c| revealed[c as usize] += count);
-        }
-        let uses = Uses::new(sums, self.structure.n_observables(), |r| found.shares.mix[r][0]);
-        let settings =
-            found.settings(self.structure.circuit.n_qubits(), self.structure.options.connectivity)?;
-        for ((family, count), setting) in found.families.iter().zip(counts).zip(settings) {
-            let mut entries = Vec::new();
-            for &c in &family.members {
-                for &(row, coefficient) in uses.of(c) {
-                    let part = coefficient * count / revealed[c as usize];
-                    entries.push((row, sums.words().get(c as usize).to_word(), part));
-                }
+        for (source, count) in sources.iter().zip(counts) {
+            if let Source::Family(family) = source {
+                family.members.iter().for_each(|&c| revealed[c as usize] += count);
             }
-            let readings = Readings::new(sums.n_qubits(), &entries)?;
-            let experiment = Experiment::new(self.structure.circuit.clone(), setting, readings)?;
-            put(experiment.of_final_state(), *count);
         }
-        Ok(())
+        let uses = Uses::new(sums, first, |r| part(Way::Settings)(r - first));
+        parallel::map(sources.len(), cancel, |i| match sources[i] {
+            Source::Family(family) => {
+                let setting = family.setting(sums.n_qubits(), self.structure.options.connectivity)?;
+                let factor = |c: u32| counts[i] / revealed[c as usize];
+                let readings = uses.readings(sums.words(), &family.members, factor);
+                self.of_final_state(setting, readings)
+            }
+            Source::Commuting((setting, readings)) => self.of_final_state(setting, readings.clone()),
+            Source::Echo(echo, plus) => {
+                if plus { echo.plus()? } else { echo.minus()? }.scaled(part(Way::Echo))
+            }
+            Source::Shift(shift, plus) => {
+                if plus { shift.plus()? } else { shift.minus()? }.scaled(part(Way::Shift))
+            }
+        })
     }
 
-    fn of_direct(&self, found: &Found, mut put: impl FnMut(Experiment, f64)) -> Result<()> {
-        let first = self.structure.n_observables();
-        let mut shares = found.shares.direct.iter();
-        for &way in &found.ways {
-            let part = |row: usize| found.shares.mix[first + row][way as usize];
-            let mut pair = |minus: Result<Experiment>, plus: Result<Experiment>, share: f64| -> Result<()> {
-                put(minus?.scaled(part)?, share / 2.0);
-                put(plus?.scaled(part)?, share / 2.0);
-                Ok(())
-            };
-            match way {
-                Way::Echo => {
-                    for (echo, share) in self.structure.echoes.iter().flatten().zip(shares.by_ref()) {
-                        if *share > 0.0 {
-                            pair(echo.minus(), echo.plus(), *share)?;
-                        }
-                    }
-                }
-                Way::Shift => {
-                    for (shift, share) in self.structure.pruned.iter().flatten().zip(shares.by_ref()) {
-                        if *share > 0.0 {
-                            pair(shift.minus(), shift.plus(), *share)?;
-                        }
-                    }
-                }
-                Way::Settings => {}
-            }
-        }
-        Ok(())
+    fn of_final_state(&self, setting: &Setting, readings: Readings) -> Result<Experiment> {
+        let circuit = self.structure.circuit.clone();
+        Ok(Experiment::new(circuit, setting.clone(), readings)?.of_final_state())
     }
 
     fn input(&self) -> Result<&ProductState> {
@@ -182,7 +194,7 @@ impl Plan {
     /// The variance of one shot of every derivative on the state that is prepared, by simulation.
     pub fn exact(&self, method: Method, cancel: &Cancel) -> Result<Vec<f64>> {
         let input = self.input()?;
-        let experiments = self.experiments(method)?;
+        let experiments = self.experiments(method, cancel)?;
         let moments = parallel::map(experiments.len(), cancel, |i| {
             experiments[i].0.moments(&self.theta, input, cancel)
         })?;
@@ -196,7 +208,7 @@ impl Plan {
     /// A gradient from simulated shots. The same seed gives the same outcome.
     pub fn simulate(&self, method: Method, shots: u64, seed: u64, cancel: &Cancel) -> Result<Simulated> {
         let input = self.input()?;
-        let experiments = self.allocate(method, shots, seed)?;
+        let experiments = self.allocate(method, shots, seed, cancel)?;
         let outcomes = parallel::map(experiments.len(), cancel, |i| {
             let (experiment, shots) = &experiments[i];
             let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
@@ -237,8 +249,27 @@ impl Uses {
         Uses { starts, entries: all.into_iter().map(|(_, r, v)| (r, v)).collect() }
     }
 
-    fn of(&self, column: u32) -> &[(usize, f64)] {
-        &self.entries[self.starts[column as usize]..self.starts[column as usize + 1]]
+    /// What some words, in ascending order, contribute to each row, every word times a factor.
+    fn readings(&self, words: &Words, members: &[u32], factor: impl Fn(u32) -> f64) -> Readings {
+        let mut used = Words::new(words.n_qubits());
+        let mut entries: Vec<(usize, u32, f64)> = Vec::new();
+        for &column in members {
+            let own = &self.entries[self.starts[column as usize]..self.starts[column as usize + 1]];
+            if !own.is_empty() {
+                let word = words.get(column as usize);
+                let (place, factor) = (used.len() as u32, factor(column));
+                entries.extend(own.iter().map(|&(row, coefficient)| (row, place, coefficient * factor)));
+                used.push_rows(word.x(), word.z());
+            }
+        }
+        entries.sort_unstable_by_key(|&(row, column, _)| (row, column));
+        let (mut rows, mut starts) = (Vec::new(), vec![0]);
+        for part in entries.chunk_by(|a, b| a.0 == b.0) {
+            rows.push(part[0].0);
+            starts.push(starts[rows.len() - 1] + part.len());
+        }
+        let (columns, coefficients) = entries.into_iter().map(|(_, column, v)| (column, v)).unzip();
+        Readings::of_rows(rows, Sums::from_rows(used, starts, columns, coefficients))
     }
 }
 

@@ -165,24 +165,42 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Self> {
         let structure = Arc::new(Structure::new(circuit, observables, input, options, cancel)?);
-        Plan::of(structure, theta, None, cancel)
+        Plan::of(structure, theta, None, &Method::ALL, cancel)
     }
 
     /// The plan at other angles. Everything structural is kept, and designs start from those of this plan.
     pub fn at(&self, theta: &[f64], cancel: &Cancel) -> Result<Self> {
-        Plan::of(self.structure.clone(), theta, Some(self), cancel)
+        self.some_at(theta, &Method::ALL, cancel)
     }
 
-    fn of(structure: Arc<Structure>, theta: &[f64], former: Option<&Plan>, cancel: &Cancel) -> Result<Self> {
+    /// The plan at other angles, of some methods only: the rows of the others say that they were not asked for.
+    pub fn some_at(&self, theta: &[f64], methods: &[Method], cancel: &Cancel) -> Result<Self> {
+        Plan::of(self.structure.clone(), theta, Some(self), methods, cancel)
+    }
+
+    fn of(
+        structure: Arc<Structure>,
+        theta: &[f64],
+        former: Option<&Plan>,
+        methods: &[Method],
+        cancel: &Cancel,
+    ) -> Result<Self> {
         let observables = structure.observables(theta, cancel)?;
         let solver = methods::Solver::new(&structure, &observables, cancel)?;
         let former_costs = former.map(|plan| {
             let cost = |s: &Solution| solver.variances(s).map_or(f64::INFINITY, |v| solver.mean(&v));
-            plan.solutions.iter().map(cost).collect()
+            let asked = |(i, solution)| {
+                if methods.contains(&Method::ALL[i]) { cost(solution) } else { f64::INFINITY }
+            };
+            plan.solutions.iter().enumerate().map(asked).collect()
         });
         let mut solutions = Vec::new();
         for (i, method) in Method::ALL.into_iter().enumerate() {
             cancel.check()?;
+            if !methods.contains(&method) {
+                solutions.push(Solution::Absent("not asked for at these angles".to_owned()));
+                continue;
+            }
             solutions.push(solver.solve(method, former.map(|plan| &plan.solutions[i]), &solutions)?);
         }
         let rows =

@@ -14,11 +14,12 @@ use crate::design::shift::{Reach, Shift, shifts};
 use crate::error::{Error, Result};
 use crate::heisenberg::{Circuit, GradientObservables, GradientStructure, ProductState};
 use crate::pauli::{PauliSum, PauliWord, Sums, Words};
+use std::sync::Arc;
 
 /// What does not depend on the angles.
 #[derive(Debug)]
 pub(crate) struct Structure {
-    pub(crate) circuit: Circuit,
+    pub(crate) circuit: Arc<Circuit>,
     /// What the circuit acts on, when that is known: gates that leave it alone have no derivative.
     pub(crate) input: Option<ProductState>,
     pub(crate) sums: Sums,
@@ -79,7 +80,7 @@ impl Structure {
             Err(error) => Err(error.to_string()),
         };
         Ok(Structure {
-            circuit: circuit.clone(),
+            circuit: Arc::new(circuit.clone()),
             input: input.cloned(),
             sums,
             options,
