@@ -178,8 +178,9 @@ def shadow_grad(
         Leaves out words of the gradient observables, with `ensemble`.
     device_settings
         ``"mode"``: how settings reach the device (`efl_core.pennylane.execution`), by default ``"state"`` on
-        simulators of state vectors, where one ``qml.state()`` for each circuit replaces all settings and
-        shots, and ``"tapes"`` elsewhere, a tape for each circuit and setting; or ``"broadcast"``.
+        simulators of state vectors, where one ``qml.state()`` replaces all settings and shots and other
+        circuits (echoes, shifts) are simulated by `efl_core` itself, and ``"tapes"`` elsewhere, a tape for
+        each circuit and setting; or ``"broadcast"``.
         ``"device"``: the device, where it cannot be seen from the call. ``"max_tapes"``: the longest batch.
         ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
         ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``.
