@@ -1,4 +1,4 @@
-"""How jobs reach a simulator of states: one execution, and what is simulated here says the same as the device.
+"""How jobs reach a simulator of states: one execution; what is simulated here says what the device says.
 
 A bound of five standard errors fails by chance once in 1.7 million normal deviates; seeds are fixed.
 """
@@ -75,5 +75,7 @@ def test_only_what_may_be_run_is_planned(monkeypatch):
     device = qml.device("default.qubit", wires=3)
     run(rings, "auto", device)
     run(rings, "echo", device)
-    assert len(asked) == 2 and len(asked[0]) <= 3 and asked[1] == ["echo"]
+    assert len(asked) == 2
+    assert len(asked[0]) <= 3
+    assert asked[1] == ["echo"]
     assert efl.shadow_grad.last_report().method == "echo"
