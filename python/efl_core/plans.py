@@ -444,6 +444,7 @@ def plan(
     connectivity: Connectivity = "all",
     effort: SupportsIndex | None = None,
     max_terms: SupportsIndex | None = None,
+    max_settings: SupportsIndex | None = None,
 ) -> Plan: ...
 @overload
 def plan(
@@ -456,6 +457,7 @@ def plan(
     connectivity: Connectivity = "all",
     effort: SupportsIndex | None = None,
     max_terms: SupportsIndex | None = None,
+    max_settings: SupportsIndex | None = None,
 ) -> Callable[..., Plan]: ...
 def plan(
     circuit: "Circuit | QNode",
@@ -467,6 +469,7 @@ def plan(
     connectivity: Connectivity = "all",
     effort: SupportsIndex | None = None,
     max_terms: SupportsIndex | None = None,
+    max_settings: SupportsIndex | None = None,
 ) -> Plan | Callable[..., Plan]:
     """Compare the ways of measuring the gradient of a circuit, and design each for it.
 
@@ -493,6 +496,9 @@ def plan(
     max_terms
         Derivatives with more words are left to echoes and shifts; the methods that then are not complete have
         bounds.
+    max_settings
+        Most circuits and settings of a method, where each costs a compilation: designs are thinned to it, and
+        methods that need more do not apply.
 
     Examples
     --------
@@ -516,6 +522,7 @@ def plan(
     weight = real("value_weight", value_weight)
     work = None if effort is None else integer("effort", effort, 1)
     terms = None if max_terms is None else integer("max_terms", max_terms, 1)
+    settings = None if max_settings is None else integer("max_settings", max_settings, 1)
 
     def made(circuit: Circuit, sums: list[PauliSum], *, pasted: bool) -> Plan:
         circuit = circuit.copy()  # gates may be added later
@@ -529,6 +536,7 @@ def plan(
             connectivity,
             work,
             terms,
+            settings,
         )
         return Plan(native, circuit, sums, error, pasted=pasted)
 

@@ -63,15 +63,20 @@ def choose(
     The cheapest has at most so many circuits and settings. It is that of the kept plan; or one that draws its
     settings, where that came close there and is cheaper at the current angles.
     """
-    base = _kept_plan(circuit, connectivity, value_weight)
+
+    def kept(most: int | None) -> Plan:
+        return _kept_plan(circuit, connectivity, value_weight, most)
+
+    base = kept(None)
     if method == "auto":
-        drawn = [
-            row.name for row in base if row.settings is None and row.applies and _is_close(row, base.best)
-        ]
-        found = base.at(circuit.parameters, [_cheapest(base, most_runs).name, *drawn])
-        if all(row.settings is not None and row.settings > most_runs for row in found if row.applies):
-            found = base.at(circuit.parameters)  # there were fewer settings at the other angles
-        row = _cheapest(found, most_runs)
+        row = _cheapest(base)
+        if _fits(row, most_runs):
+            drawn = [other.name for other in base if other.settings is None and _is_close(other, row)]
+            found = base.at(circuit.parameters, [row.name, *drawn])
+            row = _cheapest(found)
+        if not _fits(row, most_runs):
+            found = kept(int(most_runs)).at(circuit.parameters)
+            row = _cheapest(found)
         return Chosen(found, row, row.name, 1.0)
     row = base[method]
     if not row.applies:
@@ -80,20 +85,30 @@ def choose(
             f"({row.note})"
         )
     _warn_if_losing(base, row)
+    factor = row.cost / base.best.cost if row.cost > 0 else 1.0
     found = base.at(circuit.parameters, [method])
-    return Chosen(found, found[method], base.best.name, row.cost / base.best.cost if row.cost > 0 else 1.0)
+    if not _fits(found[method], most_runs):
+        found = kept(int(most_runs)).at(circuit.parameters, [method])
+    return Chosen(found, found[method], base.best.name, factor)
 
 
-def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float) -> Plan:
+def _kept_plan(
+    circuit: Circuit, connectivity: Connectivity, value_weight: float, max_settings: int | None
+) -> Plan:
     """Return the plan of circuits with the same gates, at angles of its own."""
-    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight)
+    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, max_settings)
     with _lock:
         base = _kept.get(key)
         if base is not None:
             _kept.move_to_end(key)
     if base is None:
         angles = np.random.default_rng(0).uniform(-np.pi, np.pi, circuit.n_parameters)
-        base = plan(circuit.at(angles), value_weight=value_weight, connectivity=connectivity)
+        base = plan(
+            circuit.at(angles),
+            value_weight=value_weight,
+            connectivity=connectivity,
+            max_settings=max_settings,
+        )
         with _lock:
             _kept[key] = base
             while len(_kept) > CAPACITY:
@@ -102,21 +117,20 @@ def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float
 
 
 def _is_close(row: PlanRow, best: PlanRow) -> bool:
-    return row.cost <= NEAR * best.cost
+    return row.applies and row.cost <= NEAR * best.cost
 
 
-def _cheapest(found: Plan, most_runs: float) -> PlanRow:
-    """Return the row with the least cost of those with at most so many circuits and settings."""
+def _cheapest(found: Plan) -> PlanRow:
+    """Return the row with the least cost."""
     rows = [row for row in found if row.applies]
-    possible = [row for row in rows if (row.settings or 1) <= most_runs]
-    if not possible:
-        fewest = min((row.settings or 1 for row in rows), default=0)
+    if not rows:
+        notes = sorted({row.note for row in found if row.note})
         raise InvalidInputError(
-            f"shots: expected at least {fewest}, one for each circuit and setting, got {most_runs:g}"
+            f"shots: expected more, or more tapes, as no method does with these: {notes[0]}"
         )
-    least = min(row.cost for row in possible)
+    least = min(row.cost for row in rows)
     # Lists of settings before drawn ones, of which a device would have to run many more.
-    return min((row for row in possible if row.cost <= least * CLOSE), key=lambda row: row.settings is None)
+    return min((row for row in rows if row.cost <= least * CLOSE), key=lambda row: row.settings is None)
 
 
 def _warn_if_losing(found: Plan, row: PlanRow) -> None:

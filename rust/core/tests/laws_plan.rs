@@ -402,6 +402,46 @@ fn little_effort_is_enough_for_a_plan() {
 }
 
 #[test]
+fn fewer_settings_than_the_best_design_has() {
+    let cancel = Cancel::new();
+    let (mut thinned, mut refused) = (0, 0);
+    for seed in 0..12 {
+        let case = case(seed, 3, 9, 2);
+        let input = tilted(3);
+        let theta: Vec<f64> = case.theta.iter().map(|angle| angle + 0.3).collect();
+        let whole = case.plan(quick());
+        for most in [1, 3, 6, 9, 14, 20] {
+            let options = Options { max_settings: Some(most), ..quick() };
+            let made =
+                Plan::new(&case.circuit, &case.observables, &case.theta, Some(&input), options, &cancel);
+            let Ok(plan) = made else {
+                let message = made.unwrap_err().to_string();
+                assert!(message.contains("max_settings: expected at least"), "{message}");
+                refused += 1;
+                continue;
+            };
+            let later = plan.at(&theta, &cancel);
+            for (plan, theta) in [(Some(&plan), &case.theta), (later.as_ref().ok(), &theta)] {
+                let Some(plan) = plan else { continue };
+                let expected = gradient(&case.circuit, theta, &case.observables, &input);
+                for row in plan.rows().iter().filter(|row| applies(row)) {
+                    let what = format!("seed {seed}, {most}, {:?}", row.method);
+                    let experiments = plan.experiments(row.method, &cancel).unwrap();
+                    assert!(experiments.len() <= most && row.settings == Some(experiments.len()), "{what}");
+                    let found = mean_gradient(&experiments, theta, &input, expected.len());
+                    assert_close(&found, &expected, 1e-9, &what);
+                }
+            }
+            for (few, all) in plan.rows().iter().zip(whole.rows()).filter(|(few, _)| applies(few)) {
+                assert!(few.cost >= all.cost * 0.98, "seed {seed}, {most}, {:?}", few.method);
+                thinned += usize::from(few.settings < all.settings);
+            }
+        }
+    }
+    assert!(thinned > 20 && refused > 5, "{thinned} {refused}");
+}
+
+#[test]
 fn a_plan_is_the_same_with_any_number_of_threads() {
     let case = case(3, 5, 16, 2);
     let other: Vec<f64> = case.theta.iter().map(|t| t + 0.4).collect();

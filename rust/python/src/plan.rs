@@ -238,7 +238,7 @@ pub(crate) struct Plan(core::Plan);
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (circuit, theta, observables, bloch, wanted, weights, value_weight, connect, effort, max_terms))]
+    #[pyo3(signature = (circuit, theta, observables, bloch, wanted, weights, value_weight, connect, effort, max_terms, max_settings=None))]
     #[allow(clippy::too_many_arguments)] // the Python half names them
     fn new(
         py: Python<'_>,
@@ -252,6 +252,7 @@ impl Plan {
         connect: &str,
         effort: Option<u64>,
         max_terms: Option<usize>,
+        max_settings: Option<usize>,
     ) -> PyResult<Self> {
         let standard = Options::default();
         let options = Options {
@@ -260,6 +261,7 @@ impl Plan {
             connectivity: connectivity(connect)?,
             effort: effort.unwrap_or(standard.effort),
             max_terms: max_terms.unwrap_or(standard.max_terms),
+            max_settings,
         };
         let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
         let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();

@@ -13,6 +13,7 @@ mod ensemble;
 mod experiment;
 mod families;
 mod levels;
+mod limit;
 mod local;
 mod objective;
 mod plan;

@@ -211,7 +211,7 @@ impl Search<'_> {
     }
 
     /// Drops families without a share, and those that no word needs.
-    fn prune(&self, families: &mut Vec<Family>, shares: &mut Shares) {
+    pub(crate) fn prune(&self, families: &mut Vec<Family>, shares: &mut Shares) {
         let (_, revealed) = self.prices(families, shares);
         let scores = self.objective.scores_of_mix(self.sums, &shares.mix);
         let mut left = revealed;

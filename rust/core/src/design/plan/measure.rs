@@ -100,7 +100,7 @@ impl Plan {
         };
         let mut sources = Vec::new();
         match self.solution(method)? {
-            Solution::Drawn(_) | Solution::Absent(_) | Solution::Bound(..) => {
+            Solution::Drawn(_) | Solution::Absent(_) | Solution::Crowded(_) | Solution::Bound(..) => {
                 return Err(Error::invalid(
                     "method",
                     "a method with a list of circuits (this one draws a setting for every shot: sample its ensemble)",

@@ -8,6 +8,7 @@ use crate::design::block::Block;
 use crate::design::diagonalise::Connectivity;
 use crate::design::experiment::Cost;
 use crate::design::families::Grouping;
+use crate::design::limit::runs;
 use crate::design::objective::{Goal, Objective};
 use crate::design::search::{Found, MAX_WORDS, Search, lower_bound};
 use crate::design::setting::Setting;
@@ -23,6 +24,8 @@ const FOLLOWING: u64 = 16;
 pub(crate) enum Solution {
     /// It does not apply.
     Absent(String),
+    /// It takes this many circuits and settings, more than are wanted.
+    Crowded(usize),
     /// At least this.
     Bound(Vec<f64>, String),
     /// Settings of blocks, drawn independently.
@@ -37,7 +40,7 @@ pub(crate) enum Solution {
 
 impl Solution {
     pub(crate) fn is_known(&self) -> bool {
-        !matches!(self, Solution::Absent(_) | Solution::Bound(..))
+        !matches!(self, Solution::Absent(_) | Solution::Crowded(_) | Solution::Bound(..))
     }
 
     fn settings_only(&self) -> Option<&Found> {
@@ -106,7 +109,7 @@ impl<'a> Solver<'a> {
         let sums = self.observables.sums();
         let first = self.structure.n_observables();
         let mut variances = match solution {
-            Solution::Absent(_) => return None,
+            Solution::Absent(_) | Solution::Crowded(_) => return None,
             Solution::Bound(variances, _) => variances.clone(),
             Solution::Drawn(ensemble) => ensemble.variances(sums),
             Solution::Shares(found) => {
@@ -162,6 +165,10 @@ impl<'a> Solver<'a> {
         former: Option<&Solution>,
         others: &[Solution],
     ) -> Result<Solution> {
+        self.unlimited(method, former, others).map(|solution| self.within(solution))
+    }
+
+    fn unlimited(&self, method: Method, former: Option<&Solution>, others: &[Solution]) -> Result<Solution> {
         let structure = self.structure;
         let options = &structure.options;
         let unknown = self.known.iter().zip(&self.weights).filter(|(k, w)| !**k && **w > 0.0).count();
@@ -353,8 +360,35 @@ impl<'a> Solver<'a> {
         let effort = if follows { options.effort / FOLLOWING } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
+        if options.goal != Goal::Max {
+            found = search.thin(found, self.cancel)?;
+        }
+        if let Some(most) = options.max_settings {
+            match search.limit(found, most, self.cancel)? {
+                Ok(fewer) => found = fewer,
+                Err(runs) => return Ok(Solution::Crowded(runs)),
+            }
+        }
         found.ways = ways.to_vec();
         Ok(Solution::Shares(found))
+    }
+
+    /// The solution, unless it takes more circuits and settings than are wanted.
+    fn within(&self, solution: Solution) -> Solution {
+        let runs = match &solution {
+            Solution::Drawn(_) => None,
+            Solution::Shares(found) => Some(runs(found)),
+            Solution::Commuting(shares) => Some(shares.len()),
+            Solution::Equal => Some(2 * self.structure.wired.iter().flatten().count()),
+            Solution::Absent(_) | Solution::Crowded(_) | Solution::Bound(..) => return solution,
+        };
+        match (self.structure.options.max_settings, runs) {
+            (Some(_), None) => {
+                Solution::Absent("it draws a setting for every shot, and their number is limited".to_owned())
+            }
+            (Some(most), Some(runs)) if runs > most => Solution::Crowded(runs),
+            _ => solution,
+        }
     }
 
     /// The row of the table.
@@ -384,6 +418,9 @@ impl<'a> Solver<'a> {
         };
         match solution {
             Solution::Absent(note) => row.note = Some(note.clone()),
+            Solution::Crowded(runs) => {
+                row.note = Some(format!("it takes {runs} circuits and settings, more than are wanted"));
+            }
             Solution::Bound(_, note) => {
                 (row.bound, row.served, row.circuits) = (true, true, 1);
                 row.variances = Vec::new();

@@ -102,6 +102,8 @@ pub struct Options {
     pub effort: u64,
     /// Derivatives with more words are measured by echoes and shifts only.
     pub max_terms: usize,
+    /// Most circuits and settings of a method; those that need more do not apply.
+    pub max_settings: Option<usize>,
 }
 
 impl Default for Options {
@@ -112,6 +114,7 @@ impl Default for Options {
             connectivity: Connectivity::All,
             effort: search::EFFORT,
             max_terms: 20_000,
+            max_settings: None,
         }
     }
 }
@@ -202,6 +205,15 @@ impl Plan {
                 continue;
             }
             solutions.push(solver.solve(method, former.map(|plan| &plan.solutions[i]), &solutions)?);
+        }
+        if let Some(most) = structure.options.max_settings
+            && !solutions.iter().any(Solution::is_known)
+        {
+            let runs = |s: &Solution| if let Solution::Crowded(runs) = s { Some(*runs) } else { None };
+            let least = solutions.iter().filter_map(runs).min().unwrap_or_default();
+            let expected =
+                format!("at least {least}, as many circuits and settings as a gradient takes here");
+            return Err(Error::invalid("max_settings", expected, most.to_string()));
         }
         let rows =
             Method::ALL.into_iter().zip(&solutions).map(|(m, s)| solver.row(m, s)).collect::<Result<_>>()?;
