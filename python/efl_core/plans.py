@@ -216,8 +216,8 @@ class Plan:
             )
         return row
 
-    def at(self, parameters: ArrayLike) -> "Plan":
-        """Plan for other angles: words and circuits are kept, and the search starts from this design.
+    def at(self, parameters: ArrayLike, inputs: ArrayLike | None = None) -> "Plan":
+        """Plan for other parameters (and inputs): words and circuits are kept, and the search starts from here.
 
         The designs of this plan stay unbiased at any angles; `gain` says how many times more shots they need.
 
@@ -228,8 +228,8 @@ class Plan:
         >>> later.best.gain >= 1, later.redesign_pays
         (True, False)
         """
-        circuit = self._circuit.at(parameters)
-        native = self._native.at(circuit.parameters)
+        circuit = self._circuit.at(parameters, inputs)
+        native = self._native.at(circuit._theta)
         return Plan(native, circuit, self._observables, self._target, pasted=self._pasted)
 
     def retarget(self, target: float) -> "Plan":
@@ -517,7 +517,7 @@ def plan(
         circuit = circuit.copy()  # gates may be added later
         native = _native.Plan(
             circuit._native,
-            circuit.parameters,
+            circuit._theta,
             sums,
             circuit.bloch,
             *read_goal(goal, (len(sums), circuit.n_parameters)),

@@ -91,7 +91,7 @@ class Request:
             if which >= n_gates and self._is_coefficient(op, place, t, tape)
         }
         marked = [self.tape.trainable_params[t] for t in self.by_gates]
-        self.circuit = from_tape(self.tape.copy(trainable_params=marked))
+        self.circuit = from_tape(self.tape.copy(trainable_params=marked), inputs=True)
         if self.circuit.n_parameters != len(marked):
             raise InvalidInputError(
                 "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
@@ -99,7 +99,7 @@ class Request:
         self.operations = self.tape.operations
         self.dropped = Dropped(0, 0.0)
         self.piece: int | None = None
-        theta = self.circuit.parameters
+        theta = self.circuit._theta
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
 

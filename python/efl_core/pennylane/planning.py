@@ -1,7 +1,8 @@
 """Plans of gradients, one per structure of a circuit.
 
-What depends on the gates alone is planned once and kept; other angles start from it. A plan is a function of
-the circuit and its angles, not of what was planned before: the kept one is made at angles of its own.
+What depends on the gates alone is planned once and kept; other angles, trained or inputs, start from it. A plan
+is a function of the circuit and its angles, not of what was planned before: the kept one is made at angles of its
+own. Of the input state only the qubits matter that some letter leaves as they are.
 """
 
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from efl_core.circuits import Circuit
 from efl_core.designs import Connectivity
@@ -32,20 +34,26 @@ _lock = threading.Lock()
 
 
 def planned(circuit: Circuit, connectivity: Connectivity = "all", value_weight: float = 0.0) -> Plan:
-    """Return the plan of the gradients of a circuit's observables at its current angles."""
+    """Return the plan of the gradients of a circuit's observables at its current angles.
+
+    It is there to be run: what it says of simulated states is not of the circuit's input state.
+    """
     key = (_key(circuit), _key(circuit.observables), connectivity, value_weight)
     with _lock:
         base = _kept.get(key)
         if base is not None:
             _kept.move_to_end(key)
     if base is None:
-        angles = np.random.default_rng(0).uniform(-np.pi, np.pi, circuit.n_parameters)
-        base = plan(circuit.at(angles), value_weight=value_weight, connectivity=connectivity)
+        counts = [circuit.n_parameters, len(circuit.inputs)]
+        random = np.random.default_rng(0)
+        elsewhere = circuit.at(*(random.uniform(-np.pi, np.pi, count) for count in counts))
+        elsewhere.prepare(_kept_letters(circuit))
+        base = plan(elsewhere, value_weight=value_weight, connectivity=connectivity)
         with _lock:
             _kept[key] = base
             while len(_kept) > CAPACITY:
                 _kept.popitem(last=False)
-    return base.at(circuit.parameters)
+    return base.at(circuit.parameters, circuit.inputs)
 
 
 def choose(found: Plan, method: str, most_runs: float) -> PlanRow:
@@ -89,11 +97,15 @@ def _warn_if_losing(found: Plan, row: PlanRow) -> None:
     )
 
 
+def _kept_letters(circuit: Circuit) -> NDArray[np.float64] | None:
+    """Return for each qubit the letter that leaves its input as it is, as a Bloch vector; zero without one."""
+    return None if circuit.bloch is None else (np.abs(circuit.bloch) == 1).astype(np.float64)
+
+
 def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
-    """Return what tells two circuits, or parts of them, apart; current parameters do not."""
+    """Return what tells plans of two circuits, or parts of those, apart; current angles do not."""
     if isinstance(value, Circuit):
-        bloch = None if value.bloch is None else value.bloch.tobytes()
-        return value.n_qubits, value.n_parameters, bloch, _key(value._gates)
+        return value.n_qubits, value.n_parameters, _key(_kept_letters(value)), _key(value._gates)
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()
     if isinstance(value, PauliSum):
