@@ -49,8 +49,7 @@ impl Structure {
         }
         let sums = Sums::from_sums(n, observables)?;
         let frame = Frame::new(circuit, input);
-        let acting =
-            frame.as_ref().map_or_else(|_| circuit.clone(), |frame| without_idle(circuit, frame));
+        let acting = frame.as_ref().map_or_else(|_| circuit.clone(), |frame| without_idle(circuit, frame));
         let gradients = GradientStructure::within(&acting, observables, options.max_terms, cancel)?;
         let reason = |error: Error| error.to_string();
         let echoes = match &frame {
