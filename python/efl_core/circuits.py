@@ -1,8 +1,8 @@
 """Parameterised circuits, as the classical half of the method sees them.
 
-A `Circuit` is gates in order and the current values of its parameters and inputs. It is built by hand here, or made
-from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any width;
-`simulate` gives the state vector of a narrow one.
+A `Circuit` is gates in order and the current values of its parameters and inputs. It is built by hand here,
+or made from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any
+width; `simulate` gives the state vector of a narrow one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence

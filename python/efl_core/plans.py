@@ -217,7 +217,7 @@ class Plan:
         return row
 
     def at(self, parameters: ArrayLike, inputs: ArrayLike | None = None) -> "Plan":
-        """Plan for other parameters (and inputs): words and circuits are kept, and the search starts from here.
+        """Plan for other parameters (and inputs): words and circuits are kept, and the search starts here.
 
         The designs of this plan stay unbiased at any angles; `gain` says how many times more shots they need.
 

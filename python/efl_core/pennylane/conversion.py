@@ -5,9 +5,9 @@ decomposed by PennyLane's own rules until every gate is a rotation or an evoluti
 them. An angle that is affine in several parameters becomes one gate per parameter: they share a generator and
 commute.
 
-Where inputs are wanted, so are angles that are not trained but come from the numbers of an operation: what is
-found for the circuit then holds for other data. Exact odd multiples of pi/2 stay: they are Clifford gates that
-people write as rotations, and words grow where those may be anything.
+On demand, angles that are not trained but come from the numbers of an operation become inputs: what is found
+for the circuit then holds for other data. Rotations by exact odd multiples of pi/2 stay as they are: people
+write Clifford gates so, and where those could be anything there would be more words.
 """
 
 import math
@@ -357,9 +357,9 @@ class _Conversion:
     def _angles(self, op: Operator, form: Form, factors: Iterable[float]) -> list[Angle]:
         """Return the angle of a gate that turns by it times each of the factors; see `_terms`."""
         terms = _terms(op, self.circuit.parameters, form)
-        if form or not self.open:
+        value = terms[0]
+        if not self.open or not isinstance(value, float):
             return terms
-        [value] = map(float, terms)
         if any(abs(math.cos(factor * value)) <= QUARTER_TURN for factor in factors):
             return terms
         return [self.circuit.input(value)]

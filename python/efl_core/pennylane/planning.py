@@ -1,8 +1,8 @@
 """Plans of gradients, one per structure of a circuit.
 
-What depends on the gates alone is planned once and kept; other angles, trained or inputs, start from it. A plan
-is a function of the circuit and its angles, not of what was planned before: the kept one is made at angles of its
-own. Of the input state only the qubits matter that some letter leaves as they are.
+What depends on the gates alone is planned once and kept; other parameters and inputs start from it. A plan is
+a function of the circuit and its angles, not of what was planned before: the kept one is made at its own
+angles. Of the input state it knows which rotations leave a qubit as it is, and no more.
 """
 
 import threading
@@ -98,7 +98,7 @@ def _warn_if_losing(found: Plan, row: PlanRow) -> None:
 
 
 def _kept_letters(circuit: Circuit) -> NDArray[np.float64] | None:
-    """Return for each qubit the letter that leaves its input as it is, as a Bloch vector; zero without one."""
+    """Return the letter that leaves each qubit's input as it is, as Bloch vectors; zero where none does."""
     return None if circuit.bloch is None else (np.abs(circuit.bloch) == 1).astype(np.float64)
 
 

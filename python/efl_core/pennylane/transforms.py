@@ -186,9 +186,10 @@ def shadow_grad(
 
     Notes
     -----
-    The plan of a circuit is kept while its gates stay the same, and follows its angles: those that are
-    trained, and fixed ones, such as embedded data. The gradient of a tape is one batch of tapes after the forward execution; a further row of its
-    Jacobian is read from the same outcomes. There are no second derivatives (``max_diff=1``).
+    The plan of a circuit is kept while its gates stay the same. It follows their angles: trained ones, and
+    fixed ones such as embedded data. The gradient of a tape is one batch of tapes after the forward
+    execution; a further row of its Jacobian is read from the same outcomes. There are no second derivatives
+    (``max_diff=1``).
 
     Examples
     --------

@@ -4,7 +4,8 @@
 //! the state at the new parameters is the observable `W G W^dag` of the state at the old ones: exact at any
 //! staleness; only the number of words grows. Cost: one propagation back and one forth per row, in parallel.
 
-use super::circuit::{Angle, Circuit};
+use super::angle::Angle;
+use super::circuit::Circuit;
 use super::gradient::retain;
 use super::observables::GradientObservables;
 use super::propagation::{Truncation, propagate_range};
