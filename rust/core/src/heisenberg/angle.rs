@@ -6,7 +6,7 @@
 /// The angle of a gate: a number, or `scale * value + offset` of a parameter or an input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Angle {
-    /// An angle that is not trained.
+    /// A number.
     Fixed(f64),
     /// An affine function of one parameter.
     Trainable {
