@@ -1,8 +1,8 @@
 """Parameterised circuits, as the classical half of the method sees them.
 
-A `Circuit` is gates in order and the current values of its parameters. It is built by hand here, or made
-from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any width;
-`simulate` gives the state vector of a narrow one.
+A `Circuit` is gates in order and the current values of its parameters and inputs. It is built by hand here,
+or made from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any
+width; `simulate` gives the state vector of a narrow one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pennylane import QNode
     from pennylane.tape import QuantumScript
 
-__all__ = ["Angle", "Circuit", "Parameter", "circuit", "simulate"]
+__all__ = ["Angle", "Circuit", "Input", "Parameter", "circuit", "simulate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,24 @@ class Parameter:
         return self * -1
 
 
-Angle: TypeAlias = SupportsFloat | Parameter
-"""The angle of a gate: a number, or a `Parameter` that is trained."""
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The angle ``inputs[index]``: data, which changes but is not trained. Made by `Circuit.input`."""
+
+    index: int
 
 
-def _angle(value: Angle) -> float | tuple[int, float, float]:
+Angle: TypeAlias = SupportsFloat | Parameter | Input
+"""The angle of a gate: a number, a `Parameter` that is trained, or an `Input`."""
+
+
+def _angle(value: Angle) -> float | tuple[int, float, float] | tuple[int]:
+    if isinstance(value, Input):
+        return (integer("angle: index", value.index, 0),)
     if isinstance(value, Parameter):
         scale, offset = real("angle: scale", value.scale), real("angle: offset", value.offset)
         return (integer("angle: index", value.index, 0), scale, offset)
-    return real("angle", value, "a real number or a Parameter")
+    return real("angle", value, "a real number, a Parameter or an Input")
 
 
 class Circuit:
@@ -107,13 +116,14 @@ class Circuit:
     True
     """
 
-    __slots__ = ("_bloch", "_gates", "_native", "_parameters", "observables", "wires")
+    __slots__ = ("_bloch", "_gates", "_inputs", "_native", "_parameters", "observables", "wires")
 
     def __init__(self, n_qubits: SupportsIndex, parameters: ArrayLike = ()) -> None:
         values = _real_vector("parameters", parameters)
         width = integer("n_qubits", n_qubits, 1, 2**31)
         self._native = _native.Circuit(width, len(values))
         self._parameters = values
+        self._inputs = _real_vector("inputs", ())
         self._gates: list[tuple[str, tuple[Any, ...]]] = []
         self._bloch: NDArray[np.float64] | None = None
         self.prepare(np.tile([0.0, 0.0, 1.0], (width, 1)))
@@ -150,16 +160,33 @@ class Circuit:
         return self._parameters
 
     @property
+    def inputs(self) -> NDArray[np.float64]:
+        """Current values of the inputs (read-only)."""
+        return self._inputs
+
+    @property
+    def _theta(self) -> NDArray[np.float64]:
+        """What all angles follow: the parameters, then the inputs."""
+        return np.concatenate([self._parameters, self._inputs])
+
+    @property
     def bloch(self) -> NDArray[np.float64] | None:
         """Bloch vectors of a product input state, shape ``(n_qubits, 3)``; None for another input."""
         return self._bloch
 
-    def at(self, parameters: ArrayLike) -> "Circuit":
-        """Return the circuit with other values of the parameters; the gates are shared, not copied."""
+    def at(self, parameters: ArrayLike, inputs: ArrayLike | None = None) -> "Circuit":
+        """Return the circuit with other values of the parameters, and of the inputs if they are given.
+
+        The gates are shared, not copied.
+        """
         other = self._copy(self._native)
         other._parameters = _real_vector("parameters", parameters)
         if len(other._parameters) != self.n_parameters:
             raise ShapeError(f"parameters: expected {self.n_parameters} values, got {len(other._parameters)}")
+        if inputs is not None:
+            other._inputs = _real_vector("inputs", inputs)
+            if len(other._inputs) != len(self._inputs):
+                raise ShapeError(f"inputs: expected {len(self._inputs)} values, got {len(other._inputs)}")
         return other
 
     def copy(self) -> "Circuit":
@@ -172,6 +199,7 @@ class Circuit:
         other = object.__new__(Circuit)
         other._native = native
         other._parameters = self._parameters
+        other._inputs = self._inputs
         other._gates = self._gates
         other._bloch = self._bloch
         other.observables = self.observables
@@ -196,6 +224,25 @@ class Circuit:
         table.flags.writeable = False  # shared by copies
         self._bloch = table
         return self
+
+    def input(self, value: SupportsFloat) -> Input:
+        """Add an input with a current value, and return the angle that follows it.
+
+        Plans and gradient observables are made once for all values of parameters and inputs; there are no
+        derivatives by inputs.
+
+        >>> import efl_core as efl
+        >>> circuit = efl.Circuit(1, parameters=[0.3])
+        >>> x = circuit.input(0.5)
+        >>> model = circuit.rx(x, 0).ry(efl.Parameter(0), 0)
+        >>> plan = efl.plan(model, "Z")
+        >>> plan.at([0.3], inputs=[0.7]).circuit.inputs
+        array([0.7])
+        """
+        made = Input(len(self._inputs))
+        self._inputs = _real_vector("value", [*self._inputs, real("value", value)])
+        self._native.input()
+        return made
 
     def clifford(self, name: str, *wires: SupportsIndex) -> "Circuit":
         """Add a named Clifford gate.
@@ -249,7 +296,7 @@ class Circuit:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = (self._parameters, self._gates, self._bloch, self.observables, self.wires)
+        state = (self._parameters, self._inputs, self._gates, self._bloch, self.observables, self.wires)
         return _rebuild, (self.n_qubits, *state)
 
     def __repr__(self) -> str:
@@ -259,12 +306,15 @@ class Circuit:
 def _rebuild(
     n_qubits: int,
     parameters: NDArray[np.float64],
+    inputs: NDArray[np.float64],
     gates: list[tuple[str, tuple[Any, ...]]],
     bloch: NDArray[np.float64] | None,
     observables: tuple[PauliSum, ...],
     wires: tuple[Hashable, ...],
 ) -> Circuit:
     made = Circuit(n_qubits, parameters)
+    for value in inputs:
+        made.input(value)
     for kind, arguments in gates:
         made._add(kind, *arguments)
     made._bloch, made.observables, made.wires = bloch, observables, wires
@@ -303,7 +353,7 @@ def check_circuit(circuit: Circuit) -> None:
 
 
 def simulate(circuit: Circuit) -> NDArray[np.complex128]:
-    """Return the state vector that the circuit prepares at its current parameters, up to a global phase.
+    """Return the state vector that the circuit prepares at its current angles, up to a global phase.
 
     Qubit 0 is the most significant bit of the index, as in PennyLane. At most 26 qubits, unitary gates, and
     an input that is a product of pure qubits.
@@ -318,7 +368,7 @@ def simulate(circuit: Circuit) -> NDArray[np.complex128]:
         raise InvalidInputError(
             "circuit: expected a product input state, got another one (circuit.prepare sets Bloch vectors)"
         )
-    return _native.simulate(circuit._native, circuit.parameters, circuit.bloch)
+    return _native.simulate(circuit._native, circuit._theta, circuit.bloch)
 
 
 def circuit(qnode: "QNode") -> Callable[..., Circuit]:

@@ -91,7 +91,7 @@ class Experiment:
         ``("rotation", [(qubit, letter), ...], angle)``, ``("clifford", name, wires)`` or
         ``("unitary", matrix, wires)``. They act on the input state of the original circuit.
         """
-        return self._native.gates(self._circuit.parameters)
+        return self._native.gates(self._circuit._theta)
 
     def read(self, bits: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean, and the variance of one shot, of what is read for each of `derivatives`.
@@ -109,7 +109,7 @@ class Experiment:
         """Return what infinitely many shots would say, by simulation: `read` of them."""
         if self._circuit.bloch is None:
             raise InvalidInputError("circuit: expected a product input state, got another one")
-        return self._native.exact(self._circuit.parameters, self._circuit.bloch)
+        return self._native.exact(self._circuit._theta, self._circuit.bloch)
 
     def __repr__(self) -> str:
         return f"Experiment({self.n_gates} gates, {len(self._native.rows)} derivatives, {self.setting!r})"

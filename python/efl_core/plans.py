@@ -216,8 +216,14 @@ class Plan:
             )
         return row
 
-    def at(self, parameters: ArrayLike, methods: Iterable[str] | None = None) -> "Plan":
-        """Plan for other angles: words and circuits are kept, and the search starts from this design.
+    def at(
+        self,
+        parameters: ArrayLike,
+        inputs: ArrayLike | None = None,
+        *,
+        methods: Iterable[str] | None = None,
+    ) -> "Plan":
+        """Plan for other parameters (and inputs): words and circuits are kept, and the search starts here.
 
         The designs of this plan stay unbiased at any angles; `gain` says how many times more shots they need.
         Planning only the `methods` that will be run is faster; the other rows then do not apply.
@@ -228,12 +234,12 @@ class Plan:
         >>> later = plan.at([0.5, 0.1])
         >>> later.best.gain >= 1, later.redesign_pays
         (True, False)
-        >>> plan.at([0.5, 0.1], ["product", "echo"]).methods
+        >>> plan.at([0.5, 0.1], methods=["product", "echo"]).methods
         ['product', 'echo']
         """
-        circuit = self._circuit.at(parameters)
+        circuit = self._circuit.at(parameters, inputs)
         names = None if methods is None else [self[name].name for name in methods]
-        native = self._native.at(circuit.parameters, names)
+        native = self._native.at(circuit._theta, names)
         return Plan(native, circuit, self._observables, self._target, pasted=self._pasted)
 
     def retarget(self, target: float) -> "Plan":
@@ -528,7 +534,7 @@ def plan(
         circuit = circuit.copy()  # gates may be added later
         native = _native.Plan(
             circuit._native,
-            circuit.parameters,
+            circuit._theta,
             sums,
             circuit.bloch,
             *read_goal(goal, (len(sums), circuit.n_parameters)),

@@ -67,9 +67,9 @@ def test_only_what_may_be_run_is_planned(monkeypatch):
     asked = []
     at = efl.Plan.at
 
-    def watched(self, parameters, methods=None):
+    def watched(self, parameters, inputs=None, *, methods=None):
         asked.append(methods)
-        return at(self, parameters, methods)
+        return at(self, parameters, inputs, methods=methods)
 
     monkeypatch.setattr(efl.Plan, "at", watched)
     device = qml.device("default.qubit", wires=3)

@@ -89,7 +89,7 @@ def test_methods_that_do_not_apply():
 
 def test_too_many_tapes():
     options = {"shots": 100, "method": "shift", "device_settings": {"mode": "tapes", "max_tapes": 1}}
-    with pytest.raises(ValueError, match="expected at most 1 tapes"):
+    with pytest.raises(ValueError, match="max_tapes of at least 2"):
         run(options=options)
 
 

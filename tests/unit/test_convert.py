@@ -397,3 +397,44 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_fixed_angles_become_inputs_where_they_are_wanted():
+    gates = [
+        qml.RX(0.1, 0),
+        qml.Rot(0.2, np.pi, 0.4, 1),
+        qml.RY(np.pi / 2, 0),
+        qml.T(0),
+        qml.QFT(range(2)),
+        qml.CRZ(0.5, [0, 1]),
+        qml.RZ(0.0, 1),
+        qml.RY(0.7, 1),
+    ]
+    made = tape(*gates, trainable=[7])
+    assert (from_tape(made).inputs.size, from_tape(made).parameters.tolist()) == (0, [0.7])
+    circuit = from_tape(made, inputs=True)
+    assert (circuit.inputs.tolist(), circuit.parameters.tolist()) == ([0.1, 0.2, np.pi, 0.4, 0.5, 0.0], [0.7])
+    states = [efl.simulate(found) for found in (circuit, from_tape(made))]
+    assert abs(np.vdot(*states)) == pytest.approx(1)
+
+
+def test_equal_gates_with_other_data_make_an_equal_circuit():
+    def made(x):
+        gates = [qml.IQPEmbedding(x, range(3)), qml.CRot(*x, [0, 1]), qml.SingleExcitation(x[0], [1, 2])]
+        return from_tape(tape(*gates, trainable=[]), inputs=True)
+
+    data = np.random.default_rng(0).uniform(-3, 3, (2, 3))
+    a, b = map(made, data)
+    moved = a.at([], b.inputs)
+    assert abs(np.vdot(efl.simulate(moved), efl.simulate(b))) == pytest.approx(1)
+    assert abs(np.vdot(efl.simulate(a), efl.simulate(b))) < 0.99
+
+
+def test_what_is_no_angle_is_no_input():
+    gates = [
+        qml.QubitUnitary(np.array([[0, 1], [1j, 0]]), 0),
+        qml.DepolarizingChannel(0.1, 1),
+        qml.BasisState(np.array([1]), wires=2),
+        qml.Hadamard(0),
+    ]
+    assert from_tape(tape(*gates, trainable=[]), inputs=True).inputs.size == 0

@@ -414,6 +414,50 @@ def test_at_shares_the_gates_and_has_its_own_parameters():
         circuit.parameters[0] = 1.0
 
 
+def with_inputs():
+    """A parameter between two inputs."""
+    circuit = Circuit(2, [0.3])
+    a, b = circuit.input(0.5), circuit.input(-1)
+    circuit.ry(a, 0).clifford("CNOT", 0, 1).rx(Parameter(0), 1)
+    return circuit.evolution({"XY": 0.4, "ZI": 0.3}, b)
+
+
+def test_inputs_are_angles_without_derivatives():
+    circuit = with_inputs()
+    assert (circuit.n_parameters, circuit.inputs.tolist()) == (1, [0.5, -1.0])
+    rows = efl.gradient_observables(circuit, "ZZ")
+    for x in [(0.5, -1.0), (0.0, np.pi / 2), (2.0, 0.0)]:
+        fixed = Circuit(2, [0.7]).ry(x[0], 0).clifford("CNOT", 0, 1).rx(Parameter(0), 1)
+        fixed.evolution({"XY": 0.4, "ZI": 0.3}, x[1])
+        moved = circuit.at([0.7], inputs=x)
+        np.testing.assert_allclose(efl.simulate(moved), efl.simulate(fixed), atol=1e-14)
+        a, b = efl.propagate(moved, "ZZ"), efl.propagate(fixed, "ZZ")
+        assert (a.value, *a.gradient) == pytest.approx((b.value, *b.gradient), abs=1e-14)
+        [wanted] = efl.gradient_observables(fixed, "ZZ").gradients
+        [found] = rows.at([0.7], inputs=x).gradients
+        assert (found - wanted).l1_norm < 1e-14
+    assert circuit.at([0.1]).inputs.tolist() == [0.5, -1.0]
+
+
+def test_inputs_are_copied_pickled_and_checked():
+    circuit = with_inputs()
+    for other in (circuit.copy(), copy.deepcopy(circuit), pickle.loads(pickle.dumps(circuit))):
+        assert other.inputs.tolist() == [0.5, -1.0]
+        assert np.array_equal(efl.simulate(other), efl.simulate(circuit))
+        other.rz(other.input(0.1), 0)
+        assert (len(other.inputs), len(circuit.inputs)) == (3, 2)
+    with pytest.raises(ValueError, match="read-only"):
+        circuit.inputs[0] = 1.0
+    with pytest.raises(ShapeError, match="inputs: expected 2 values, got 1"):
+        circuit.at([0.3], inputs=[0.5])
+    with pytest.raises(InvalidInputError, match="value"):
+        circuit.input(NAN)
+    with pytest.raises(InputTypeError, match="value"):
+        circuit.input("x")
+    with pytest.raises(InvalidInputError, match="angle: expected an input below 0, got 1"):
+        Circuit(1).rx(efl.circuits.Input(1), 0)
+
+
 def test_parameters_are_copied_in():
     values = np.array([0.3, 0.4])
     circuit = Circuit(2, values).ry(Parameter(0), 0)

@@ -4,8 +4,13 @@ The parameters of the circuit are those of the tape, not those of its decomposit
 decomposed by PennyLane's own rules until every gate is a rotation or an evolution whose angle is affine in
 them. An angle that is affine in several parameters becomes one gate per parameter: they share a generator and
 commute.
+
+On demand, angles that are not trained but come from the numbers of an operation become inputs: what is found
+for the circuit then holds for other data. Rotations by exact odd multiples of pi/2 stay as they are: people
+write Clifford gates so, and where those could be anything there would be more words.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import reduce
@@ -25,7 +30,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.tracing import Form, bound, combine, decompose, described, trace
 
-__all__ = ["NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape", "trainable"]
+__all__ = ["AFFINE", "NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape", "trainable"]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -58,6 +63,8 @@ ROTATIONS = {
     "IsingZZ": "ZZ",
 }
 QUARTER_TURNS = {"T": np.pi / 4, "Adjoint(T)": -np.pi / 4}
+# Gates of several angles whose decomposition is affine in them.
+AFFINE = {"Rot", "CRot", "U2", "U3"}
 NOT_ANGLES = (
     qml.operation.Channel,
     qml.operation.StatePrepBase,
@@ -73,9 +80,13 @@ MAX_FACTORED_WIRES = 8
 # Widest state whose Bloch vectors are looked for.
 MAX_STATE_WIRES = 16
 ROUNDING = 1e-9
+# Cosine of an odd multiple of pi/2, rounded.
+QUARTER_TURN = 1e-15
 
 
-def from_tape(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None) -> Circuit:
+def from_tape(
+    tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inputs: bool = False
+) -> Circuit:
     """Convert a tape.
 
     Parameters
@@ -86,6 +97,9 @@ def from_tape(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None) -
     wires
         Which wire each qubit is. By default qubit i is wire i if the wires are 0, 1, 2, ... in any order,
         otherwise the i-th wire that the tape uses.
+    inputs
+        Whether fixed angles of gates become inputs of the circuit, so that equal gates with other data make
+        an equal circuit.
 
     Returns
     -------
@@ -117,9 +131,9 @@ def from_tape(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None) -
     values, forms = _parameters(tape)
     circuit = Circuit(len(labels), values)
     circuit.wires = labels
-    conversion = _Conversion(circuit)
+    conversion = _Conversion(circuit, inputs=inputs)
     for operation, own in zip(tape.operations, forms, strict=True):
-        conversion.add(operation, own)
+        conversion.convert(operation, own)
     qubits = conversion.qubits
     circuit.observables = tuple(_measured(m, qubits) for m in tape.measurements)
     return circuit
@@ -242,10 +256,16 @@ def derivative_by_coefficient(observable: Operator, position: int, circuit: Circ
 class _Conversion:
     """Adds operations to a circuit."""
 
-    def __init__(self, circuit: Circuit) -> None:
-        self.circuit = circuit
+    def __init__(self, circuit: Circuit, *, inputs: bool) -> None:
+        self.circuit, self.inputs = circuit, inputs
+        self.open = False  # whether the fixed angles of the operation at hand are inputs
         self.qubits = {label: qubit for qubit, label in enumerate(circuit.wires)}
         self.touched: set[int] = set()
+
+    def convert(self, op: Operator, forms: Sequence[Form]) -> None:
+        """Add an operation of the tape. One without numbers, such as T or QFT, is the same with any data."""
+        self.open = self.inputs and bool(op.data)
+        self.add(op, forms)
 
     def add(self, op: Operator, forms: Sequence[Form], depth: int = 0) -> None:
         """Add an operation, given the slopes of its flattened data."""
@@ -312,7 +332,7 @@ class _Conversion:
             letters = op.hyperparameters["pauli_word"]
         if letters is not None:
             word = dict(zip(wires, letters, strict=True))
-            for angle in _angles(op, self.circuit.parameters, forms[0]):
+            for angle in self._angles(op, forms[0], [1.0]):
                 self.circuit.rotation(word, angle)
             return True
 
@@ -324,7 +344,7 @@ class _Conversion:
                 generator = _pauli_sum(op.generator(), self.qubits)
         except (InvalidInputError, qml.exceptions.GeneratorUndefinedError):
             return False
-        angles = _angles(op, self.circuit.parameters, forms[0])
+        angles = self._angles(op, forms[0], 2 * generator.coefficients)
         try:
             for angle in angles:
                 self.circuit.evolution(-generator, angle)
@@ -333,6 +353,16 @@ class _Conversion:
                 return False
             raise InvalidInputError(f"tape: {described(op)}: {error}") from error
         return True
+
+    def _angles(self, op: Operator, form: Form, factors: Iterable[float]) -> list[Angle]:
+        """Return the angle of a gate that turns by it times each of the factors; see `_terms`."""
+        terms = _terms(op, self.circuit.parameters, form)
+        value = terms[0]
+        if not self.open or not isinstance(value, float):
+            return terms
+        if any(abs(math.cos(factor * value)) <= QUARTER_TURN for factor in factors):
+            return terms
+        return [self.circuit.input(value)]
 
     def _add_fixed(self, op: Operator, wires: list[int], trained: Sequence[int]) -> bool:
         """Add a gate without trainable parameters as it is, if that is possible."""
@@ -348,6 +378,8 @@ class _Conversion:
         if op.name in QUARTER_TURNS:
             self.circuit.rz(QUARTER_TURNS[op.name], wires[0])
             return True
+        if self.open and op.name in AFFINE:
+            return False
         channel = isinstance(op, qml.operation.Channel)
         if len(wires) > 2 or not (channel or op.has_matrix):
             return False
@@ -386,7 +418,7 @@ class _Conversion:
             start = end
 
 
-def _angles(op: Operator, theta: NDArray[np.float64], form: Form) -> list[Angle]:
+def _terms(op: Operator, theta: NDArray[np.float64], form: Form) -> list[Angle]:
     """Return the angle of a gate: a number, or one term per parameter, the first with the offset."""
     value, slopes = complex(np.asarray(op.data[0]).item()), dict(form)
     if _is_exponential(op):

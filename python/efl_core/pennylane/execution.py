@@ -27,6 +27,7 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core import _native
+from efl_core.circuits import Circuit
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.experiments import Experiment
@@ -76,14 +77,18 @@ LETTERS = "XYZ"
 
 
 class Program:
-    """A circuit, known by its identity; PennyLane's operations may be written only when they are needed."""
+    """A circuit, known by its identity; PennyLane's operations may be written only when they are needed.
+
+    With an experiment comes the circuit whose gradient it measures: its angles and its input are simulated.
+    """
 
     def __init__(
         self,
         operations: list[Operator] | Callable[[], list[Operator]],
         experiment: Experiment | None = None,
+        circuit: Circuit | None = None,
     ) -> None:
-        self._operations, self.experiment = operations, experiment
+        self._operations, self.experiment, self.circuit = operations, experiment, circuit
 
     @property
     def operations(self) -> list[Operator]:
@@ -95,7 +100,7 @@ class Program:
     @property
     def is_simulated(self) -> bool:
         """Whether a state vector of it is made here."""
-        circuit = None if self.experiment is None else self.experiment.circuit
+        circuit = self.circuit
         return circuit is not None and circuit.bloch is not None and circuit.n_qubits <= SIMULATED_QUBITS
 
 
@@ -194,14 +199,16 @@ def _by_states(
 
 
 def _simulated(jobs: Mapping[int, Job], seeds: Sequence[int]) -> dict[int, Outcome]:
-    """Return the outcomes of experiments, which all have the angles and the input of one circuit."""
-    found = {i: job.program.experiment for i, job in jobs.items()}
-    runs = [(e._native, jobs[i].shots, seeds[i]) for i, e in found.items() if e is not None]
-    circuits = [e.circuit for e in found.values() if e is not None]
-    if not circuits or circuits[0].bloch is None:
-        return {}
-    bits = _native.simulated(runs, circuits[0].parameters, circuits[0].bloch)
-    return dict(zip(found, bits, strict=True))
+    """Return the outcomes of experiments."""
+    outcomes: dict[int, Outcome] = {}
+    circuits = {id(job.program.circuit): job.program.circuit for job in jobs.values()}
+    for identity, circuit in circuits.items():
+        own = {i: job for i, job in jobs.items() if id(job.program.circuit) == identity}
+        if circuit is not None and circuit.bloch is not None:
+            found = [(job.program.experiment, job.shots, seeds[i]) for i, job in own.items()]
+            runs = [(e._native, shots, seed) for e, shots, seed in found if e is not None]
+            outcomes |= zip(own, _native.simulated(runs, circuit._theta, circuit.bloch), strict=True)
+    return outcomes
 
 
 def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable]) -> NDArray[np.complex128]:  # noqa: ANN401

@@ -11,6 +11,7 @@ Invariant: a gradient is one batch of tapes, whatever the number of parameters, 
 vector.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -102,7 +103,7 @@ class Request:
             if which >= n_gates and self._is_coefficient(op, place, t, tape)
         }
         marked = [self.tape.trainable_params[t] for t in self.by_gates]
-        self.circuit = from_tape(self.tape.copy(trainable_params=marked))
+        self.circuit = from_tape(self.tape.copy(trainable_params=marked), inputs=True)
         if self.circuit.n_parameters != len(marked):
             raise InvalidInputError(
                 "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
@@ -110,7 +111,7 @@ class Request:
         self.final = Program(self.tape.operations)
         self.dropped = Dropped(0, 0.0)
         self.piece: int | None = None
-        theta = self.circuit.parameters
+        theta = self.circuit._theta
         entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
         self.seeds = np.random.SeedSequence(entropy)
 
@@ -150,7 +151,8 @@ class Request:
             self.chosen = choose(
                 self.circuit,
                 options.method,
-                min([options.max_tapes, *(shots or [])]),
+                shots=math.inf if shots is None else min(shots),
+                max_tapes=options.max_tapes,
                 connectivity=options.connectivity,
                 value_weight=0.0 if self.values is None else 1 / len(self.by_gates),
             )
@@ -226,7 +228,7 @@ class Request:
             return [*prepared, *gate_operations(experiment.gates(), self.circuit.wires, known)]
 
         for experiment, count in allocated:
-            other = Program(partial(written, experiment), experiment)
+            other = Program(partial(written, experiment), experiment, self.circuit)
             program = self.final if experiment.served else other
             pieces = [size] * count if size > 1 else [count]
             jobs += [Run(program, experiment.setting, piece) for piece in pieces]

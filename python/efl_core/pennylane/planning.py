@@ -1,19 +1,21 @@
 """Plans of gradients, one per structure of a circuit, and the method that is chosen from them.
 
-What depends on the gates alone is planned once and kept; other angles start from it, and only the methods
-that may be run are planned there. A plan is a function of the circuit and its angles, not of what was planned
-before: the kept one is made at angles of its own.
+What depends on the gates alone is planned once and kept; other parameters and inputs start from it, and
+only the methods that may be run are planned there. A plan is a function of the circuit and its angles, not of
+what was planned before: the kept one is made at its own angles. Of the input state it knows which rotations
+leave a qubit as it is, and no more.
 """
 
 import math
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from efl_core.circuits import Circuit
 from efl_core.designs import Connectivity
@@ -41,7 +43,7 @@ class Chosen:
     """A method, and the plan that has it."""
 
     plan: Plan
-    """At the current angles, of the methods that could have been chosen."""
+    """At the current angles, to be run: its simulated errors are not those of the circuit's input state."""
     row: PlanRow
     """The method."""
     best: str
@@ -53,29 +55,51 @@ class Chosen:
 def choose(
     circuit: Circuit,
     method: str = "auto",
-    most_runs: float = math.inf,
     *,
+    shots: float = math.inf,
+    max_tapes: float = math.inf,
     connectivity: Connectivity = "all",
     value_weight: float = 0.0,
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
-    The cheapest has at most so many circuits and settings. It is that of the kept plan; or one that draws its
-    settings, where that came close there and is cheaper at the current angles.
+    The cheapest is that of the kept plan; or one that draws its settings, where that came close there and is
+    cheaper at the current angles. Every circuit and setting is a tape and takes a shot: where they are too
+    many, a design with fewer of them is made.
     """
+    most = min(shots, max_tapes)
 
-    def kept(most: int | None) -> Plan:
+    def fits(row: PlanRow) -> bool:
+        return (shots if row.settings is None else row.settings) <= most  # drawn ones may all differ
+
+    def kept(most: float = math.inf) -> Plan:
         return _kept_plan(circuit, connectivity, value_weight, most)
 
-    base = kept(None)
+    def fewer(methods: Sequence[str] | None = None) -> Plan:
+        named = "shots: expected" if shots <= max_tapes else "device_settings: expected max_tapes of"
+        try:
+            found = at(kept(most), methods)
+        except InvalidInputError as error:
+            if not str(error).startswith("max_settings"):
+                raise
+            raise InvalidInputError(f"{named} {str(error).partition('expected ')[2]}") from None
+        for name in methods or []:
+            if not found[name].applies:
+                raise InvalidInputError(f"{named} more for method {name!r}, got {most} ({found[name].note})")
+        return found
+
+    def at(base: Plan, methods: Sequence[str] | None = None) -> Plan:
+        return base.at(circuit.parameters, circuit.inputs, methods=methods)
+
+    base = kept()
     if method == "auto":
         row = _cheapest(base)
-        if _fits(row, most_runs):
+        if fits(row):
             drawn = [other.name for other in base if other.settings is None and _is_close(other, row)]
-            found = base.at(circuit.parameters, [row.name, *drawn])
+            found = at(base, [row.name, *drawn])
             row = _cheapest(found)
-        if not _fits(row, most_runs):
-            found = kept(int(most_runs)).at(circuit.parameters)
+        if not fits(row):
+            found = fewer()
             row = _cheapest(found)
         return Chosen(found, row, row.name, 1.0)
     row = base[method]
@@ -86,28 +110,29 @@ def choose(
         )
     _warn_if_losing(base, row)
     factor = row.cost / base.best.cost if row.cost > 0 else 1.0
-    found = base.at(circuit.parameters, [method])
-    if not _fits(found[method], most_runs):
-        found = kept(int(most_runs)).at(circuit.parameters, [method])
+    found = at(base, [method])
+    if not fits(found[method]):
+        found = fewer([method])
     return Chosen(found, found[method], base.best.name, factor)
 
 
-def _kept_plan(
-    circuit: Circuit, connectivity: Connectivity, value_weight: float, max_settings: int | None
-) -> Plan:
+def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float, most: float) -> Plan:
     """Return the plan of circuits with the same gates, at angles of its own."""
-    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, max_settings)
+    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, most)
     with _lock:
         base = _kept.get(key)
         if base is not None:
             _kept.move_to_end(key)
     if base is None:
-        angles = np.random.default_rng(0).uniform(-np.pi, np.pi, circuit.n_parameters)
+        counts = [circuit.n_parameters, len(circuit.inputs)]
+        random = np.random.default_rng(0)
+        elsewhere = circuit.at(*(random.uniform(-np.pi, np.pi, count) for count in counts))
+        elsewhere.prepare(_kept_letters(circuit))
         base = plan(
-            circuit.at(angles),
+            elsewhere,
             value_weight=value_weight,
             connectivity=connectivity,
-            max_settings=max_settings,
+            max_settings=None if math.isinf(most) else int(most),
         )
         with _lock:
             _kept[key] = base
@@ -123,11 +148,6 @@ def _is_close(row: PlanRow, best: PlanRow) -> bool:
 def _cheapest(found: Plan) -> PlanRow:
     """Return the row with the least cost."""
     rows = [row for row in found if row.applies]
-    if not rows:
-        notes = sorted({row.note for row in found if row.note})
-        raise InvalidInputError(
-            f"shots: expected more, or more tapes, as no method does with these: {notes[0]}"
-        )
     least = min(row.cost for row in rows)
     # Lists of settings before drawn ones, of which a device would have to run many more.
     return min((row for row in rows if row.cost <= least * CLOSE), key=lambda row: row.settings is None)
@@ -151,11 +171,15 @@ def _warn_if_losing(found: Plan, row: PlanRow) -> None:
     )
 
 
+def _kept_letters(circuit: Circuit) -> NDArray[np.float64] | None:
+    """Return the letter that leaves each qubit's input as it is, as Bloch vectors; zero where none does."""
+    return None if circuit.bloch is None else (np.abs(circuit.bloch) == 1).astype(np.float64)
+
+
 def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
-    """Return what tells two circuits, or parts of them, apart; current parameters do not."""
+    """Return what tells plans of two circuits, or parts of those, apart; current angles do not."""
     if isinstance(value, Circuit):
-        bloch = None if value.bloch is None else value.bloch.tobytes()
-        return value.n_qubits, value.n_parameters, bloch, _key(value._gates)
+        return value.n_qubits, value.n_parameters, _key(_kept_letters(value)), _key(value._gates)
     if isinstance(value, np.ndarray):
         return value.shape, value.tobytes()
     if isinstance(value, PauliSum):

@@ -23,7 +23,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
 from efl_core.gradients import Truncation
 from efl_core.pennylane.calling import calling_device
-from efl_core.pennylane.conversion import NOT_ANGLES
+from efl_core.pennylane.conversion import AFFINE, NOT_ANGLES
 from efl_core.pennylane.measuring import measurement
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Report, Sink, last_report
@@ -31,9 +31,6 @@ from efl_core.pennylane.reports import Report, Sink, last_report
 __all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 
 Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
-
-# Gates of several angles whose decomposition is affine in them.
-AFFINE = {"Rot", "CRot", "U2", "U3"}
 
 
 def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
@@ -171,7 +168,7 @@ def shadow_grad(
     combine
         How snapshots become a value, as in `estimate`; only where a setting is drawn for every shot.
     seed
-        With it, what is drawn here is a function of the seed and the parameters. Devices have their own.
+        With it, what is drawn here is a function of the seed and the angles. Devices have their own.
     argnum
         Trainable parameters of the tape to differentiate by; the other derivatives are 0.
     truncation
@@ -190,9 +187,10 @@ def shadow_grad(
 
     Notes
     -----
-    The plan of a circuit is kept while its gates and fixed angles stay the same, and follows the trainable
-    ones. The gradient of a tape is one batch of tapes after the forward execution; a further row of its
-    Jacobian is read from the same outcomes. There are no second derivatives (``max_diff=1``).
+    The plan of a circuit is kept while its gates stay the same. It follows their angles: trained ones, and
+    fixed ones such as embedded data. The gradient of a tape is one batch of tapes after the forward
+    execution; a further row of its Jacobian is read from the same outcomes. There are no second derivatives
+    (``max_diff=1``).
 
     Examples
     --------

@@ -10,7 +10,9 @@ use efl_core::design::{Connectivity, Method, Options, Plan};
 use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
-use plans::{Case, applies, assert_close, case, gradient, listed, mean_gradient, quick, sum, tilted};
+use plans::{
+    Case, applies, assert_close, case, gradient, listed, mean_gradient, observable, quick, sum, tilted,
+};
 use std::f64::consts::{FRAC_PI_2, PI};
 
 #[test]
@@ -460,6 +462,59 @@ fn a_plan_is_the_same_with_any_number_of_threads() {
             let [a, b] =
                 [plan, &plans[0]].map(|plan| plan.simulate(method, 3000, 8, &Cancel::new()).unwrap());
             assert_eq!(a, b, "{method:?}");
+        }
+    }
+}
+
+/// Rotations and evolutions by data, as numbers or as inputs, between gates of six parameters.
+fn with_data(seed: u64, n: usize, data: &[f64], open: bool) -> Circuit {
+    let mut random = Random(seed);
+    let mut circuit = Circuit::new(n, 6).unwrap();
+    for (k, &x) in data.iter().enumerate() {
+        let angle = if open { circuit.input() } else { Angle::Fixed(x) };
+        let wires = random.wires(2, n);
+        if k % 3 == 2 {
+            let letters = [random.letters(&wires), random.letters(&wires[..1])];
+            let words = letters.map(|letters| PauliWord::from_sparse(n, letters).unwrap());
+            let generator = PauliSum::from_terms(n, [(&words[0], 0.7), (&words[1], 0.4)]).unwrap();
+            circuit.evolution(&generator, angle).unwrap();
+        } else {
+            circuit.rotation(random.letters(&wires[..1 + k % 2]), angle).unwrap();
+        }
+        circuit.rotation(random.letters(&wires[k % 2..]), Angle::parameter(k % 6)).unwrap();
+        circuit.clifford([Clifford::Cz, Clifford::Ecr][k % 2], &wires).unwrap();
+    }
+    circuit
+}
+
+#[test]
+fn data_are_the_same_as_numbers_and_as_inputs() {
+    let cancel = Cancel::new();
+    for seed in 0..12 {
+        let n = 2 + seed as usize % 4;
+        let mut random = Random(seed + 50);
+        let data: Vec<f64> = (0..8).map(|_| random.angle()).collect();
+        let theta: Vec<f64> = (0..6).map(|_| random.angle()).collect();
+        let observables = vec![observable(&mut random, n, 3), observable(&mut random, n, 2)];
+        let at = |data: &[f64], open| {
+            let values = if open { [&theta, data].concat() } else { theta.clone() };
+            Case { circuit: with_data(seed, n, data, open), observables: observables.clone(), theta: values }
+        };
+        let plan = at(&data, true).plan_on(Some(&tilted(n)), quick());
+        let fixed = at(&data, false).plan_on(Some(&tilted(n)), quick());
+        assert_eq!(plan.rows(), fixed.rows(), "seed {seed}");
+        // Zeros and quarter turns are where fewer words are moved.
+        let special = (0..8).map(|k| FRAC_PI_2 * f64::from(k % 4)).collect();
+        for data in [data.iter().map(|x| x + 1.0).collect::<Vec<f64>>(), special] {
+            let (open, fixed) = (at(&data, true), at(&data, false));
+            let plan = plan.at(&open.theta, &cancel).unwrap();
+            let expected = fixed.gradient(&tilted(n));
+            assert_close(&open.gradient(&tilted(n)), &expected, 1e-9, "propagated");
+            for method in listed(&plan) {
+                let experiments = plan.experiments(method, &Cancel::new()).unwrap();
+                let found = mean_gradient(&experiments, &open.theta, &tilted(n), expected.len());
+                assert_close(&found, &expected, 1e-9, &format!("seed {seed}, {method:?}"));
+            }
         }
     }
 }

@@ -148,18 +148,23 @@ fn order_and_sign_of_one_circuit_are_those_of_first_principles() {
 fn the_gradient_at_zero_angles_is_exact() {
     // Every rotation is the identity, yet the derivatives are not zero.
     let twin = Twin::random(3, 4, 20, 6, false);
-    let zeros = vec![0.0; 6];
+    let zeros = vec![0.0; twin.theta.len()];
     let observable = Random(9).observable(4, 5);
     let state = ProductState::from_bloch(bloch(&mut Random(4), 4)).unwrap();
     let at = |theta: &[f64]| {
         value(&twin.circuit, theta, &observable, &state, &Truncation::EXACT, &Cancel::new()).unwrap().value
     };
+    assert!(twin.circuit.n_inputs() > 0);
     let exact =
         value_and_gradient(&twin.circuit, &zeros, &observable, &state, &Truncation::EXACT, &Cancel::new())
             .unwrap()
             .gradient;
     for k in 0..6 {
-        let shifted = |t: f64| at(&(0..6).map(|j| if j == k { t } else { 0.0 }).collect::<Vec<_>>());
+        let shifted = |t: f64| {
+            let mut theta = zeros.clone();
+            theta[k] = t;
+            at(&theta)
+        };
         let difference = (shifted(1e-5) - shifted(-1e-5)) / 2e-5;
         assert!((difference - exact[k]).abs() < 1e-8, "{k}: {difference} {}", exact[k]);
     }

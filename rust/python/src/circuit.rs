@@ -19,16 +19,19 @@ impl Circuit {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn add(&self, gate: impl FnOnce(&mut core::Circuit) -> efl_core::Result<()>) -> PyResult<()> {
+    fn add<T>(&self, gate: impl FnOnce(&mut core::Circuit) -> efl_core::Result<T>) -> PyResult<T> {
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         gate(Arc::make_mut(&mut gates)).or_raise()
     }
 }
 
-/// A number, or the triple (parameter, scale, offset).
+/// A number, the triple (parameter, scale, offset), or (input,).
 fn angle(value: &Bound<'_, PyAny>) -> PyResult<Angle> {
     if let Ok((parameter, scale, offset)) = value.extract::<(usize, f64, f64)>() {
         return Ok(Angle::Trainable { parameter, scale, offset });
+    }
+    if let Ok((input,)) = value.extract::<(usize,)>() {
+        return Ok(Angle::Input { input, scale: 1.0, offset: 0.0 });
     }
     float("angle", value).map(Angle::Fixed)
 }
@@ -76,6 +79,11 @@ impl Circuit {
 
     fn copy(&self) -> Self {
         Circuit(Mutex::new(self.gates()))
+    }
+
+    /// Adds an input.
+    fn input(&self) -> PyResult<()> {
+        self.add(|circuit| Ok(circuit.input())).map(|_| ())
     }
 
     fn clifford(&self, name: &str, wires: Vec<usize>) -> PyResult<()> {

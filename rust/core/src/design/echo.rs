@@ -77,18 +77,18 @@ impl Echo {
 
     /// The experiment with kicks by `-pi/2`.
     pub fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2)?, self.setting.clone(), self.readings.clone())
+        Experiment::new(self.build(-FRAC_PI_2), self.setting.clone(), self.readings.clone())
     }
 
     /// The experiment with kicks by `pi/2`.
     pub fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2)?, self.setting.clone(), self.readings.negated())
+        Experiment::new(self.build(FRAC_PI_2), self.setting.clone(), self.readings.negated())
     }
 
-    fn build(&self, kick: f64) -> Result<Circuit> {
-        let mut built = Circuit::new(self.circuit.n_qubits(), self.circuit.n_parameters())?;
+    fn build(&self, kick: f64) -> Circuit {
+        let mut built = self.circuit.emptied();
         self.steps.iter().for_each(|step| built.push(self.operation(*step, kick)));
-        Ok(built)
+        built
     }
 
     fn operation(&self, step: Step, kick: f64) -> Operation {

@@ -66,16 +66,16 @@ impl Shift {
 
     /// The experiment with the angle turned by `pi/2`.
     pub fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2)?, (*self.setting).clone(), self.readings.clone())
+        Experiment::new(self.build(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
     }
 
     /// The experiment with the angle turned by `-pi/2`.
     pub fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2)?, (*self.setting).clone(), self.readings.negated())
+        Experiment::new(self.build(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
     }
 
-    fn build(&self, turn: f64) -> Result<Circuit> {
-        let mut built = Circuit::new(self.circuit.n_qubits(), self.circuit.n_parameters())?;
+    fn build(&self, turn: f64) -> Circuit {
+        let mut built = self.circuit.emptied();
         for (index, operation) in self.circuit.operations().iter().enumerate() {
             built.push(match operation {
                 Operation::Rotation { letters, angle } if index == self.operation => {
@@ -84,7 +84,7 @@ impl Shift {
                 _ => operation.clone(),
             });
         }
-        Ok(built)
+        built
     }
 }
 

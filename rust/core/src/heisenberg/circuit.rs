@@ -5,6 +5,7 @@
 //! that the propagation knows. Cost: adding a gate costs its transfer matrix; [`Circuit::bind`] is linear in the
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
+use super::angle::Angle;
 use super::clifford::{Clifford, clifford_table};
 use super::matrix::{LocalWord, Matrix};
 use super::transfer::{Direction, LocalMap, Permutation, Transfer};
@@ -17,69 +18,6 @@ use std::collections::BTreeSet;
 
 /// Widest non-commuting generator, in qubits.
 const MAX_EVOLUTION_WIRES: usize = 4;
-
-/// The angle of a gate: a number, or `scale * theta[parameter] + offset`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Angle {
-    /// An angle that is not trained.
-    Fixed(f64),
-    /// An affine function of one parameter.
-    Trainable {
-        /// Index of the parameter.
-        parameter: usize,
-        /// What the parameter is multiplied by.
-        scale: f64,
-        /// What is added.
-        offset: f64,
-    },
-}
-
-impl Angle {
-    /// The parameter itself.
-    pub const fn parameter(parameter: usize) -> Self {
-        Angle::Trainable { parameter, scale: 1.0, offset: 0.0 }
-    }
-
-    pub(crate) fn scaled(self, factor: f64) -> Self {
-        match self {
-            Angle::Fixed(angle) => Angle::Fixed(angle * factor),
-            Angle::Trainable { parameter, scale, offset } => {
-                Angle::Trainable { parameter, scale: scale * factor, offset: offset * factor }
-            }
-        }
-    }
-
-    /// The angle and a number.
-    pub(crate) fn plus(self, turn: f64) -> Self {
-        match self {
-            Angle::Fixed(angle) => Angle::Fixed(angle + turn),
-            Angle::Trainable { parameter, scale, offset } => {
-                Angle::Trainable { parameter, scale, offset: offset + turn }
-            }
-        }
-    }
-
-    /// The parameter that feeds it and the derivative of the angle by it.
-    pub(crate) fn feed(self) -> Option<(usize, f64)> {
-        match self {
-            Angle::Fixed(_) => None,
-            Angle::Trainable { parameter, scale, .. } => Some((parameter, scale)),
-        }
-    }
-
-    fn value(self, theta: &[f64]) -> f64 {
-        match self {
-            Angle::Fixed(angle) => angle,
-            Angle::Trainable { parameter, scale, offset } => scale * theta[parameter] + offset,
-        }
-    }
-}
-
-impl From<f64> for Angle {
-    fn from(angle: f64) -> Self {
-        Angle::Fixed(angle)
-    }
-}
 
 /// What the propagation knows.
 #[derive(Debug, Clone)]
@@ -205,6 +143,9 @@ pub enum Gate {
 
 /// A parameterised circuit on `n_qubits` qubits.
 ///
+/// Its angles are numbers, or follow a vector `theta`: the parameters, which derivatives are taken by, and after them
+/// the inputs, which are data.
+///
 /// ```
 /// use efl_core::heisenberg::{Angle, Circuit, Clifford};
 /// use efl_core::pauli::Letter;
@@ -218,6 +159,7 @@ pub enum Gate {
 pub struct Circuit {
     n_qubits: usize,
     n_parameters: usize,
+    n_inputs: usize,
     operations: Vec<Operation>,
     /// Where the operations of each gate end.
     gate_ends: Vec<usize>,
@@ -227,7 +169,18 @@ impl Circuit {
     /// A circuit without gates, whose angles may use `n_parameters` parameters.
     pub fn new(n_qubits: usize, n_parameters: usize) -> Result<Self> {
         check_qubits(n_qubits)?;
-        Ok(Circuit { n_qubits, n_parameters, operations: Vec::new(), gate_ends: Vec::new() })
+        Ok(Circuit { n_qubits, n_parameters, n_inputs: 0, operations: Vec::new(), gate_ends: Vec::new() })
+    }
+
+    /// The same circuit without its gates.
+    pub(crate) fn emptied(&self) -> Self {
+        Circuit { operations: Vec::new(), gate_ends: Vec::new(), ..*self }
+    }
+
+    /// Adds an input, the last so far, and returns the angle that is its value.
+    pub fn input(&mut self) -> Angle {
+        self.n_inputs += 1;
+        Angle::Input { input: self.n_inputs - 1, scale: 1.0, offset: 0.0 }
     }
 
     /// Number of qubits.
@@ -238,6 +191,16 @@ impl Circuit {
     /// Number of parameters, used or not.
     pub fn n_parameters(&self) -> usize {
         self.n_parameters
+    }
+
+    /// Number of inputs, used or not.
+    pub fn n_inputs(&self) -> usize {
+        self.n_inputs
+    }
+
+    /// Length of `theta`: parameters and inputs.
+    pub fn n_values(&self) -> usize {
+        self.n_parameters + self.n_inputs
     }
 
     /// Number of gates that were added.
@@ -361,17 +324,22 @@ impl Circuit {
 
     /// The angle of each operation, zero where it has none.
     pub(crate) fn angles(&self, theta: &[f64]) -> Result<Vec<f64>> {
-        if theta.len() != self.n_parameters {
-            let expected = format!("{} parameters", self.n_parameters);
+        if theta.len() != self.n_values() {
+            let inputs = match self.n_inputs {
+                0 => String::new(),
+                count => format!(" and {count} inputs"),
+            };
+            let expected = format!("{} parameters{inputs}", self.n_parameters);
             return Err(Error::shape("theta", expected, theta.len().to_string()));
         }
         if let Some(i) = theta.iter().position(|t| !t.is_finite()) {
             return Err(Error::invalid("theta", "finite angles", format!("{} at position {i}", theta[i])));
         }
+        let (parameters, inputs) = theta.split_at(self.n_parameters);
         let mut angles = vec![0.0; self.operations.len()];
         for (index, operation) in self.operations.iter().enumerate() {
             let Some(angle) = operation.angle() else { continue };
-            let angle = angle.value(theta);
+            let angle = angle.value(parameters, inputs);
             if !angle.is_finite() {
                 let gate = self.gate_of(index);
                 return Err(Error::invalid("theta", "finite angles", format!("{angle} at gate {gate}")));
@@ -425,7 +393,7 @@ impl Circuit {
         self.operations.iter().zip(&angles).enumerate().map(gate).collect()
     }
 
-    /// Adds an operation of a circuit of the same width and parameters, as a gate of its own.
+    /// Adds an operation of a circuit of the same width, parameters and inputs, as a gate of its own.
     pub(crate) fn push(&mut self, operation: Operation) {
         self.operations.push(operation);
         self.gate_ends.push(self.operations.len());
@@ -478,21 +446,20 @@ impl Circuit {
     }
 
     fn check_angle(&self, angle: Angle) -> Result<Angle> {
-        let (numbers, parameter) = match angle {
-            Angle::Fixed(angle) => ([angle, 0.0], None),
-            Angle::Trainable { parameter, scale, offset } => ([scale, offset], Some(parameter)),
+        let (numbers, what, index, count) = match angle {
+            Angle::Fixed(angle) => ([angle, 0.0], "", 0, 1),
+            Angle::Trainable { parameter, scale, offset } => {
+                ([scale, offset], "a parameter", parameter, self.n_parameters)
+            }
+            Angle::Input { input, scale, offset } => ([scale, offset], "an input", input, self.n_inputs),
         };
         if let Some(bad) = numbers.iter().find(|number| !number.is_finite()) {
             return Err(Error::invalid("angle", "finite numbers", bad.to_string()));
         }
-        match parameter {
-            Some(parameter) if parameter >= self.n_parameters => Err(Error::invalid(
-                "angle",
-                format!("a parameter below {}", self.n_parameters),
-                parameter.to_string(),
-            )),
-            _ => Ok(angle),
+        if index >= count {
+            return Err(Error::invalid("angle", format!("{what} below {count}"), index.to_string()));
         }
+        Ok(angle)
     }
 }
 

@@ -54,8 +54,8 @@ pub(crate) struct Turn {
     /// With the sign of the picture.
     pub(crate) sin: f64,
     pub(crate) operation: usize,
-    /// Whether the angle is trainable, so that its derivative may be asked for.
-    pub(crate) trainable: bool,
+    /// Whether `theta` feeds the angle, so that it may change, and its derivative be asked for.
+    pub(crate) open: bool,
 }
 
 /// What a sum with a given support meets in a range of a circuit.
@@ -132,8 +132,8 @@ impl<'b> Step<'b> {
                 let (sin, cos) = sin_cos(bound.angles[index]);
                 let sin = if direction == Direction::Heisenberg { sin } else { -sin };
                 let letters = letters.iter().map(|&(q, letter)| (labels[q], letter)).collect();
-                let trainable = angle.feed().is_some();
-                Step::Rotation { letters, turn: Turn { cos, sin, operation: index, trainable } }
+                let open = angle.is_open();
+                Step::Rotation { letters, turn: Turn { cos, sin, operation: index, open } }
             }
             Operation::Permutation { wires, table, .. } => {
                 Step::Permutation { wires: relabel(wires), table: table.table(direction) }

@@ -5,7 +5,8 @@
 //! parameter outside the backward light cone of every observable is never pushed, and gates off the forward light
 //! cone of the generator are skipped; both are exact. Cost: the light cones are linear in the operations.
 
-use super::circuit::{Angle, Bound, Circuit};
+use super::angle::Angle;
+use super::circuit::{Bound, Circuit};
 use super::cone::{Program, QubitSet, walk};
 use super::propagation::support;
 use super::terms::{Key, power};

@@ -40,6 +40,7 @@
 //! | change the hot loop | `terms.rs`, then `benches/rust/propagate.rs` |
 //! | understand the reverse sweep | `tape.rs` |
 
+mod angle;
 mod circuit;
 mod clifford;
 mod cone;
@@ -55,7 +56,8 @@ mod tape;
 mod terms;
 mod transfer;
 
-pub use circuit::{Angle, Circuit, Gate};
+pub use angle::Angle;
+pub use circuit::{Circuit, Gate};
 pub(crate) use circuit::{Operation, exponential};
 pub use clifford::Clifford;
 pub(crate) use clifford::{clifford_table, negates};

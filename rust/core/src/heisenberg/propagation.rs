@@ -253,7 +253,7 @@ impl Program<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::circuit::Angle;
+    use super::super::angle::Angle;
     use super::super::clifford::Clifford;
     use super::super::tape::Tape;
     use super::*;

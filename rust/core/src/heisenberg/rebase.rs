@@ -4,6 +4,7 @@
 //! the state at the new parameters is the observable `W G W^dag` of the state at the old ones: exact at any
 //! staleness; only the number of words grows. Cost: one propagation back and one forth per row, in parallel.
 
+use super::angle::Angle;
 use super::circuit::Circuit;
 use super::gradient::retain;
 use super::observables::GradientObservables;
@@ -16,8 +17,8 @@ use crate::pauli::word::check_width;
 /// The observables that, on the state at `theta_old`, have the expectation values that `observables` (made at
 /// `theta_new`) have on the state at `theta_new`.
 ///
-/// `start` is the first gate of the trailing block V. Its gates must be unitary, and every parameter that feeds an
-/// earlier gate must be the same in both vectors: errors say which is not.
+/// `start` is the first gate of the trailing block V. Its gates must be unitary, and every parameter or input that
+/// feeds an earlier gate must be the same in both vectors: errors say which is not.
 pub fn rebase(
     observables: &GradientObservables,
     circuit: &Circuit,
@@ -36,14 +37,20 @@ pub fn rebase(
     let (new, old) = (circuit.bind(theta_new)?, circuit.bind(theta_old)?);
     let first = circuit.gate_start(start);
     for (index, operation) in circuit.operations()[..first].iter().enumerate() {
-        if let Some((parameter, scale)) = operation.angle().and_then(|angle| angle.feed())
-            && scale != 0.0
-            && theta_new[parameter] != theta_old[parameter]
-        {
+        let (what, which, place) = match operation.angle() {
+            Some(Angle::Trainable { parameter, scale, .. }) if scale != 0.0 => {
+                ("parameter", parameter, parameter)
+            }
+            Some(Angle::Input { input, scale, .. }) if scale != 0.0 => {
+                ("input", input, circuit.n_parameters() + input)
+            }
+            _ => continue,
+        };
+        if theta_new[place] != theta_old[place] {
             return Err(Error::invalid(
                 "theta_old",
-                format!("equal parameters before gate {start}"),
-                format!("parameter {parameter} changed, which feeds gate {}", circuit.gate_of(index)),
+                format!("equal {what}s before gate {start}"),
+                format!("{what} {which} changed, which feeds gate {}", circuit.gate_of(index)),
             ));
         }
     }

@@ -101,7 +101,8 @@ impl GradientStructure {
         let (n, n_parameters) = (circuit.n_qubits(), circuit.n_parameters());
         observables.iter().try_for_each(|o| check_width("observables", n, o.n_qubits()))?;
         // Any angles will do for rotations; those of evolutions must not be special, or an entry would be missed.
-        let probe: Vec<f64> = (0..n_parameters).map(|k| 0.7 + 0.4 * (0.618_034 * k as f64).fract()).collect();
+        let spread = |k: usize| 0.7 + 0.4 * (0.618_034 * k as f64).fract();
+        let probe: Vec<f64> = (0..circuit.n_values()).map(spread).collect();
         let bound = circuit.bind(&probe)?;
         let uses = Uses::new(circuit, observables);
         let none = || vec![(PauliSum::zero(n), Dropped::default()); observables.len()];

@@ -5,7 +5,8 @@
 //! truncated one, with the set of dropped terms held fixed; with nothing dropped it is exact, also where angles are
 //! zero. Cost: the gradient costs less than the propagation, and its tape 8 bytes per rotated pair of terms.
 
-use super::circuit::{Angle, Circuit};
+use super::angle::Angle;
+use super::circuit::Circuit;
 use super::cone::Program;
 use super::propagation::{Dropped, Job, Truncation, dispatch, support};
 use super::tape::{Record, Silent, Tape};

@@ -149,7 +149,7 @@ impl<const W: usize> Terms<W> {
         turn: Turn,
         record: &mut R,
     ) -> Result<()> {
-        if turn.sin == 0.0 && turn.cos == 1.0 && !(R::ON && turn.trainable) {
+        if turn.sin == 0.0 && turn.cos == 1.0 && !(R::ON && turn.open) {
             return Ok(());
         }
         let p: Key<W> = key(letters.iter().copied());
@@ -552,7 +552,7 @@ impl<const W: usize> Terms<W> {
 
 /// Whether a rotation is by quarter turns that nobody will differentiate: it moves words and does not branch.
 fn renames<R: Record>(turn: Turn) -> bool {
-    (turn.sin == 0.0 || turn.cos == 0.0) && !(R::ON && turn.trainable)
+    (turn.sin == 0.0 || turn.cos == 0.0) && !(R::ON && turn.open)
 }
 
 /// The sign of `i P Q` from the power of `i` in `P Q`.

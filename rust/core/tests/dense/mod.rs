@@ -190,20 +190,17 @@ pub struct Twin {
     pub theta: Vec<f64>,
 }
 
-pub fn angle_value(angle: Angle, theta: &[f64]) -> f64 {
-    match angle {
-        Angle::Fixed(value) => value,
-        Angle::Trainable { parameter, scale, offset } => scale * theta[parameter] + offset,
-    }
-}
-
 impl Twin {
     pub fn random(seed: u64, n: usize, n_gates: usize, n_parameters: usize, channels: bool) -> Twin {
         let mut random = Random(seed);
         let mut circuit = Circuit::new(n, n_parameters).unwrap();
-        let mut gates = Vec::new();
-        for _ in 0..n_gates {
+        let (mut gates, mut inputs) = (Vec::new(), Vec::new());
+        for k in 0..n_gates {
             let angle = match random.below(5) {
+                0 if k % 2 == 0 => {
+                    inputs.push(random.angle());
+                    circuit.input()
+                }
                 0 => Angle::Fixed(random.angle()),
                 4 => Angle::Fixed(std::f64::consts::FRAC_PI_2 * (random.below(9) as f64 - 4.0)),
                 1 => Angle::parameter(random.below(n_parameters)),
@@ -289,14 +286,33 @@ impl Twin {
                 }
             }
         }
-        let theta = (0..n_parameters).map(|_| random.angle()).collect();
+        let theta = (0..n_parameters).map(|_| random.angle()).chain(inputs).collect();
         Twin { circuit, gates, theta }
+    }
+
+    /// The place in `theta` that an angle follows.
+    pub fn place(&self, angle: Angle) -> Option<usize> {
+        match angle {
+            Angle::Fixed(_) => None,
+            Angle::Trainable { parameter, .. } => Some(parameter),
+            Angle::Input { input, .. } => Some(self.circuit.n_parameters() + input),
+        }
+    }
+
+    fn angle(&self, angle: Angle, theta: &[f64]) -> f64 {
+        let value = self.place(angle).map(|place| theta[place]);
+        match angle {
+            Angle::Fixed(angle) => angle,
+            Angle::Trainable { scale, offset, .. } | Angle::Input { scale, offset, .. } => {
+                scale * value.unwrap() + offset
+            }
+        }
     }
 
     pub fn kraus(&self, gate: usize, theta: &[f64]) -> Vec<Dense> {
         match &self.gates[gate] {
             Gate::Fixed(kraus) => kraus.clone(),
-            Gate::Evolution(a, angle) => vec![a.evolution(angle_value(*angle, theta))],
+            Gate::Evolution(a, angle) => vec![a.evolution(self.angle(*angle, theta))],
         }
     }
 
@@ -320,7 +336,7 @@ impl Twin {
 
     /// The exact derivative of tr(O rho) by each parameter, by the product rule over gates.
     pub fn gradient(&self, initial: &Dense, observable: &Dense) -> Vec<f64> {
-        let mut gradient = vec![0.0; self.theta.len()];
+        let mut gradient = vec![0.0; self.circuit.n_parameters()];
         for (k, gate) in self.gates.iter().enumerate() {
             let Gate::Evolution(a, Angle::Trainable { parameter, scale, .. }) = gate else { continue };
             let mut rho = initial.clone();

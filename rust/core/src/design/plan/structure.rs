@@ -50,8 +50,7 @@ impl Structure {
         }
         let sums = Sums::from_sums(n, observables)?;
         let frame = Frame::new(circuit, input);
-        let acting =
-            frame.as_ref().map_or_else(|_| Ok(circuit.clone()), |frame| without_idle(circuit, frame))?;
+        let acting = frame.as_ref().map_or_else(|_| circuit.clone(), |frame| without_idle(circuit, frame));
         let gradients = GradientStructure::within(&acting, observables, options.max_terms, cancel)?;
         let reason = |error: Error| error.to_string();
         let echoes = match &frame {
@@ -151,12 +150,12 @@ impl Structure {
 }
 
 /// The circuit without the gates that leave the input alone: the final state is the same, and so are its derivatives.
-fn without_idle(circuit: &Circuit, frame: &Frame) -> Result<Circuit> {
-    let mut acting = Circuit::new(circuit.n_qubits(), circuit.n_parameters())?;
+fn without_idle(circuit: &Circuit, frame: &Frame) -> Circuit {
+    let mut acting = circuit.emptied();
     let idle = frame.idle();
     let operations = circuit.operations().iter().enumerate();
     operations.filter(|(index, _)| !idle[*index]).for_each(|(_, operation)| acting.push(operation.clone()));
-    Ok(acting)
+    acting
 }
 
 fn mark(relevant: &mut [bool], readings: &Readings) {
@@ -205,7 +204,7 @@ fn commuting(
     if !(0..circuit.n_parameters()).all(|k| probe.is_known(k)) {
         return Ok(Err(format!("a derivative has more than {} words", options.max_terms)));
     }
-    let theta: Vec<f64> = (0..circuit.n_parameters()).map(|k| 0.3 + 0.1 * k as f64).collect();
+    let theta: Vec<f64> = (0..circuit.n_values()).map(|k| 0.3 + 0.1 * k as f64).collect();
     let rows = probe.at(&theta, cancel)?;
     let mut found = Vec::new();
     for (h, word) in words.iter().enumerate() {
