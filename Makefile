@@ -121,7 +121,7 @@ ci: ## what CI runs
 	.ci/run
 
 lock: $(STAMPS)/lock ## resolve requirements/*.in again (LOCK_ARGS=--upgrade for newer versions)
-	@set -e; cd requirements; for name in build test torch lint bench; do \
+	@set -e; cd requirements; for name in build test torch aer lint bench; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done
 

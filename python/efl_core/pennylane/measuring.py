@@ -29,7 +29,7 @@ from efl_core.estimates import Combine, estimate
 from efl_core.experiments import Experiment
 from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
-from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
+from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape, with_numbers
 from efl_core.pennylane.execution import Draw, Job, Run, choose_mode, gate_operations, preparation, submit
 from efl_core.pennylane.options import Options, check_measurements, shots_of
 from efl_core.pennylane.planning import choose, planned
@@ -78,7 +78,7 @@ class Request:
         values: bool = False,
         value_target: float | None = None,
     ) -> None:
-        [self.tape], _ = qml.transforms.convert_to_numpy_parameters(tape)
+        self.tape = with_numbers(tape)
         self.options, self.device = options, device
         self.shape = (len(tape.measurements), len(tape.trainable_params))
         n_gates = len(self.tape.operations)
