@@ -530,10 +530,12 @@ class Former(QubitDevice):
         return super().batch_execute(circuits)
 
     def apply(self, operations, rotations=None, **_):
-        circuit = qml.tape.QuantumScript([*operations, *(rotations or [])])
-        start = np.zeros(2**self.num_wires)
-        start[0] = 1
-        self._state = qml.matrix(circuit, wire_order=self.wires) @ start
+        state = np.zeros((2,) * self.num_wires, dtype=complex)
+        state.flat[0] = 1
+        places = dict(self.wire_map)
+        for operation in [*operations, *(rotations or [])]:
+            state = qml.devices.qubit.apply_operation(operation.map_wires(places), state)
+        self._state = state.ravel()
 
     def analytic_probability(self, wires=None):
         return self.marginal_prob(np.abs(self._state) ** 2, wires)
