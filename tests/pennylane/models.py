@@ -74,6 +74,12 @@ def entangler(theta):
     return qml.expval(qml.Z(0) @ qml.X(1)), qml.expval(0.5 * qml.Y(2) + qml.Z(1))
 
 
+@given((3, 3))
+def ring(theta):
+    qml.BasicEntanglerLayers(theta, wires=range(3), rotation=qml.RY)
+    return [qml.expval(qml.Z(wire)) for wire in range(3)]
+
+
 @given((7,))
 def two_design(theta):
     qml.SimplifiedTwoDesign(theta[:3], theta[3:].reshape(1, 2, 2), wires=range(3))
@@ -327,6 +333,15 @@ def couplings(theta):
     return qml.expval(qml.X(0) @ qml.X(2)), qml.expval(qml.Z(1))
 
 
+@given((3,))
+def commuting(theta):
+    for wire in range(3):
+        qml.H(wire)
+    for k, angle in enumerate(theta):
+        qml.IsingZZ(angle, wires=[k, (k + 1) % 3])
+    return qml.expval(qml.X(0) @ qml.X(1) + 0.5 * qml.Y(2))
+
+
 @given((9,))
 def controlled(theta):
     qml.AngleEmbedding(FEATURES, wires=range(3), rotation="Y")
@@ -498,7 +513,12 @@ def wires_of(name):
 
 def stacked(qnode):
     """The QNode as a function with one array for its outputs."""
-    return lambda *args: qml.math.stack([*found] if isinstance(found := qnode(*args), (tuple, list)) else [found])
+
+    def array(*args):
+        found = qnode(*args)
+        return qml.math.stack([*found] if isinstance(found, (tuple, list)) else [found])
+
+    return array
 
 
 def exact(model, *args):
@@ -514,7 +534,7 @@ def trainable(values):
 
 
 class Former(QubitDevice):
-    """A state-vector simulator behind the interface that devices had before; it notes the sizes of batches."""
+    """A state-vector simulator behind the interface that devices had before, which notes its batches."""
 
     name, short_name, version, author = "former", "tests.former", "0", "tests"
     pennylane_requires = ">=0.45"
