@@ -90,7 +90,8 @@ test-aer: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/aer ## the tests that need Qi
 	$(BIN)/python -P -m pytest tests/pennylane/test_aer.py $(PYTEST_ARGS)
 
 test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that need torch: on Linux several GB of CUDA
-	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/examples/test_examples.py $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
+		tests/examples/test_examples.py $(PYTEST_ARGS)
 
 .PHONY: lint fmt
 lint: need-rust-lint $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/lint ## formatting, clippy, rustdoc, ruff, mypy, stubs, import rules
