@@ -118,7 +118,7 @@ def tensor_network(theta):
 def backwards(theta):
     qml.BasicEntanglerLayers(theta, wires=range(3))
     qml.QubitUnitary(np.array([[0, 1], [1j, 0]]), wires=2)
-    qml.adjoint(qml.BasicEntanglerLayers)(0.6 * theta[::-1] + 0.2, wires=range(3))
+    qml.adjoint(qml.BasicEntanglerLayers)(0.6 * qml.math.flip(theta, (0,)) + 0.2, wires=range(3))
     qml.pow(qml.RY(theta[0, 0], wires=1), 3)
     return qml.expval(qml.Z(2) + 0.4 * qml.X(1))
 
@@ -226,7 +226,7 @@ def evolutions(times):
     qml.AngleEmbedding(FEATURES, wires=range(3), rotation="Y")
     qml.evolve(0.6 * qml.X(0) @ qml.Y(1), times[0])
     qml.CommutingEvolution(qml.dot([0.5, -0.3], [qml.X(1) @ qml.X(2), qml.Z(1) @ qml.Z(2)]), times[1])
-    qml.evolve(qml.Y(2), times[0] * times[1])
+    qml.exp(qml.Y(2), 1j * times[0] * times[1])
     return qml.expval(qml.Z(0) @ qml.X(2)), qml.expval(qml.Z(1))
 
 
@@ -375,7 +375,7 @@ def shared(theta):
     a, b = theta
     for wire in range(3):
         qml.RX(a * (wire + 1), wires=wire)
-        qml.RZ(pnp.sin(b) * a, wires=wire)
+        qml.RZ(qml.math.sin(b) * a, wires=wire)
     for pair in pairwise(range(3)):
         qml.IsingZZ(a - b, wires=pair)
     qml.Rot(b, -a, b**2, wires=1)
@@ -447,7 +447,7 @@ def matrices(theta):
 def coefficients(theta, weights):
     qml.RY(theta[0] * theta[1], wires=0)
     qml.CNOT(wires=[0, 1])
-    qml.RX(pnp.sin(theta[1]), wires=1)
+    qml.RX(qml.math.sin(theta[1]), wires=1)
     terms = [qml.Z(0) @ qml.Z(1), qml.X(1), qml.Y(0) @ qml.X(1)]
     return qml.expval(qml.Hamiltonian(weights, terms)), qml.expval(qml.Y(1))
 

@@ -102,6 +102,26 @@ def test_evaluation_measures_values_only():
     assert tracker.totals["shots"] == 1_000
 
 
+def test_derivatives_that_vanish_take_no_shots():
+    inner = qml.device("default.qubit", wires=2)
+
+    def gates(x):
+        qml.H(0)
+        qml.CNOT([0, 1])
+        qml.RX(x, wires=1)
+        return qml.expval(qml.X(0) @ qml.X(1)), qml.expval(qml.X(1))
+
+    circuit = stacked(qml.QNode(gates, qml.device("efl.fleet", inner, shots=400, seed=1)))
+    with qml.Tracker(inner) as tracker:
+        slopes = qml.jacobian(circuit)(pnp.array(0.3, requires_grad=True))
+    assert tracker.totals["batches"] == 1
+    assert np.array_equal(slopes, [0, 0])
+    report = last_report()
+    assert report.value[0] == 1
+    assert abs(report.value[1]) < WIDTH / np.sqrt(report.shots)
+    assert report.shots == 400
+
+
 def test_derivatives_when_asked_for_later():
     # grad_on_execution=False: the user wants two submissions, and no more shots than are needed.
     inner = qml.device("default.qubit", wires=3)

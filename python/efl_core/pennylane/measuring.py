@@ -188,10 +188,10 @@ class Request:
             part, used = self._words(shots, max(1, shots * count // (count + len(self.by_gates))))
             parts.append(part)
             shots -= used
-        if self.by_gates and shots < 1:
-            raise InvalidInputError(
-                f"shots: expected more, as coefficients alone take {used}, got {shots + used}"
-            )
+            if self.by_gates and shots < 1:
+                raise InvalidInputError(
+                    f"shots: expected more, as coefficients alone take {used}, got {shots + used}"
+                )
         if self.options.ensemble is not None and self.by_gates:
             observables = gradient_observables(
                 self.circuit, list(self.circuit.observables), truncation=self.options.truncation
@@ -327,7 +327,7 @@ class Request:
         if self.plan is not None and self.method is not None:
             name, best = self.method.name, self.plan.best.name
             factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
-            predicted = float(np.sqrt(self.method.cost / np.mean(self.shots)))
+            predicted = float(np.sqrt(self.method.cost / max(1.0, np.mean(self.shots))))  # no cost may mean no shots
         squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
         report = Report(
             method=name,
