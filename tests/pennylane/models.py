@@ -7,6 +7,7 @@ trained. Values of the arrays are fixed by the name.
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Model(NamedTuple):
 
 
 MODELS = {}
+SIGMAS = 5  # standard errors
 MATRIX = np.array([[1, 2 - 1j], [2 + 1j, 0]])
 MOLECULE = qml.Hamiltonian(
     [-0.1, 0.17, 0.17, 0.12, 0.045],
@@ -118,7 +120,7 @@ def tensor_network(theta):
 def backwards(theta):
     qml.BasicEntanglerLayers(theta, wires=range(3))
     qml.QubitUnitary(np.array([[0, 1], [1j, 0]]), wires=2)
-    qml.adjoint(qml.BasicEntanglerLayers)(0.6 * qml.math.flip(theta, (0,)) + 0.2, wires=range(3))
+    qml.adjoint(qml.BasicEntanglerLayers)(0.6 * qml.math.stack([theta[1], theta[0]]) + 0.2, wires=range(3))
     qml.pow(qml.RY(theta[0, 0], wires=1), 3)
     return qml.expval(qml.Z(2) + 0.4 * qml.X(1))
 
@@ -253,7 +255,9 @@ def iqp(theta):
 @given((2, 3), (2, 3, 3))
 def reuploading(scales, theta):
     for scale, row in zip(scales, theta, strict=True):
-        qml.AngleEmbedding(scale * FEATURES, wires=range(3), rotation="Z")
+        qml.AngleEmbedding(
+            qml.math.stack([s * x for s, x in zip(scale, FEATURES, strict=True)]), wires=range(3)
+        )
         qml.StronglyEntanglingLayers(row[None], wires=range(3))
     return qml.expval(qml.X(0))
 
@@ -527,6 +531,23 @@ def exact(model, *args):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)  # inside autograd
         return qml.jacobian(stacked(qnode))(*args)
+
+
+def as_tuple(found):
+    return found if isinstance(found, tuple) else (found,)
+
+
+@cache
+def wanted(name):
+    """The exact Jacobians, one for each argument; outputs have an axis of their own."""
+    return as_tuple(exact(MODELS[name].function, *arguments(name)))
+
+
+def assert_close(name, found, stderr):
+    """Compare the Jacobians of all arguments, whose axes of outputs may be missing."""
+    for part, own, error in zip(wanted(name), as_tuple(found), as_tuple(stderr), strict=True):
+        difference = np.abs(np.reshape(own, part.shape) - part)
+        assert np.all(difference <= SIGMAS * np.reshape(error, part.shape) + 1e-9), (own, part, error)
 
 
 def trainable(values):

@@ -9,7 +9,7 @@ import socket
 import numpy as np
 import pennylane as qml
 import pytest
-from tests.pennylane.models import MODELS, arguments, exact, stacked, wires_of
+from tests.pennylane.models import MODELS, SIGMAS, arguments, assert_close, stacked, wires_of
 
 import efl_core as efl
 
@@ -17,7 +17,6 @@ pytest.importorskip("pennylane_qiskit", reason="`make test-aer` installs it")
 pytest.importorskip("qiskit_aer", reason="`make test-aer` installs it")
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of Qiskit
 
-SIGMAS = 5
 SHOTS = 20_000
 # Words and sums, several outputs, coefficients, a broadcast, wires by name, states to prepare.
 NAMES = ["entangler", "excitations", "coefficients", "batch_of_inputs", "labelled", "prepared"]
@@ -49,17 +48,6 @@ def aer(monkeypatch):
         return device, jobs
 
     return make
-
-
-def as_tuple(found):
-    return found if isinstance(found, tuple) else (found,)
-
-
-def assert_close(name, found, stderr):
-    wanted = as_tuple(exact(MODELS[name].function, *arguments(name)))
-    for part, own, error in zip(wanted, as_tuple(found), as_tuple(stderr), strict=True):
-        difference = np.abs(np.reshape(own, part.shape) - part)
-        assert np.all(difference <= SIGMAS * np.reshape(error, part.shape) + 1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,18 +5,26 @@ ones the 5,700 comparisons of this file would fail by chance once in 300 runs, a
 the error bars state their own rate.
 """
 
-from functools import cache
-
 import numpy as np
 import pennylane as qml
 import pytest
 from pennylane.exceptions import DeviceError, QuantumFunctionError
 from scipy.stats import chi2
-from tests.pennylane.models import MODELS, Former, arguments, exact, stacked, trainable, wires_of
+from tests.pennylane.models import (
+    MODELS,
+    SIGMAS,
+    Former,
+    arguments,
+    as_tuple,
+    assert_close,
+    stacked,
+    trainable,
+    wanted,
+    wires_of,
+)
 
 import efl_core as efl
 
-SIGMAS = 5
 SHOTS = 20_000
 COPIES = 40
 
@@ -46,23 +54,6 @@ def device(kind, name):
     if kind == "former":
         return Former(wires=wires_of(name))
     return qml.device(kind, wires=wires_of(name), seed=3)
-
-
-def as_tuple(found):
-    return found if isinstance(found, tuple) else (found,)
-
-
-@cache
-def wanted(name):
-    """The exact Jacobians, one for each argument; outputs have an axis of their own."""
-    return as_tuple(exact(MODELS[name].function, *arguments(name)))
-
-
-def assert_close(name, found, stderr):
-    """Compare the Jacobians of all arguments, whose axes of outputs may be missing."""
-    for part, own, error in zip(wanted(name), as_tuple(found), as_tuple(stderr), strict=True):
-        difference = np.abs(np.reshape(own, part.shape) - part)
-        assert np.all(difference <= SIGMAS * np.reshape(error, part.shape) + 1e-9), (own, part, error)
 
 
 @pytest.mark.parametrize(("name", "kind"), cases(TRANSFORM))

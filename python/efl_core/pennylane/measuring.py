@@ -327,7 +327,8 @@ class Request:
         if self.plan is not None and self.method is not None:
             name, best = self.method.name, self.plan.best.name
             factor = self.method.cost / self.plan.best.cost if self.plan.best.cost > 0 else 1.0
-            predicted = float(np.sqrt(self.method.cost / max(1.0, np.mean(self.shots))))  # no cost may mean no shots
+            shots = max(1.0, float(np.mean(self.shots)))  # none, where no derivative takes any
+            predicted = float(np.sqrt(self.method.cost / shots))
         squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
         report = Report(
             method=name,
