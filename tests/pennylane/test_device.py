@@ -1,7 +1,8 @@
-"""The device efl.fleet against PennyLane's exact simulator, on several devices inside.
+"""What the device efl.fleet submits, serves and refuses.
 
-Comparisons are within 5 standard errors, of derivatives and of values. Seeds are fixed, so a test passes for
-good or fails for good; with fresh seeds one of m numbers would fail by chance with probability m * 6e-7.
+Every model is compared in `test_stacks`. Comparisons are within 5 standard errors. Seeds are fixed, so a test
+passes for good or fails for good; with fresh seeds one of m numbers would fail by chance with probability
+m * 6e-7.
 """
 
 import warnings
@@ -12,15 +13,12 @@ import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
 from pennylane.exceptions import DeviceError, QuantumFunctionError
+from tests.pennylane.models import MODELS, Former, arguments, stacked
 
 import efl_core as efl
 from efl_core.pennylane.reports import last_report
 
 WIDTH = 5.0  # standard errors
-
-
-def trained(seed, *shape):
-    return pnp.array(np.random.default_rng(seed).uniform(-1.2, 1.2, shape), requires_grad=True)
 
 
 def ising(wires):
@@ -29,79 +27,13 @@ def ising(wires):
     return qml.dot([0.7] * len(couplings) + [-0.4] * len(fields), couplings + fields)
 
 
-# Parameters, gates, measurements: everything on three wires.
-CIRCUITS = {
-    "entangling": (
-        trained(1, 2, 3, 3),
-        lambda x: qml.StronglyEntanglingLayers(x, wires=range(3)),
-        lambda: [qml.expval(qml.Z(0)), qml.expval(ising([0, 1, 2]))],
-    ),
-    "brick": (
-        trained(2, 3, 3),
-        lambda x: qml.BasicEntanglerLayers(x, wires=range(3), rotation=qml.RY),
-        lambda: [qml.expval(qml.Z(w)) for w in range(3)],
-    ),
-    "commuting": (
-        trained(3, 3),
-        lambda x: [
-            *(qml.Hadamard(w) for w in range(3)),
-            *(qml.IsingZZ(x[i], wires=[i, (i + 1) % 3]) for i in range(3)),
-        ],
-        lambda: [qml.expval(qml.X(0) @ qml.X(1) + 0.5 * qml.Y(2))],
-    ),
-    "controlled": (
-        trained(4, 5),
-        lambda x: [
-            qml.RY(0.8, wires=0),
-            qml.CRot(x[0], x[1], x[2], wires=[0, 1]),
-            qml.PauliRot(x[3], "XYZ", wires=[0, 1, 2]),
-            qml.CRX(x[4], wires=[1, 2]),
-        ],
-        lambda: [qml.expval(qml.Hermitian([[1, 0.5], [0.5, -1]], wires=2)), qml.expval(qml.Y(1))],
-    ),
-    "shared": (
-        trained(5, 1),
-        lambda x: [qml.RX(x[0], wires=w) for w in range(3)] + [qml.CZ([0, 1]), qml.RY(x[0] ** 2, wires=1)],
-        lambda: [qml.expval(qml.Z(1) @ qml.Z(0))],
-    ),
-}
-
-
 def node(device, name, **options):
-    _, gates, measured = CIRCUITS[name]
-
-    @qml.qnode(device, **options)
-    def circuit(x):
-        gates(x)
-        return measured()
-
-    return lambda x: pnp.stack(circuit(x))
+    return stacked(qml.QNode(MODELS[name].function, device, **options))
 
 
 def exact(name):
-    parameters = CIRCUITS[name][0]
-    reference = node(qml.device("default.qubit"), name)
+    reference, [parameters] = node(qml.device("default.qubit"), name), arguments(name)
     return np.array(reference(parameters)), np.array(qml.jacobian(reference)(parameters))
-
-
-@pytest.mark.parametrize("name", CIRCUITS)
-@pytest.mark.parametrize("inner", ["default.qubit", "lightning.qubit", "default.mixed"])
-def test_values_and_jacobian_come_from_one_batch(name, inner):
-    inner = qml.device(inner, wires=3)
-    device = qml.device("efl.fleet", inner, shots=30_000, seed=3)
-    circuit, parameters = node(device, name), CIRCUITS[name][0]
-    value, jacobian = exact(name)
-
-    with qml.Tracker(inner) as tracker:
-        found = qml.jacobian(circuit)(parameters)
-    assert tracker.totals["batches"] == 1
-
-    report = last_report()
-    # The chain rule from angles to arguments at most sums errors of the angles of one argument.
-    error = np.abs(report.stderr).sum() if name in ("shared", "controlled") else report.stderr.max()
-    assert np.abs(found - jacobian).max() < WIDTH * error
-    assert (np.abs(report.value - value) < WIDTH * report.value_stderr).all()
-    assert report.shots <= 30_000
 
 
 @pytest.mark.parametrize("method", ["uniform", "product", "clifford", "block", "echo", "mixture", "shift"])
@@ -142,8 +74,8 @@ def test_every_method_gives_values_too(method):
 def test_errors_of_values_are_calibrated():
     # 400 numbers: the mean of their squared scores has the standard deviation sqrt(2 / 400) = 0.07.
     device = qml.device("efl.fleet", "default.qubit", wires=3, shots=4_000, seed=7)
-    circuit, parameters = node(device, "entangling"), CIRCUITS["entangling"][0]
-    value, _ = exact("entangling")
+    circuit, parameters = node(device, "entangler"), arguments("entangler")[0]
+    value, _ = exact("entangler")
     scores = []
     for _ in range(200):
         qml.jacobian(circuit)(parameters)
@@ -156,7 +88,7 @@ def test_errors_of_values_are_calibrated():
 def test_evaluation_measures_values_only():
     inner = qml.device("default.qubit", wires=3)
     device = qml.device("efl.fleet", inner, shots=1_000, seed=1, device_settings={"mode": "tapes"})
-    circuit, parameters = node(device, "brick"), CIRCUITS["brick"][0]
+    circuit, parameters = node(device, "ring"), arguments("ring")[0]
     for given in (parameters, np.array(parameters)):
         with qml.Tracker(inner) as tracker:
             circuit(given)
@@ -170,29 +102,49 @@ def test_evaluation_measures_values_only():
     assert tracker.totals["shots"] == 1_000
 
 
+def test_derivatives_that_vanish_take_no_shots():
+    inner = qml.device("default.qubit", wires=2)
+
+    def gates(x):
+        qml.H(0)
+        qml.CNOT([0, 1])
+        qml.RX(x, wires=1)
+        return qml.expval(qml.X(0) @ qml.X(1)), qml.expval(qml.X(1))
+
+    circuit = stacked(qml.QNode(gates, qml.device("efl.fleet", inner, shots=400, seed=1)))
+    with qml.Tracker(inner) as tracker:
+        slopes = qml.jacobian(circuit)(pnp.array(0.3, requires_grad=True))
+    assert tracker.totals["batches"] == 1
+    assert np.array_equal(slopes, [0, 0])
+    report = last_report()
+    assert report.value[0] == 1
+    assert abs(report.value[1]) < WIDTH / np.sqrt(report.shots)
+    assert report.shots == 400
+
+
 def test_derivatives_when_asked_for_later():
     # grad_on_execution=False: the user wants two submissions, and no more shots than are needed.
     inner = qml.device("default.qubit", wires=3)
     device = qml.device("efl.fleet", inner, shots=20_000, seed=2)
-    circuit = node(device, "brick", grad_on_execution=False)
+    circuit = node(device, "ring", grad_on_execution=False)
     with qml.Tracker(inner) as tracker:
-        found = qml.jacobian(circuit)(CIRCUITS["brick"][0])
+        found = qml.jacobian(circuit)(arguments("ring")[0])
     assert tracker.totals["batches"] == 2
-    assert np.abs(found - exact("brick")[1]).max() < WIDTH * last_report().stderr.max()
+    assert np.abs(found - exact("ring")[1]).max() < WIDTH * last_report().stderr.max()
 
 
 @pytest.mark.parametrize("shots", [20_000, (10_000, 20_000)])
 def test_vector_jacobian_product(shots):
     device = qml.device("efl.fleet", "default.qubit", wires=3, shots=shots, seed=2)
-    circuit = node(device, "brick", device_vjp=True)
+    circuit = node(device, "ring", device_vjp=True)
 
     def cost(x):
         return pnp.sum(circuit(x))
 
-    reference = node(qml.device("default.qubit"), "brick")
+    reference = node(qml.device("default.qubit"), "ring")
     copies = 2 if isinstance(shots, tuple) else 1
-    expected = copies * qml.grad(lambda x: pnp.sum(reference(x)))(CIRCUITS["brick"][0])
-    found = qml.grad(cost)(CIRCUITS["brick"][0])
+    expected = copies * qml.grad(lambda x: pnp.sum(reference(x)))(arguments("ring")[0])
+    found = qml.grad(cost)(arguments("ring")[0])
     error = np.linalg.norm(last_report().stderr)
     assert np.abs(found - expected).max() < WIDTH * copies * error
 
@@ -200,8 +152,8 @@ def test_vector_jacobian_product(shots):
 def test_error_targets():
     inner = qml.device("default.qubit", wires=3)
     device = qml.device("efl.fleet", inner, target=0.02, value_target=0.005, seed=1)
-    parameters = CIRCUITS["entangling"][0]
-    qml.jacobian(node(device, "entangling"))(parameters)
+    parameters = arguments("entangler")[0]
+    qml.jacobian(node(device, "entangler"))(parameters)
     report = last_report()
     assert report.observed < 1.2 * 0.02
     # The cost of a plan is that of the mixed state; a value has less variance than that.
@@ -209,7 +161,7 @@ def test_error_targets():
 
     counted = qml.device("efl.fleet", inner, value_target=0.01, device_settings={"mode": "tapes"})
     with qml.Tracker(inner) as tracker:
-        node(counted, "brick")(parameters[0])
+        node(counted, "ring")(arguments("ring")[0])
     assert tracker.totals["shots"] == 10_000  # words of variance 1, one setting
 
 
@@ -218,15 +170,15 @@ def test_shot_vectors():
 
     @qml.qnode(device)
     def circuit(x):
-        CIRCUITS["brick"][1](x)
+        qml.BasicEntanglerLayers(x, wires=range(3), rotation=qml.RY)
         return qml.expval(qml.Z(0)), qml.expval(qml.Z(1))
 
-    parameters = CIRCUITS["brick"][0]
+    parameters = arguments("ring")[0]
     found = circuit(parameters)
     assert [len(copy) for copy in found] == [2, 2]
     jacobian = qml.jacobian(lambda x: pnp.stack([pnp.stack(copy) for copy in circuit(x)]))(parameters)
     assert jacobian.shape == (2, 2, 3, 3)
-    assert np.abs(jacobian - exact("brick")[1][:2]).max() < WIDTH * 2 * last_report().stderr.max()
+    assert np.abs(jacobian - exact("ring")[1][:2]).max() < WIDTH * 2 * last_report().stderr.max()
 
 
 def test_broadcasts_of_data_and_of_parameters():
@@ -268,7 +220,7 @@ def test_coefficients_are_differentiated():
 def test_the_same_seed_gives_the_same_numbers():
     def run():
         device = qml.device("efl.fleet", "default.qubit", wires=3, shots=500, seed=11)
-        circuit, parameters = node(device, "brick"), CIRCUITS["brick"][0]
+        circuit, parameters = node(device, "ring"), arguments("ring")[0]
         return circuit(parameters), qml.jacobian(circuit)(parameters), circuit(parameters)
 
     (a, da, second), (b, db, _) = run(), run()
@@ -299,73 +251,18 @@ def test_clifford_simulator():
     assert abs(c) < WIDTH / np.sqrt(500)
 
 
-class Former(qml.devices.QubitDevice):
-    """A state-vector simulator with PennyLane's former interface, which counts its submissions."""
-
-    name, short_name, pennylane_requires, version, author = "Former", "former", ">=0.45", "1", "test"
-    operations = {  # noqa: RUF012 (PennyLane adds to it)
-        "RX",
-        "RY",
-        "RZ",
-        "CNOT",
-        "CZ",
-        "Hadamard",
-        "PauliX",
-        "S",
-        "Adjoint(S)",
-        "QubitUnitary",
-    }
-    observables = frozenset({"PauliX", "PauliY", "PauliZ", "Identity", "Hadamard"})
-
-    def __init__(self, wires, shots=None):
-        super().__init__(wires=wires, shots=shots)
-        self.submissions = []
-
-    def batch_execute(self, circuits):
-        self.submissions.append(len(circuits))
-        return super().batch_execute(circuits)
-
-    def apply(self, operations, rotations=None, **_):
-        tape = qml.tape.QuantumScript([*operations, *(rotations or [])], [qml.state()])
-        [tape], _ = qml.map_wires(tape, {w: i for i, w in enumerate(self.wires)})
-        tape = qml.tape.QuantumScript([qml.Identity(range(self.num_wires)), *tape.operations], [qml.state()])
-        self._state = qml.device("default.qubit").execute(tape)
-
-    def analytic_probability(self, wires=None):
-        probabilities = np.abs(self._state) ** 2
-        return self.marginal_prob(probabilities, wires)
-
-    @classmethod
-    def capabilities(cls):
-        return {**super().capabilities(), "model": "qubit", "returns_state": False}
-
-
 def test_device_of_the_former_interface():
     inner = Former(wires=3)
     device = qml.device("efl.fleet", inner, shots=20_000, seed=9)
-    circuit, parameters = node(device, "brick"), CIRCUITS["brick"][0]
+    circuit, parameters = node(device, "ring"), arguments("ring")[0]
     jacobian = qml.jacobian(circuit)(parameters)
     # Equal shots for all tapes: the former interface then takes them at once.
     assert len(inner.submissions) == 1
-    assert np.abs(jacobian - exact("brick")[1]).max() < WIDTH * last_report().stderr.max()
+    assert np.abs(jacobian - exact("ring")[1]).max() < WIDTH * last_report().stderr.max()
     inner.submissions.clear()
     values = np.array(circuit(parameters))
     assert len(inner.submissions) == 1
-    assert np.abs(values - exact("brick")[0]).max() < WIDTH / np.sqrt(20_000)
-
-
-@pytest.mark.filterwarnings("ignore")  # of Qiskit
-def test_qiskit_aer():
-    for package in ("pennylane_qiskit", "qiskit_aer"):  # pip install pennylane-qiskit==0.45.0 qiskit-aer
-        pytest.importorskip(package)
-    inner = qml.device("qiskit.aer", wires=3)
-    device = qml.device("efl.fleet", inner, shots=20_000, seed=9)
-    circuit, parameters = node(device, "brick"), CIRCUITS["brick"][0]
-    with qml.Tracker(inner) as tracker:
-        jacobian = qml.jacobian(circuit)(parameters)
-    assert tracker.totals["batches"] == 1
-    assert np.abs(jacobian - exact("brick")[1]).max() < WIDTH * last_report().stderr.max()
-    assert np.abs(np.array(circuit(parameters)) - exact("brick")[0]).max() < WIDTH / np.sqrt(20_000)
+    assert np.abs(values - exact("ring")[0]).max() < WIDTH / np.sqrt(20_000)
 
 
 def test_wires_in_any_order_and_of_any_name():
@@ -435,10 +332,10 @@ def test_other_measurements_have_no_device_gradient():
 
 def test_other_gradient_methods_work():
     device = qml.device("efl.fleet", "default.qubit", wires=3, shots=20_000, seed=1)
-    x = CIRCUITS["brick"][0]
+    x = arguments("ring")[0]
     for method in ("parameter-shift", efl.shadow_grad):
-        found = qml.jacobian(node(device, "brick", diff_method=method))(x)
-        assert np.abs(found - exact("brick")[1]).max() < 0.1
+        found = qml.jacobian(node(device, "ring", diff_method=method))(x)
+        assert np.abs(found - exact("ring")[1]).max() < 0.1
 
 
 # ---- bad input -----------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ or, where the chain rule is the identity, as they are.
 import numpy as np
 import pennylane as qml
 import pytest
-from tests.pennylane.models import exact, trainable
+from tests.pennylane import models
+from tests.pennylane.models import MODELS, arguments, exact, trainable, wires_of
 
 import efl_core as efl
 
@@ -118,3 +119,42 @@ def test_torch_broadcast(torch):
     node(classifier)(theta, torch.tensor(INPUTS)).sum().backward()
     wanted = sum(exact(classifier, trainable(THETA), x)[0] for x in INPUTS)
     assert_close(theta.grad.numpy(), wanted, reports=len(INPUTS))
+
+
+# ---- the table of models -------------------------------------------------------------------------
+
+
+def listed(found):
+    return [*found] if isinstance(found, (tuple, list)) else [found]
+
+
+def model(name, wrapped):
+    device = qml.device("default.qubit", wires=wires_of(name))
+    if wrapped:
+        return qml.QNode(MODELS[name].function, qml.device("efl.fleet", device, **OPTIONS))
+    return node(MODELS[name].function, device)
+
+
+def assert_model(name, found):
+    """Compare with the error bars of another gradient: those of autograd, whose chain rule they know."""
+    qnode = qml.QNode(MODELS[name].function, qml.device("default.qubit"))
+    stderr = efl.gradient_with_errors(qnode, **OPTIONS)(*arguments(name))[1]
+    models.assert_close(name, tuple(map(np.asarray, found)), stderr)
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["transform", "device"])
+@pytest.mark.parametrize("name", list(MODELS)[::4])
+def test_models_in_jax(jax, name, wrapped):
+    qnode, args = model(name, wrapped), [jax.numpy.array(part) for part in arguments(name)]
+    jacobian = jax.jacobian(lambda *args: jax.numpy.stack(listed(qnode(*args))), argnums=range(len(args)))
+    assert_model(name, jax.jit(jacobian)(*args))
+
+
+# PennyLane decomposes exponentials by a function that torch lacks.
+@pytest.mark.parametrize("wrapped", [False, True], ids=["transform", "device"])
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "evolutions"])
+def test_models_in_torch(torch, name, wrapped):
+    qnode = model(name, wrapped)
+    args = tuple(torch.tensor(np.array(part), requires_grad=True) for part in arguments(name))
+    functional = torch.autograd.functional.jacobian
+    assert_model(name, functional(lambda *args: torch.stack(listed(qnode(*args))), args))

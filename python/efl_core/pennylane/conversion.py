@@ -30,7 +30,15 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.tracing import Form, bound, combine, decompose, described, trace
 
-__all__ = ["AFFINE", "NOT_ANGLES", "derivative_by_coefficient", "from_qnode", "from_tape", "trainable"]
+__all__ = [
+    "AFFINE",
+    "NOT_ANGLES",
+    "derivative_by_coefficient",
+    "from_qnode",
+    "from_tape",
+    "trainable",
+    "with_numbers",
+]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -118,7 +126,7 @@ def from_tape(
     if not isinstance(tape, QuantumScript):
         raise InputTypeError(f"tape: expected a PennyLane tape, got {type(tape).__name__}")
     _check_not_batched(tape)
-    tape = _with_numbers(tape)
+    tape = with_numbers(tape)
     _check_finite(tape)
 
     labels = tuple(_wire_order(tape) if wires is None else wires)
@@ -186,7 +194,7 @@ def _check_not_batched(tape: QuantumScript) -> None:
         )
 
 
-def _with_numbers(tape: QuantumScript) -> QuantumScript:
+def with_numbers(tape: QuantumScript) -> QuantumScript:
     """Replace what a framework has put in the place of numbers, and single precision."""
     operations = []
     for op in tape.operations:
@@ -194,13 +202,17 @@ def _with_numbers(tape: QuantumScript) -> QuantumScript:
         kept = all(type(new) is type(old) for new, old in zip(numbers, op.data, strict=True))
         operations.append(op if kept else bound(op, numbers))
     [measured], _ = qml.transforms.convert_to_numpy_parameters(QuantumScript([], tape.measurements))
-    return QuantumScript(operations, measured.measurements, trainable_params=tape.trainable_params)
+    return QuantumScript(
+        operations, measured.measurements, shots=tape.shots, trainable_params=tape.trainable_params
+    )
 
 
 def _number(data: Any) -> Any:  # noqa: ANN401
     array = np.asarray(data)
-    if isinstance(data, (int, float, complex)) or array.dtype.kind not in "fc":
+    if isinstance(data, (int, float, complex)):
         return data
+    if array.dtype.kind not in "fc":
+        return array[()]
     return array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)[()]
 
 

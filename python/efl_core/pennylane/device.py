@@ -42,6 +42,7 @@ from efl_core.pennylane.conversion import from_tape
 from efl_core.pennylane.execution import Program, choose_mode, submit
 from efl_core.pennylane.measuring import Request, has_equal_shots
 from efl_core.pennylane.options import Options
+from efl_core.pennylane.reports import Sink
 from efl_core.pennylane.transforms import expand, nested
 from efl_core.pennylane.values import Values
 
@@ -79,6 +80,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         In place of ``shots``: the root-mean-square error of the values; ``target`` by default.
     device_settings
         How settings reach the inner device, as in ``efl.shadow_grad``.
+    report
+        A list or a function that is handed a `Report` for every measured Jacobian, one for each tape.
 
     Expectation values are measured in settings that are designed for them. Anything else (``sample``,
     ``counts``, ``probs``, ``var``, states) runs on the inner device as usual and has no device gradient.
@@ -111,6 +114,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         target: float | None = None,
         value_target: float | None = None,
         device_settings: dict[str, Any] | None = None,
+        report: Sink | None = None,
     ) -> None:
         self._inner = _inner(inner, wires)
         super().__init__(wires=self._inner.wires)
@@ -118,7 +122,13 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         self._shots = _shots(shots)
         if self._shots and (target is not None or value_target is not None):
             raise InvalidInputError("shots: expected either shots, or target and value_target, got both")
-        given = {"target": target, "method": method, "seed": seed, "device_settings": device_settings}
+        given = {
+            "target": target,
+            "method": method,
+            "seed": seed,
+            "device_settings": device_settings,
+            "report": report,
+        }
         self._options = Options.read(given)
         if self._options.device is not None:
             raise InvalidInputError(

@@ -32,7 +32,7 @@ from efl_core.estimates import Combine, estimate
 from efl_core.experiments import Experiment
 from efl_core.gradients import Dropped, GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
-from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape
+from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape, with_numbers
 from efl_core.pennylane.execution import (
     Draw,
     Job,
@@ -90,7 +90,7 @@ class Request:
         values: bool = False,
         value_target: float | None = None,
     ) -> None:
-        [self.tape], _ = qml.transforms.convert_to_numpy_parameters(tape)
+        self.tape = with_numbers(tape)
         self.options, self.device = options, device
         self.shape = (len(tape.measurements), len(tape.trainable_params))
         n_gates = len(self.tape.operations)
@@ -183,26 +183,30 @@ class Request:
         """Return the settings of the values alone."""
         if self.values is None or not shots:
             return []
-        piece = self._piece(shots, self.values.n_settings)
+        piece = self._piece((shots, self.values.n_settings))
         return self.values.runs(self.final, shots, self._seed(), piece)
 
-    def _piece(self, shots: int, settings: int) -> int:
-        """Return the shots of one tape, where all have the same; 1 where a tape has any number."""
+    def _piece(self, *parts: tuple[int, int]) -> int:
+        """Return the shots of one tape, where all have the same; 1 where a tape has any number.
+
+        The first to ask says how many shots the parts of the measurement have, and in how many settings.
+        """
         if self.piece is None:
-            self.piece = equal_piece(shots, settings) if has_equal_shots(self.options, self.device) else 1
+            equal = has_equal_shots(self.options, self.device)
+            self.piece = min(equal_piece(*part) for part in parts) if equal else 1
         return self.piece
 
     def _parts(self, shots: int) -> list[_Part]:
         parts = []
         if self.by_words:
             count = len(self.by_words)
-            part, used = self._words(max(1, shots * count // (count + len(self.by_gates))))
+            part, used = self._words(shots, max(1, shots * count // (count + len(self.by_gates))))
             parts.append(part)
             shots -= used
-        if self.by_gates and shots < 1:
-            raise InvalidInputError(
-                f"shots: expected more, as coefficients alone take {used}, got {shots + used}"
-            )
+            if self.by_gates and shots < 1:
+                raise InvalidInputError(
+                    f"shots: expected more, as coefficients alone take {used}, got {shots + used}"
+                )
         if self.options.ensemble is not None and self.by_gates:
             observables = gradient_observables(
                 self.circuit, list(self.circuit.observables), truncation=self.options.truncation
@@ -217,7 +221,7 @@ class Request:
             observables = GradientObservables(plan._native.observables, self.circuit, single=False, made=None)
             return self._snapshots(observables, plan.ensemble(method.name), shots)
         # Pieces of equal shots: an experiment with c of them is c tapes.
-        size = self._piece(shots, method.settings)
+        size = self._piece((shots, method.settings))
         allocated = plan.allocate(shots // size, method.name, seed=self._seed())
         jobs: list[Job] = []
         ends = []
@@ -279,14 +283,18 @@ class Request:
         self.dropped = observables.dropped
         return _Part([Draw(self.final, ensemble, shots)], add, spread)
 
-    def _words(self, shots: int) -> tuple[_Part, int]:
-        """Measure what coefficients multiply; return the number of shots as well."""
+    def _words(self, total: int, shots: int) -> tuple[_Part, int]:
+        """Measure what coefficients multiply by some of all shots; return their number as well."""
         sums = [
             derivative_by_coefficient(self.tape.measurements[m].obs, place, self.circuit)
             for m, place in self.by_words.values()
         ]
         labels = _product_settings(sums, self.circuit.n_qubits)
-        each = max(1, shots // len(labels))
+        settings = self.chosen.row.settings if self.chosen is not None else None
+        parts = [(shots, len(labels)), *([(total - shots, settings)] if settings else [])]
+        size = self._piece(*parts)
+        pieces = max(1, shots // (size * len(labels)))
+        each = pieces * size
         ensemble = Ensemble.settings(labels)
 
         place = (np.array([m for m, _ in self.by_words.values()]), np.array(list(self.by_words)))
@@ -304,7 +312,8 @@ class Request:
             snaps = packed(outcomes)
             return _spread_of_sums(snaps, sums, place, weights, self.shape[0], "hit_normalised")
 
-        jobs: list[Job] = [Run(self.final, Setting(label), each) for label in labels]
+        sizes = [size] * pieces if size > 1 else [each]
+        jobs: list[Job] = [Run(self.final, Setting(label), n) for label in labels for n in sizes]
         return _Part(jobs, add, spread), each * len(labels)
 
     def submit(self) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], Report]]:
@@ -336,7 +345,8 @@ class Request:
         best, factor, predicted = name, 1.0, 0.0
         if self.chosen is not None:
             name, best, factor = self.chosen.row.name, self.chosen.best, self.chosen.factor
-            predicted = float(np.sqrt(self.chosen.row.cost / np.mean(self.shots)))
+            shots = max(1.0, float(np.mean(self.shots)))  # none, where no derivative takes any
+            predicted = float(np.sqrt(self.chosen.row.cost / shots))
         squeeze = slice(None) if self.tape.shots.has_partitioned_shots else 0
         report = Report(
             method=name,

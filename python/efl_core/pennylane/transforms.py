@@ -58,6 +58,8 @@ def _is_kept(op: Operator) -> bool:
         return True
     if any(getattr(op, "ndim_params", ())):  # operators of operators have none
         return False
+    if isinstance(op, qml.ops.Exp):  # PennyLane takes the coefficients of the operator for its data
+        return False
     return op.name in AFFINE or (op.num_params == 1 and op.has_generator)
 
 
