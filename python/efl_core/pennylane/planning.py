@@ -28,7 +28,7 @@ __all__ = ["Chosen", "choose"]
 CAPACITY = 64
 # Costs within this factor count as equal.
 CLOSE = 1.02
-# Drawn settings within this factor of the best may be better at other angles.
+# What is within this factor of the best may be better at other angles.
 NEAR = 1.1
 # What a method that is asked for may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
@@ -63,9 +63,8 @@ def choose(
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
-    The cheapest is that of the kept plan; or one that draws its settings, where that came close there and is
-    cheaper at the current angles. Every circuit and setting is a tape and takes a shot: where they are too
-    many, a design with fewer of them is made.
+    The cheapest is the mixture, or a method that is no part of it and came close in the kept plan. Every
+    circuit and setting is a tape and takes a shot: where they are too many, a design with fewer is made.
     """
     most = min(shots, max_tapes)
 
@@ -93,11 +92,8 @@ def choose(
 
     base = kept()
     if method == "auto":
-        row = _cheapest(base)
-        if fits(row):
-            drawn = [other.name for other in base if other.settings is None and _is_close(other, row)]
-            found = at(base, [row.name, *drawn])
-            row = _cheapest(found)
+        found = at(base, _promising(base))
+        row = _cheapest(found)
         if not fits(row):
             found = fewer()
             row = _cheapest(found)
@@ -141,8 +137,13 @@ def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float
     return base
 
 
-def _is_close(row: PlanRow, best: PlanRow) -> bool:
-    return row.applies and row.cost <= NEAR * best.cost
+def _promising(base: Plan) -> list[str]:
+    """Return the methods that may be the cheapest at other angles."""
+    rows = [row for row in base if row.applies]
+    if base["mixture"].applies:  # of all lists of settings, echoes and shifts it is the best
+        rows = [row for row in rows if row.settings is None or row.name in ("commuting", "mixture")]
+    near = NEAR * min(row.cost for row in base if row.applies)
+    return [row.name for row in rows if row.cost <= near or row.name == "mixture"]
 
 
 def _cheapest(found: Plan) -> PlanRow:

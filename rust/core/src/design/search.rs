@@ -50,6 +50,11 @@ impl Found {
         self.families.iter().map(|family| family.members.clone()).collect()
     }
 
+    /// Whether all shots are of the final state.
+    pub(crate) fn is_served(&self) -> bool {
+        self.shares.direct.iter().all(|share| *share == 0.0)
+    }
+
     /// The settings of the families, with their shares as probabilities.
     pub(crate) fn ensemble(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Ensemble> {
         Ensemble::settings(self.settings(n_qubits, connectivity)?, self.shares.families.clone())

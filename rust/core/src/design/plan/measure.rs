@@ -41,7 +41,7 @@ impl Plan {
     pub fn ensemble(&self, method: Method) -> Result<Ensemble> {
         match self.solution(method)? {
             Solution::Drawn(ensemble) => Ok(ensemble.clone()),
-            Solution::Shares(found) if found.ways.is_empty() => {
+            Solution::Shares(found) if found.is_served() => {
                 found.ensemble(self.structure.circuit.n_qubits(), self.structure.options.connectivity)
             }
             Solution::Commuting(shares) => {

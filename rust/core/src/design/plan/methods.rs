@@ -437,7 +437,7 @@ impl<'a> Solver<'a> {
                     .fold(Cost { gates: 1, two_qubit_gates: 0, depth: 2 }, Cost::largest);
             }
             Solution::Shares(found) => {
-                row.served = found.ways.is_empty();
+                row.served = found.is_served();
                 row.settings = Some(found.families.len());
                 row.circuits = usize::from(!found.families.is_empty());
                 for family in &found.families {
