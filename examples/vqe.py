@@ -4,8 +4,9 @@
     python examples/vqe.py lih      # LiH, 2 electrons in 5 orbitals, 10 qubits: TIME
 
 The circuit excites electrons of the Hartree-Fock state. Of LiH those excitations are kept whose derivative is
-not small at the Hartree-Fock state, where a classical computer knows it: 6 of 24. Every step of Adam has one
-gradient, of a stated number of shots for all derivatives together. What must come out is an energy within
+not small at the Hartree-Fock state, where a classical computer knows it: 6 of 24. The smallest come first,
+which `efl.plan` finds cheaper to measure than the largest first. Every step of Adam has one gradient, of a
+stated number of shots for all derivatives together. What must come out is an energy within
 1.6e-3 hartree (chemical accuracy) of the exact one; it is computed without shots, once, at the end. Beside
 the shots that training took stand those that parameter-shift needs for the same errors on the same states.
 SEEDS
@@ -38,7 +39,7 @@ class Size(NamedTuple):
 
 SIZES = {
     "h2": Size("h2_4", shots=3_000, steps=40, least=0.0),
-    "lih": Size("lih_10", shots=30_000, steps=40, least=1e-3),
+    "lih": Size("lih_10", shots=20_000, steps=40, least=1e-3),
 }
 
 
@@ -86,9 +87,9 @@ def problem(size):
 
     at_hartree_fock = pnp.zeros(len(found.excitations), requires_grad=True)
     exactly = qml.QNode(found.circuit, qml.device("lightning.qubit", wires=n), diff_method="adjoint")
-    sizes = np.abs(qml.grad(exactly)(at_hartree_fock))
-    kept = [pair for pair, slope in zip(found.excitations, sizes, strict=True) if slope >= size.least]
-    return found._replace(excitations=kept)
+    slopes = np.round(np.abs(qml.grad(exactly)(at_hartree_fock)), 6)  # equal ones are equal on any machine
+    order = np.argsort(slopes, kind="stable")
+    return found._replace(excitations=[found.excitations[k] for k in order if slopes[k] >= size.least])
 
 
 def train(size, seed=0):
