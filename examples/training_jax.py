@@ -25,7 +25,7 @@ import efl_core as efl
 ERROR = 0.1
 QUBITS = 2
 POINTS = 12
-STEPS = 40
+STEPS = 50
 SHOTS = 1_000
 """Of the values of a point, and again of their gradient; of both together with `efl.fleet`."""
 
@@ -74,7 +74,7 @@ def train(method="shadow", seed=0):
         return optax.apply_updates(theta, moved), state
 
     inputs = jnp.linspace(-np.pi, np.pi, POINTS, endpoint=False)
-    theta = jax.random.normal(jax.random.key(seed), (3, QUBITS))
+    theta = jnp.array(np.random.default_rng(seed).normal(size=(3, QUBITS)))
     state = optimiser.init(theta)
     for _ in range(STEPS):
         theta, state = step(theta, state, inputs)
