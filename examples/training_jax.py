@@ -5,7 +5,8 @@
 
 The circuit reads its input twice, so that it is a Fourier series of x up to the second harmonic. What must
 come out is the curve to an RMS error of 0.1, between the points that it was fitted to. Shots are finite
-everywhere: in the values that the loss is made of, in their gradients, and in the curve at the end. SEEDS
+everywhere: in the values that the loss is made of, in their gradients, and in the curve at the end. It was
+reached with seeds 0 to 9, and by the device with seeds 0 to 4, each time.
 
 jax.jit goes around jax.vmap: outside of it PennyLane differentiates no vmap at finite shots, whatever the
 gradient. JAX and optax are no dependencies of efl_core: pip install jax optax.
@@ -26,8 +27,8 @@ ERROR = 0.1
 QUBITS = 2
 POINTS = 12
 STEPS = 50
-SHOTS = 1_000
-"""Of the values of a point, and again of their gradient; of both together with `efl.fleet`."""
+SHOTS = 2_000
+"""Of a point in a step: half for the value and half for its gradient, or with `efl.fleet` shared."""
 
 
 class Trained(NamedTuple):
@@ -58,7 +59,8 @@ def node(method, seed):
     if method == "fleet":
         return qml.QNode(circuit, qml.device("efl.fleet", inner, shots=SHOTS, seed=seed))
     transform = {"shadow": efl.shadow_grad, "echo": efl.echo_grad}[method]
-    return qml.QNode(circuit, inner, shots=SHOTS, diff_method=transform, gradient_kwargs={"seed": seed})
+    half = SHOTS // 2
+    return qml.QNode(circuit, inner, shots=half, diff_method=transform, gradient_kwargs={"seed": seed})
 
 
 def train(method="shadow", seed=0):
@@ -80,7 +82,7 @@ def train(method="shadow", seed=0):
         theta, state = step(theta, state, inputs)
     between = inputs + np.pi / POINTS
     error = jnp.sqrt(jax.jit(loss)(theta, between))
-    return Trained(float(error), STEPS * POINTS * SHOTS * (1 if method == "fleet" else 2))
+    return Trained(float(error), STEPS * POINTS * SHOTS)
 
 
 def main(method="shadow", seed=0):

@@ -1,7 +1,7 @@
 """Ground energy of a molecule: unitary coupled cluster trained on gradients of finite shots.
 
     python examples/vqe.py          # H2, 4 qubits: seconds
-    python examples/vqe.py lih      # LiH, 2 electrons in 5 orbitals, 10 qubits: TIME
+    python examples/vqe.py lih      # LiH, 2 electrons in 5 orbitals, 10 qubits: minutes
 
 The circuit excites electrons of the Hartree-Fock state. Of LiH those excitations are kept whose derivative is
 not small at the Hartree-Fock state, where a classical computer knows it: 6 of 24. The smallest come first,
@@ -9,7 +9,7 @@ which `efl.plan` finds cheaper to measure than the largest first. Every step of 
 stated number of shots for all derivatives together. What must come out is an energy within
 1.6e-3 hartree (chemical accuracy) of the exact one; it is computed without shots, once, at the end. Beside
 the shots that training took stand those that parameter-shift needs for the same errors on the same states.
-SEEDS
+Both molecules reach it with seeds 0 to 9, each time.
 """
 
 import argparse
