@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning"),  # of PennyLane
+    pytest.mark.filterwarnings("ignore:method 'echo' needs"),
+]
 EXAMPLES = Path(__file__).parents[2] / "examples"
+METHODS = ["shadow", "echo", "fleet"]
 
 
 def load(name):
@@ -19,14 +24,30 @@ def load(name):
 
 
 def test_vqe_reaches_chemical_accuracy():
-    vqe = load("vqe_h2")
-    found = vqe.main()
+    vqe = load("vqe")
+    found = vqe.main("h2")
     assert -1e-9 < found.energy - found.exact < vqe.CHEMICAL_ACCURACY
-    assert found.shots <= vqe.SMALL.shots * vqe.SMALL.steps
+    assert found.shots == vqe.SIZES["h2"].shots * vqe.SIZES["h2"].steps
     assert found.shots < found.pruned < found.shift
 
 
-def test_classifier_tells_the_classes_apart():
+def test_vqe_keeps_the_excitations_that_matter():
+    """Six pairs that go up together; the smallest derivative first."""
+    vqe = load("vqe")
+    found = vqe.problem(vqe.SIZES["lih"])
+    assert found.qubits == 10
+    assert len(found.excitations) == 6
+    assert found.excitations[-1] == [0, 1, 8, 9]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_classifier_tells_the_classes_apart(method):
     pytest.importorskip("torch", reason="examples/classifier_torch.py needs torch: make test-torch")
     classifier = load("classifier_torch")
-    assert classifier.main().accuracy >= classifier.ACCURACY
+    assert classifier.main(method=method).accuracy >= classifier.ACCURACY
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_curve_is_fitted_in_jax(method):
+    training = load("training_jax")
+    assert training.main(method=method).error <= training.ERROR

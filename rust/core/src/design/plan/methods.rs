@@ -16,8 +16,10 @@ use crate::design::{Ensemble, designed};
 use crate::error::Result;
 use crate::heisenberg::{GradientObservables, Operation};
 
-/// How much less effort a plan takes that follows another one.
+/// How much less effort a plan takes that follows another one; and when it is only for a few methods.
 const FOLLOWING: u64 = 16;
+const FOLLOWING_FEW: u64 = 8;
+const FEW: usize = 3;
 
 /// How a method measures.
 #[derive(Debug, Clone)]
@@ -62,12 +64,16 @@ pub(crate) struct Solver<'a> {
     /// Rows that settings may measure, words being known.
     known: Vec<bool>,
     open: Vec<bool>,
+    /// The effort of a search that starts from a former design.
+    following: u64,
 }
 
 impl<'a> Solver<'a> {
+    /// Of so many methods.
     pub(crate) fn new(
         structure: &'a Structure,
         observables: &'a GradientObservables,
+        n_methods: usize,
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let first = structure.n_observables();
@@ -88,7 +94,8 @@ impl<'a> Solver<'a> {
             .weights()
             .to_vec();
         let open = structure.by_settings(observables);
-        Ok(Solver { structure, observables, cancel, weights, live, known, open })
+        let following = options.effort / if n_methods <= FEW { FOLLOWING_FEW } else { FOLLOWING };
+        Ok(Solver { structure, observables, cancel, weights, live, known, open, following })
     }
 
     /// The mean variance of the derivatives, by weight.
@@ -288,7 +295,7 @@ impl<'a> Solver<'a> {
             if partial.is_some() { self.derivatives() } else { self.objective(self.known.clone()) };
         let options = &self.structure.options;
         let max = options.goal == Goal::Max && partial.is_none();
-        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
+        let effort = if follows { self.following } else { options.effort };
         let (ensemble, least) =
             designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)?;
         Ok(self.or_bound(Solution::Drawn(ensemble), least, partial))
@@ -357,7 +364,7 @@ impl<'a> Solver<'a> {
         };
         let follows = start.is_some_and(|s| s.ways == ways && !s.shares.mix.is_empty());
         // A former design is close: the search only has to follow the angles.
-        let effort = if follows { options.effort / FOLLOWING } else { options.effort };
+        let effort = if follows { self.following } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
         if options.goal != Goal::Max {

@@ -189,7 +189,7 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Self> {
         let observables = structure.observables(theta, cancel)?;
-        let solver = methods::Solver::new(&structure, &observables, cancel)?;
+        let solver = methods::Solver::new(&structure, &observables, methods.len(), cancel)?;
         let former_costs = former.map(|plan| {
             let cost = |s: &Solution| solver.variances(s).map_or(f64::INFINITY, |v| solver.mean(&v));
             let asked = |(i, solution)| {
