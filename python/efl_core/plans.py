@@ -365,7 +365,7 @@ class Plan:
         return lines
 
     def _table(self) -> list[tuple[str, ...]]:
-        listed = sorted((row for row in self if row.shots is not None), key=lambda row: row.cost)
+        listed = sorted((row for row in self if row.shots is not None), key=lambda row: (row.bound, row.cost))
         return [
             ("", "method", "shots", "worst", "settings", "circuits", "2-qubit gates added", "served"),
             *(

@@ -79,3 +79,20 @@ def test_only_what_may_be_run_is_planned(monkeypatch):
     assert len(asked[0]) <= 3
     assert asked[1] == ["echo"]
     assert efl.shadow_grad.last_report().method == "echo"
+
+
+@pytest.mark.parametrize("equal", [False, True])
+@pytest.mark.parametrize("most", [12, 30, 60])
+def test_batches_are_as_short_as_is_asked_for(most, equal):
+    """Designs are thinned to what a device may be sent at once."""
+    device = qml.device("default.qubit", wires=3, seed=6)
+    settings = {"mode": "tapes", "max_tapes": most, "equal_shots": equal}
+    gradient = efl.gradient_with_errors(
+        qml.QNode(rings, device), shots=SHOTS, seed=5, device_settings=settings
+    )
+    found, stderr = gradient(THETA)
+    report = efl.shadow_grad.last_report()
+    assert 1 < report.tapes <= most
+    assert report.settings == report.tapes
+    assert np.all(np.abs(found - exact(rings)) <= 5 * stderr + 1e-9)
+    assert report.shots > 0.9 * SHOTS

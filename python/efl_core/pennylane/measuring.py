@@ -111,9 +111,7 @@ class Request:
         self.final = Program(self.tape.operations)
         self.dropped = Dropped(0, 0.0)
         self.piece: int | None = None
-        theta = self.circuit._theta
-        entropy = None if options.seed is None else [options.seed, *np.frombuffer(theta.tobytes(), np.uint32)]
-        self.seeds = np.random.SeedSequence(entropy)
+        self.seeds = np.random.SeedSequence(self._entropy())
 
         self.chosen: Chosen | None = None
         self.values = Values(self.circuit.observables, value_target) if values else None
@@ -136,6 +134,21 @@ class Request:
             )
         return False
 
+    def _entropy(self) -> list[int] | None:
+        """Return what random numbers depend on: the seed, and all that tells two tapes of a circuit apart."""
+        if self.options.seed is None:
+            return None
+        bloch = np.zeros(0) if self.circuit.bloch is None else self.circuit.bloch.ravel()
+        numbers = np.concatenate([self.circuit._theta, bloch]).view(np.uint32)
+        return [self.options.seed, *(int(number) for number in numbers)]
+
+    @property
+    def _most_tapes(self) -> float:
+        """The longest batch, for one copy of a shot vector and without settings of the values' own."""
+        own = 0 if self.values is None else self.values.n_settings
+        copies = max(1, int(self.tape.shots.num_copies))
+        return max(1.0, self.options.max_tapes / copies - own)
+
     def _seed(self) -> int:
         return int(self.seeds.spawn(1)[0].generate_state(1, np.uint64)[0])
 
@@ -152,7 +165,7 @@ class Request:
                 self.circuit,
                 options.method,
                 shots=math.inf if shots is None else min(shots),
-                max_tapes=options.max_tapes,
+                max_tapes=self._most_tapes,
                 connectivity=options.connectivity,
                 value_weight=0.0 if self.values is None else 1 / len(self.by_gates),
             )
@@ -193,7 +206,11 @@ class Request:
         """
         if self.piece is None:
             equal = has_equal_shots(self.options, self.device)
-            self.piece = min(equal_piece(*part) for part in parts) if equal else 1
+            total, settings = (sum(numbers) for numbers in zip(*parts, strict=True))
+            shortest = math.ceil(total / self._most_tapes)
+            if total // max(1, shortest) < settings:  # rounded up, it would leave too few for all settings
+                shortest -= 1
+            self.piece = max(shortest, min(equal_piece(*part) for part in parts)) if equal else 1
         return self.piece
 
     def _parts(self, shots: int) -> list[_Part]:
@@ -222,7 +239,8 @@ class Request:
             return self._snapshots(observables, plan.ensemble(method.name), shots)
         # Pieces of equal shots: an experiment with c of them is c tapes.
         size = self._piece((shots, method.settings))
-        allocated = plan.allocate(shots // size, method.name, seed=self._seed())
+        count = int(min(shots // size, self._most_tapes)) if size > 1 else shots
+        allocated = plan.allocate(count, method.name, seed=self._seed())
         jobs: list[Job] = []
         ends = []
         known: dict[Hashable, Operator] = {}

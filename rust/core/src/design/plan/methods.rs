@@ -367,7 +367,9 @@ impl<'a> Solver<'a> {
         let effort = if follows { self.following } else { options.effort };
         let search = Search { sums, objective: &objective, direct: &direct, grouping, effort };
         let mut found = search.run(start, options.goal == Goal::Max, self.cancel)?;
-        if options.goal != Goal::Max {
+        // A former design is thin already: what was added to it may stay, as long as it is not much.
+        let grown = start.is_none_or(|s| !follows || 4 * found.families.len() > 5 * s.families.len());
+        if grown && options.goal != Goal::Max {
             found = search.thin(found, self.cancel)?;
         }
         if let Some(most) = options.max_settings {
