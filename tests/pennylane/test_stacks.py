@@ -71,7 +71,9 @@ def test_gradient_method(name, kind):
     qnode = qml.QNode(function, inner, diff_method=efl.shadow_grad, gradient_kwargs=options)
     with qml.Tracker(inner) as tracker:
         found = qml.jacobian(stacked(qnode))(*args)
-    assert tracker.totals["batches"] == 2 * len(args)  # the value, and the gradient
+    # The value, and the gradient; nothing for that where all its circuits are simulated by efl_core.
+    executed = efl.shadow_grad.last_report().tapes > 0
+    assert tracker.totals["batches"] == (1 + executed) * len(args)
     assert_close(name, found, efl.gradient_with_errors(qnode, seed=9)(*args)[1])
 
 
