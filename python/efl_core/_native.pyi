@@ -29,14 +29,17 @@ __all__ = [
     "estimate_tally",
     "evaluate",
     "gradient_observables",
+    "measured",
     "num_threads",
     "predicted_variances",
     "propagate",
+    "read_together",
     "rebase",
     "sample",
     "set_cpu_level",
     "set_num_threads",
     "simulate",
+    "simulated",
     "tally",
 ]
 
