@@ -221,7 +221,7 @@ class Plan:
         parameters: ArrayLike,
         inputs: ArrayLike | None = None,
         *,
-        methods: Iterable[str] | None = None,
+        methods: str | Iterable[str] | None = None,
     ) -> "Plan":
         """Plan for other parameters (and inputs): words and circuits are kept, and the search starts here.
 
@@ -238,7 +238,8 @@ class Plan:
         ['product', 'echo']
         """
         circuit = self._circuit.at(parameters, inputs)
-        names = None if methods is None else [self[name].name for name in methods]
+        wanted = [methods] if isinstance(methods, str) else methods
+        names = None if wanted is None else [self[name].name for name in wanted]
         native = self._native.at(circuit._theta, names)
         return Plan(native, circuit, self._observables, self._target, pasted=self._pasted)
 

@@ -185,3 +185,22 @@ def test_errors_of_different_data_are_independent():
     steps = np.diff(errors, axis=0) / np.sqrt(2)
     assert steps.size == 38
     assert np.mean(np.square(steps)) > 0.2
+
+
+def test_small_angles_have_a_plan_of_their_own():
+    """Near quarter turns most coefficients are small, which a plan at usual angles does not foresee."""
+
+    def model(theta):
+        for layer in theta:
+            for q in range(5):
+                qml.RY(layer[q, 0], wires=q)
+                qml.RZ(layer[q, 1], wires=q)
+            for q in range(4):
+                qml.CNOT(wires=[q, q + 1])
+        return qml.expval(qml.Z(0))
+
+    theta = pnp.array(np.random.default_rng(0).uniform(-0.05, 0.05, (4, 5, 2)), requires_grad=True)
+    qnode = qml.QNode(model, qml.device("default.qubit", wires=5))
+    efl.gradient_with_errors(qnode, target=0.05, seed=1)(theta)
+    predicted = efl.plan(qnode, target=0.05)(theta)
+    assert efl.shadow_grad.last_report().shots < 1.15 * predicted.best.shots

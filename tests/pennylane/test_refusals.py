@@ -3,6 +3,7 @@
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane import numpy as pnp
 from tests.pennylane.models import trainable
 
 import efl_core as efl
@@ -114,3 +115,37 @@ def test_gradient_with_errors_of_what_is_no_qnode():
         efl.gradient_with_errors(qnode, shots=10)(0.3)
     with pytest.raises(ValueError, match="that a gate depends on"):
         efl.gradient_with_errors(qnode, shots=10)(trainable(0.3))
+
+
+def test_numbers_of_parameters_that_are_not_there():
+    qnode = qml.QNode(lambda x: (qml.RX(x, 0), qml.expval(qml.Z(0)))[1], qml.device("default.qubit"))
+    with pytest.raises(ValueError, match="argnum: expected numbers below 1"):
+        efl.gradient_with_errors(qnode, shots=100, argnum=3)(trainable(np.array(0.3)))
+
+
+def test_more_outcomes_than_fit_in_memory():
+    qnode = qml.QNode(lambda x: (qml.RX(x, 0), qml.expval(qml.Z(0)))[1], qml.device("default.qubit"))
+    with pytest.raises(ValueError, match="shots: expected at most .* held in memory"):
+        efl.gradient_with_errors(qnode, target=1e-6)(trainable(np.array(0.3)))
+
+
+def test_states_that_are_data():
+    """PennyLane normalises a state with arrays that say they are trained."""
+
+    def model(x, theta):
+        qml.AmplitudeEmbedding(x, wires=range(2), normalize=True)
+        qml.RY(theta[0], wires=0)
+        qml.CNOT([0, 1])
+        return qml.expval(qml.Z(1))
+
+    device = qml.device("default.qubit", wires=2)
+    x, theta = pnp.array([0.3, 0.1, 0.9, 0.2], requires_grad=False), trainable(np.array([0.3]))
+    options = {"shots": 20_000, "seed": 3}
+    found = qml.grad(qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options))(x, theta)
+    error = efl.shadow_grad.last_report().stderr.max()
+    assert abs(found - qml.grad(qml.QNode(model, device))(x, theta))[0] < 5 * error
+    with pytest.raises(ValueError, match="args: expected trained parameters of gates that are angles"):
+        efl.gradient_with_errors(qml.QNode(model, device), **options)(x, theta)
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+    with pytest.raises(ValueError, match="expected trainable parameters to be angles"):
+        qml.grad(qnode)(trainable(np.array([0.3, 0.1, 0.9, 0.2])), theta)

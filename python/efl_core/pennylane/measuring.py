@@ -56,6 +56,9 @@ __all__ = ["Request", "has_equal_shots", "measurement"]
 
 Table: TypeAlias = NDArray[np.float64]
 
+# Outcomes that one measurement may have, in bits; each takes about three bytes on the way.
+MAX_BITS = 2**31
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
@@ -94,6 +97,9 @@ class Request:
         self.options, self.device = options, device
         self.shape = (len(tape.measurements), len(tape.trainable_params))
         n_gates = len(self.tape.operations)
+        given = [options.argnum] if isinstance(options.argnum, int) else options.argnum or []
+        if any(t >= self.shape[1] for t in given):
+            raise InvalidInputError(f"argnum: expected numbers below {self.shape[1]}, got {options.argnum}")
         chosen = choose_trainable_param_indices(self.tape, options.argnum)
         places = {t: self.tape.get_operation(t) for t in chosen}
         self.by_gates = [t for t, (_, which, _) in places.items() if which < n_gates]
@@ -119,6 +125,12 @@ class Request:
         for_values = [0] * len(self.shots)
         if self.values is not None:
             self.shots, for_values = self._share(self.values)
+        if sum(self.shots) * self.circuit.n_qubits > MAX_BITS:
+            most = MAX_BITS // self.circuit.n_qubits
+            raise InvalidInputError(
+                f"shots: expected at most {most:,} in one measurement, which is held in memory, got "
+                f"{sum(self.shots):,}; average several, or ask for a larger target"
+            )
         self.parts = [self._parts(shots) for shots in self.shots]
         self.own = [self._own_runs(count) for count in for_values]
 

@@ -30,6 +30,9 @@ CAPACITY = 64
 CLOSE = 1.02
 # What is within this factor of the best may be better at other angles.
 NEAR = 1.1
+# Angles this close to quarter turns, all of them, are planned from a plan near those: training starts there.
+SPECIAL = 0.25
+QUARTER = np.pi / 2
 # What a method that is asked for may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
 
@@ -113,16 +116,21 @@ def choose(
 
 
 def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float, most: float) -> Plan:
-    """Return the plan of circuits with the same gates, at angles of its own."""
-    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, most)
+    """Return the plan of circuits with the same gates, at angles of its own: usual or near quarter turns."""
+    turns = np.round(circuit.parameters / QUARTER)
+    special = bool(np.all(np.abs(circuit.parameters - turns * QUARTER) < SPECIAL))
+    pattern = tuple(turns % 4) if special else ()
+    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, most, pattern)
     with _lock:
         base = _kept.get(key)
         if base is not None:
             _kept.move_to_end(key)
     if base is None:
-        counts = [circuit.n_parameters, len(circuit.inputs)]
         random = np.random.default_rng(0)
-        elsewhere = circuit.at(*(random.uniform(-np.pi, np.pi, count) for count in counts))
+        parameters = random.uniform(-np.pi, np.pi, circuit.n_parameters)
+        if special:  # where many words have small coefficients, which a usual plan does not foresee
+            parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
+        elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
         elsewhere.prepare(_kept_letters(circuit))
         base = plan(
             elsewhere,

@@ -13,6 +13,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import pennylane as qml
+from autograd.numpy.numpy_boxes import ArrayBox
 from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
 from pennylane.operation import Operator
@@ -36,6 +37,7 @@ Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
     """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     check_names(options)
+    tape = _detached(tape)
     if not all(map(_is_kept, tape.operations)):
         given = tape.get_parameters(trainable_only=False)
         [tape], _ = qml.transforms.decompose(
@@ -46,6 +48,24 @@ def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those
     if tape.batch_size is not None:
         return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
     return [tape], _first
+
+
+def _detached(tape: QuantumScript) -> QuantumScript:
+    """Unmark states and matrices that nothing is differentiated through.
+
+    PennyLane normalises a state with its own arrays, which say that they are trained whatever they came from.
+    """
+    if not any(isinstance(p, ArrayBox) for p in tape.get_parameters(trainable_only=False)):
+        return tape
+    operations = []
+    for op in tape.operations:
+        if isinstance(op, NOT_ANGLES) and any(isinstance(d, np.ndarray) for d in op.data):
+            plain = [np.asarray(d) if isinstance(d, np.ndarray) else d for d in op.data]
+            op = qml.ops.functions.bind_new_parameters(op, plain)
+        operations.append(op)
+    found = tape.copy(operations=operations)
+    found.trainable_params = qml.math.get_trainable_indices(found.get_parameters(trainable_only=False))
+    return found
 
 
 def _first(results: Sequence[Any]) -> Any:  # noqa: ANN401 (whatever they are)

@@ -111,6 +111,12 @@ def _linearised(
     batched, tapes = expanded(*args)
     if not any(tape.trainable_params for tape in tapes):
         raise InvalidInputError("args: expected one that a gate depends on, got none")
+    arrays = [np.shape(p) for tape in tapes for p in tape.get_parameters() if np.ndim(p)]
+    if arrays:
+        raise InvalidInputError(
+            "args: expected trained parameters of gates that are angles, got an array of shape "
+            f"{arrays[0]}; hand data over as plain numpy arrays, and normalise states before"
+        )
     found = qml.jacobian(parameters, argnums=trained)(*args)
     ends = np.cumsum([len(tape.trainable_params) for tape in tapes])[:-1]
     split = [np.split(np.asarray(matrix), ends) for matrix in found]
