@@ -125,7 +125,7 @@ def test_numbers_of_parameters_that_are_not_there():
 
 def test_more_outcomes_than_fit_in_memory():
     qnode = qml.QNode(lambda x: (qml.RX(x, 0), qml.expval(qml.Z(0)))[1], qml.device("default.qubit"))
-    with pytest.raises(ValueError, match="shots: expected at most .* held in memory"):
+    with pytest.raises(ValueError, match=r"shots: expected at most .* held in memory"):
         efl.gradient_with_errors(qnode, target=1e-6)(trainable(np.array(0.3)))
 
 
