@@ -7,8 +7,8 @@
 The two classes are the points of a square whose coordinates have the same sign, and those whose have not: no
 straight line does much better than half. What must come out is 90 % of right answers on points that were not
 trained on. Shots are finite everywhere: in the values that the loss is made of, in their gradients, and in
-the answers at the end. On 4 qubits that was reached with 10 of the seeds 0 to 9, by the device with 8 of
-them; on 10 qubits with all of the seeds 0 to 3. torch is no dependency of efl_core: pip install torch.
+the answers at the end. On 4 qubits that was reached with all of the seeds 0 to 9, by the device as well; on
+10 qubits with all of the seeds 0 to 3. torch is no dependency of efl_core: pip install torch.
 """
 
 import argparse
