@@ -1,6 +1,8 @@
 """The scripts in examples/ reach the figures that they print, at their small sizes.
 
-Seeds are fixed, so that a run is repeated and not redrawn.
+Seeds are fixed. Another processor rounds differently and so draws other shots from the same start: six to ten
+such draws of each training by a transform stayed far from its limit (0.955 and above where 0.9 is asked, 0.066
+and below where 0.1 is).
 """
 
 import importlib.util
@@ -44,12 +46,10 @@ def test_vqe_keeps_the_excitations_that_matter():
 def test_classifier_tells_the_classes_apart(method):
     pytest.importorskip("torch", reason="examples/classifier_torch.py needs torch: make test-torch")
     classifier = load("classifier_torch")
-    # Another processor rounds differently and so draws other shots: a limit that every draw reaches. Of 54
-    # other draws, by all three ways, the worst was a tenth above it.
-    assert classifier.main(method=method).accuracy >= classifier.ACCURACY - 0.1
+    assert classifier.main(method=method).accuracy >= classifier.ACCURACY
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_curve_is_fitted_in_jax(method):
     training = load("training_jax")
-    assert training.main(method=method).error <= 2 * training.ERROR  # any draw; see above
+    assert training.main(method=method).error <= training.ERROR
