@@ -1,8 +1,8 @@
 """The scripts in examples/ reach the figures that they print, at their small sizes.
 
-Seeds are fixed. Another processor rounds differently and so draws other shots from the same start: six to ten
-such draws of each training by a transform stayed far from its limit (0.955 and above where 0.9 is asked, 0.066
-and below where 0.1 is).
+Seeds are fixed. Another processor rounds differently and so draws other shots from the same start: six to
+ten such draws of each training by a transform stayed far from its limit (0.955 and above where 0.9 is asked,
+0.066 and below where 0.1 is).
 """
 
 import importlib.util
