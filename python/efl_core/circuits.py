@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from efl_core import _native
 from efl_core.arguments import array, integer, real
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
-from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_word
+from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_sums, read_word
 
 if TYPE_CHECKING:
     from pennylane import QNode
@@ -350,6 +350,34 @@ def check_circuit(circuit: Circuit) -> None:
     """Refuse anything but a circuit."""
     if not isinstance(circuit, Circuit):
         raise InputTypeError(f"circuit: expected a Circuit, got {type(circuit).__name__}")
+
+
+def given_sums(
+    circuit: Circuit, observables: Observable | Iterable[Observable] | None
+) -> tuple[list[PauliSum], bool]:
+    """Return the observables asked for, or those of the circuit, and whether it is one."""
+    if observables is None:
+        sums, single = list(circuit.observables), len(circuit.observables) == 1
+        if not sums:
+            raise InvalidInputError(
+                "observables: expected some, because the circuit has none of its own, got none"
+            )
+    else:
+        sums, single = read_sums(observables, circuit.n_qubits)
+        if not sums:
+            raise InvalidInputError("observables: expected at least one, got an empty sequence")
+    return sums, single
+
+
+def only_observable(circuit: Circuit, observable: Observable | None) -> PauliSum:
+    """Return the observable asked for, or the only one that the circuit has."""
+    if observable is not None:
+        return read_sum("observable", observable, circuit.n_qubits)
+    if len(circuit.observables) != 1:
+        raise InvalidInputError(
+            f"observable: expected one, as the circuit has {len(circuit.observables)} of its own, got none"
+        )
+    return circuit.observables[0]
 
 
 def simulate(circuit: Circuit) -> NDArray[np.complex128]:

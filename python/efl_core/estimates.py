@@ -1,6 +1,7 @@
 """Counts, and values with error bars.
 
-`tally` counts (integers, mergeable); `estimate` turns snapshots or tallies into values and standard errors.
+`tally` counts (integers, mergeable); `estimate` turns snapshots or tallies into values and standard errors;
+`gradient` does so for the value and all derivatives of a circuit at once.
 """
 
 import math
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from efl_core import _native
 from efl_core._native import Tally
 from efl_core.arguments import integer
-from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, PauliWord, WordLike, read_observables
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Combine", "Estimate", "Tally", "estimate", "tally"]
+__all__ = ["Combine", "Estimate", "Gradient", "Tally", "estimate", "gradient", "tally"]
 
 Combine: TypeAlias = Literal["mean", "hit_normalised", "median_of_means"]
 """How snapshots become a value; see `estimate`."""
@@ -140,6 +142,84 @@ def estimate(
     compiled, single = read_observables(observables, data.n_qubits)
     count = check_combination(combine, buckets, len(compiled), len(data))
     return _estimate(_native.estimate(data._native, compiled, combine, count), single)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """Values and gradients estimated from snapshots; with a leading axis if there are several observables."""
+
+    value: NDArray[np.float64] | float
+    """Estimated value of the observable; NaN if the ensemble was not designed to reveal its words."""
+    value_stderr: NDArray[np.float64] | float
+    """Its standard error."""
+    gradient: NDArray[np.float64]
+    """Estimated derivative by each parameter."""
+    stderr: NDArray[np.float64]
+    """Standard error of each derivative, covariances between its words included."""
+    revealed: NDArray[np.uint64]
+    """How many snapshots revealed the rarest word of each derivative."""
+    bound: NDArray[np.float64]
+    """How far each derivative may be off besides, because of truncation."""
+    shots: int
+    """Number of snapshots used."""
+
+    def __repr__(self) -> str:
+        rms = float(np.sqrt(np.mean(np.square(self.stderr)))) if self.stderr.size else 0.0
+        return f"Gradient({self.gradient.shape[-1]} parameters, rms stderr {rms:.2g}, shots={self.shots})"
+
+
+def gradient(
+    snaps: Snapshots,
+    observables: GradientObservables,
+    *,
+    combine: Combine = "mean",
+    buckets: SupportsIndex | None = None,
+) -> Gradient:
+    """Estimate the value and all derivatives from one set of snapshots of the final state.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots of the state at the parameters that the observables were made (or rebased) for.
+    observables
+        Made by `gradient_observables`.
+    combine, buckets
+        As in `estimate`.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> circuit = efl.Circuit(1, parameters=[0.3]).ry(efl.Parameter(0), 0)
+    >>> state = [np.cos(0.15), np.sin(0.15)]
+    >>> found = efl.gradient(efl.sample(state, shots=50_000, seed=3), efl.gradient_observables(circuit, "Z"))
+    >>> bool(abs(found.gradient[0] + np.sin(0.3)) < 5 * found.stderr[0])
+    True
+    """
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+    if not isinstance(observables, GradientObservables):
+        raise InputTypeError(
+            f"observables: expected the result of gradient_observables, got {type(observables).__name__}"
+        )
+    if snaps.n_qubits != observables.n_qubits:
+        raise ShapeError(
+            f"snaps: expected {observables.n_qubits} qubits, as the circuit has, got {snaps.n_qubits} qubits"
+        )
+    rows, single = observables.n_observables, observables._single
+    count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
+    value, stderr, revealed, shots = _native.estimate_gradient(
+        snaps._native, observables._native, combine, count
+    )
+    shape = (observables.n_parameters,) if single else (rows, observables.n_parameters)
+    return Gradient(
+        value=float(value[0]) if single else value[:rows],
+        value_stderr=float(stderr[0]) if single else stderr[:rows],
+        gradient=value[rows:].reshape(shape),
+        stderr=stderr[rows:].reshape(shape),
+        revealed=revealed[rows:].reshape(shape),
+        bound=observables._native.dropped_rows()[rows:].reshape(shape),
+        shots=shots,
+    )
 
 
 def check_rule(combine: str) -> None:

@@ -19,15 +19,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core.arguments import array, integer, real
-from efl_core.circuits import Circuit, simulate
+from efl_core.circuits import Circuit, given_sums, simulate
 from efl_core.circuits import circuit as circuit_of
 from efl_core.designs import Connectivity, Goal, read_connectivity, read_goal
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
-from efl_core.gradients import given_sums
 from efl_core.observables import Observable, PauliSum
-from efl_core.snapshots import sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -308,9 +306,9 @@ class Plan:
         if row.settings is not None:
             slopes, stderr = self._native.simulate(row.name, count, key)
         else:
-            snaps = sample(simulate(self._circuit), self._native.ensemble(row.name), shots=count, seed=key)
-            rows = self._native.observables
-            value, deviation, _, _ = _native.estimate_gradient(snaps._native, rows, "mean", 1)
+            ensemble = self._native.ensemble(row.name)
+            snaps = _native.sample(simulate(self._circuit), ensemble, count, None, key)
+            value, deviation, _, _ = _native.estimate_gradient(snaps, self._native.observables, "mean", 1)
             first = len(self._observables)
             slopes, stderr = value[first:], deviation[first:]
         return Simulated(self._shaped(slopes), self._shaped(stderr), count)
