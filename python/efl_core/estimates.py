@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core._native import Tally
-from efl_core.arguments import integer
+from efl_core.arguments import described, integer, listed
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, PauliWord, WordLike, read_observables
@@ -77,13 +77,10 @@ def tally(snaps: Snapshots, words: Iterable[WordLike] | WordLike, *, buckets: Su
     Estimate(0.9783 +- 0.02, shots=20000)
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
-    if isinstance(words, (str, PauliWord)):
-        words = [words]
-    if not isinstance(words, Iterable):
-        raise InputTypeError(f"words: expected a sequence of Pauli words, got {type(words).__name__}")
-    listed: list[Any] = [words] if isinstance(words, Mapping) else list(words)
-    return _native.tally(snaps._native, listed, integer("buckets", buckets, 1))
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    one = isinstance(words, (str, PauliWord, Mapping))
+    found: list[Any] = [words] if one else listed("words", words, "a sequence of Pauli words")
+    return _native.tally(snaps._native, found, integer("buckets", buckets, 1))
 
 
 def estimate(
@@ -129,16 +126,16 @@ def estimate(
     """
     if isinstance(data, Tally):
         if buckets is not None:
-            raise InvalidInputError("buckets: expected none with a Tally, which has its own, got one")
+            raise InvalidInputError.of("buckets", "none with a Tally, which has its own", "one")
         wanted = data.words if observables is None else observables
         check_rule(combine)
         compiled, single = read_observables(wanted, data.ensemble.n_qubits)
         columns = _native.estimate_tally(data, compiled, combine)
         return _estimate(columns, single)
     if not isinstance(data, Snapshots):
-        raise InputTypeError(f"data: expected Snapshots or a Tally, got {type(data).__name__}")
+        raise InputTypeError.of("data", "Snapshots or a Tally", type(data).__name__)
     if observables is None:
-        raise InvalidInputError("observables: expected a Pauli word or sum, or a list of them, got none")
+        raise InvalidInputError.of("observables", "a Pauli word or sum, or a list of them", "none")
     compiled, single = read_observables(observables, data.n_qubits)
     count = check_combination(combine, buckets, len(compiled), len(data))
     return _estimate(_native.estimate(data._native, compiled, combine, count), single)
@@ -196,14 +193,14 @@ def gradient(
     True
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     if not isinstance(observables, GradientObservables):
-        raise InputTypeError(
-            f"observables: expected the result of gradient_observables, got {type(observables).__name__}"
+        raise InputTypeError.of(
+            "observables", "the result of gradient_observables", type(observables).__name__
         )
     if snaps.n_qubits != observables.n_qubits:
-        raise ShapeError(
-            f"snaps: expected {observables.n_qubits} qubits, as the circuit has, got {snaps.n_qubits} qubits"
+        raise ShapeError.of(
+            "snaps", f"{observables.n_qubits} qubits, as the circuit has", f"{snaps.n_qubits} qubits"
         )
     rows, single = observables.n_observables, observables._single
     count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
@@ -226,7 +223,7 @@ def check_rule(combine: str) -> None:
     """Refuse an unknown combination rule."""
     if combine not in get_args(Combine):
         *others, last = (repr(rule) for rule in get_args(Combine))
-        raise InvalidInputError(f"combine: expected {', '.join(others)} or {last}, got {combine!r}")
+        raise InvalidInputError.of("combine", f"{', '.join(others)} or {last}", described(combine))
 
 
 def check_combination(combine: str, buckets: SupportsIndex | None, observables: int, shots: int) -> int:
@@ -238,7 +235,7 @@ def check_combination(combine: str, buckets: SupportsIndex | None, observables: 
         wanted = math.ceil(2 * math.log(2 * max(observables, 1) / 0.05))
         return max(1, min(wanted + 1 - wanted % 2, shots))
     if buckets is not None:
-        raise InvalidInputError(f"buckets: expected none unless combine='median_of_means', got {buckets!r}")
+        raise InvalidInputError.of("buckets", "none unless combine='median_of_means'", described(buckets))
     return 1
 
 

@@ -107,7 +107,7 @@ class GradientObservables:
         4 to 35 times cheaper. With a truncation there is no structure to reuse: everything is computed again.
         """
         if self._made is None:
-            raise InvalidInputError("observables: expected ones that were not rebased, got rebased ones")
+            raise InvalidInputError.of("observables", "ones that were not rebased", "rebased ones")
         circuit = self._circuit.at(parameters, inputs)
         return GradientObservables(self._made.at(circuit), circuit, self._single, self._made)
 

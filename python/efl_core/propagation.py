@@ -53,7 +53,7 @@ def read_limits(truncation: Truncation | None) -> Limits:
     if truncation is None:
         return Truncation().limits()
     if not isinstance(truncation, Truncation):
-        raise InputTypeError(f"truncation: expected a Truncation, got {type(truncation).__name__}")
+        raise InputTypeError.of("truncation", "a Truncation", type(truncation).__name__)
     return truncation.limits()
 
 
@@ -117,9 +117,10 @@ def propagate(
     """
     check_circuit(circuit)
     if circuit.bloch is None:
-        raise InvalidInputError(
-            "circuit: expected a product input state, got another one: its value has to be measured "
-            "(gradient_observables does not need the input)"
+        raise InvalidInputError.of(
+            "circuit",
+            "a product input state",
+            "another one: its value has to be measured (gradient_observables does not need the input)",
         )
     value, slopes, terms, dropped = _native.evaluate(
         circuit._native,

@@ -53,7 +53,7 @@ def write_parquet(snaps: Snapshots, path: "str | os.PathLike[str]") -> None:
     1000
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     layout = Layout.of(snaps)
     height = max(64, min(_GROUP_ROWS, _GROUP_BYTES // layout.row_bytes // 64 * 64))
     checksum = _Checksum(layout)
@@ -213,7 +213,7 @@ def _open(path: "str | os.PathLike[str]") -> Iterator[_Opened]:
 
 def _path(path: "str | os.PathLike[str]") -> Path:
     if not isinstance(path, (str, os.PathLike)):
-        raise InputTypeError(f"path: expected a path, got {type(path).__name__}")
+        raise InputTypeError.of("path", "a path", type(path).__name__)
     return Path(path)
 
 

@@ -34,7 +34,7 @@ def to_arrow(snaps: Snapshots) -> Table:
     (b'2', '0300000000000000')
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     return export(snaps, Layout.of(snaps))[0]
 
 
@@ -62,9 +62,9 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
     True
     """
     if not hasattr(data, "__arrow_c_stream__"):
-        raise InputTypeError(f"data: expected an object with __arrow_c_stream__, got {type(data).__name__}")
+        raise InputTypeError.of("data", "an object with __arrow_c_stream__", type(data).__name__)
     if ensemble is not None and not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     try:
         reader = pa.RecordBatchReader.from_stream(data)
     except EflError:
@@ -88,7 +88,7 @@ def _agree(stored: Ensemble | None, given: Ensemble | None) -> Ensemble:
             )
         return given
     if given is not None and given.n_qubits != stored.n_qubits:
-        raise ShapeError(f"ensemble: expected {stored.n_qubits} qubits, as stored, got {given.n_qubits}")
+        raise ShapeError.of("ensemble", f"{stored.n_qubits} qubits, as stored", given.n_qubits)
     if given is not None and given != stored:
         raise InvalidInputError(
             "ensemble: expected the stored ensemble, or none (with_ensemble changes it after)"

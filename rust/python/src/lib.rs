@@ -19,17 +19,16 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, propagate, rebase,
-        simulate,
+        Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, rebase, simulate,
     };
     #[pymodule_export]
-    use crate::design::{design, predicted_variances};
+    use crate::design::design;
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
-    use crate::pauli::{PauliSum, PauliWord};
+    use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]
     use crate::plan::{Experiment, Plan, measured, read_together, simulated};
     #[pymodule_export]
