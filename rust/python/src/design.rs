@@ -92,7 +92,7 @@ fn estimated(observables: &Bound<'_, PyAny>, n_qubits: usize) -> PyResult<(Sums,
 /// one.
 pub(crate) fn predicted_variance<'py>(
     py: Python<'py>,
-    ensemble: &core::Ensemble,
+    ensemble: &efl_core::ensemble::Ensemble,
     observables: &Bound<'py, PyAny>,
     state: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {

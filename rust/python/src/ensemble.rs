@@ -6,7 +6,7 @@ use crate::error::{OrRaise, invalid, shape, wrong_type};
 use crate::pauli::read_word;
 use crate::setting::Setting;
 use efl_core::Error;
-use efl_core::design as core;
+use efl_core::ensemble as core;
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -42,7 +42,7 @@ fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyRes
 }
 
 /// Settings, or labels such as "XYZ".
-fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<core::Setting>> {
+fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<efl_core::stabiliser::Setting>> {
     let items = sequence(name, value, "a sequence of settings or labels such as \"XYZ\"")?;
     let read = |(f, item): (usize, &Bound<'_, PyAny>)| {
         if let Ok(setting) = item.cast::<Setting>() {
@@ -50,7 +50,7 @@ fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<core::Set
         }
         let name = format!("{name}[{f}]");
         let word = read_word(&name, item, None)?;
-        core::Setting::of_letters(word).map_err(|error| error.named(name)).or_raise()
+        efl_core::stabiliser::Setting::of_letters(word).map_err(|error| error.named(name)).or_raise()
     };
     items.iter().enumerate().map(read).collect()
 }

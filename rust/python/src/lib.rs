@@ -6,6 +6,7 @@ mod design;
 mod ensemble;
 mod error;
 mod estimate;
+mod experiment;
 mod pauli;
 mod plan;
 mod setting;
@@ -19,7 +20,7 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, rebase, simulate,
+        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, rebase, simulate,
     };
     #[pymodule_export]
     use crate::design::design;
@@ -28,9 +29,11 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
+    use crate::experiment::{Experiment, measured, read_together, simulated};
+    #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]
-    use crate::plan::{Experiment, Plan, measured, read_together, simulated};
+    use crate::plan::Plan;
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]

@@ -3,9 +3,9 @@
 use crate::boundary::{enter, size, text, width};
 use crate::error::{OrRaise, invalid, wrong_type};
 use crate::pauli::read_word;
-use efl_core::design as core;
-use efl_core::heisenberg::Clifford;
+use efl_core::gates::Clifford;
 use efl_core::pauli::Words;
+use efl_core::stabiliser as core;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -38,7 +38,7 @@ use pyo3::types::{PyString, PyTuple};
 pub(crate) struct Setting(pub(crate) core::Setting);
 
 /// Reads `("CNOT", 0, 1)`; `name` is what an error calls it.
-fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
+fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<efl_core::gates::CliffordGate> {
     let wrong = || wrong_type(name, "a name and its wires, such as (\"CNOT\", 0, 1)", value);
     let items: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong())?;
     let (first, wires) = items.split_first().ok_or_else(wrong)?;
@@ -48,7 +48,9 @@ fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
         return Err(invalid(name, format!("one of {}", known.join(", ")), format!("{gate:?}")));
     };
     let wires: Vec<usize> = wires.iter().map(|q| size(name, q, 0)).collect::<PyResult<_>>()?;
-    core::Gate::new(clifford, &wires).map_err(|error| error.named(name.to_owned())).or_raise()
+    efl_core::gates::CliffordGate::new(clifford, &wires)
+        .map_err(|error| error.named(name.to_owned()))
+        .or_raise()
 }
 
 /// Reads words of one width, that of the first if none is given.
@@ -89,7 +91,7 @@ impl Setting {
         let n_qubits = width("n_qubits", n_qubits)?;
         let expected = "a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)]";
         let items = gates.try_iter().map_err(|_| wrong_type("gates", expected, gates))?;
-        let gates: Vec<core::Gate> = items
+        let gates: Vec<efl_core::gates::CliffordGate> = items
             .enumerate()
             .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
             .collect::<PyResult<_>>()?;
@@ -149,7 +151,7 @@ impl Setting {
     /// The gates before the readout, in order, each as its name and its wires.
     #[getter]
     fn gates<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let tuple = |gate: core::Gate| {
+        let tuple = |gate: efl_core::gates::CliffordGate| {
             let mut items = vec![gate.clifford().name().into_bound_py_any(py)?];
             for q in gate.wires() {
                 items.push(q.into_bound_py_any(py)?);
