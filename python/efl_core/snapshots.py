@@ -157,21 +157,29 @@ class Snapshots:
         return cls.from_arrays(bits, recipes, ensemble=ensemble)
 
     @classmethod
-    def from_arrow(cls, data: object, *, ensemble: Ensemble | None = None) -> "Snapshots":
+    def from_arrow(
+        cls, data: object, *, ensemble: Ensemble | None = None, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
         """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...).
 
-        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them.
+        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them. ``max_bytes``
+        bounds the size of the snapshots: half of the memory if not given.
         """
         from efl_core import storage
 
-        return storage.from_arrow(data, ensemble=ensemble)
+        return storage.from_arrow(data, ensemble=ensemble, max_bytes=max_bytes)
 
     @classmethod
-    def read_parquet(cls, path: "str | PathLike[str]") -> "Snapshots":
-        """Read a Parquet file of snapshots, after checking all of it."""
+    def read_parquet(
+        cls, path: "str | PathLike[str]", *, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
+        """Read a Parquet file of snapshots, after checking all of it.
+
+        ``max_bytes`` bounds the size that it may declare: half of the memory if not given.
+        """
         from efl_core import storage
 
-        return storage.read_parquet(path)
+        return storage.read_parquet(path, max_bytes=max_bytes)
 
     @classmethod
     def concat(cls, parts: Iterable["Snapshots"]) -> "Snapshots":
@@ -183,7 +191,10 @@ class Snapshots:
         return cls(_native.Snapshots.concat([part._native for part in found]))
 
     def write_parquet(self, path: "str | PathLike[str]") -> None:
-        """Write a Parquet file; it appears complete, by rename, or not at all."""
+        """Write a Parquet file; it appears complete, by rename, or not at all.
+
+        A file that is replaced keeps its mode; a device, a pipe or a socket is not replaced.
+        """
         from efl_core import storage
 
         storage.write_parquet(self, path)
