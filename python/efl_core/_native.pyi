@@ -31,9 +31,10 @@ __all__ = [
     "gradient_observables",
     "measured",
     "num_threads",
-    "predicted_variances",
-    "propagate",
+    "read_sum",
+    "read_sums",
     "read_together",
+    "read_word",
     "rebase",
     "sample",
     "set_cpu_level",
@@ -176,6 +177,10 @@ class Ensemble:
     def allocate(self, shots: SupportsIndex, seed: SupportsIndex) -> NDArray[np.uint64]: ...
     def __eq__(self, other: object, /) -> bool: ...
 
+def read_word(name: str, value: object, n_qubits: int) -> PauliWord: ...
+def read_sum(name: str, value: object, n_qubits: int | None) -> PauliSum: ...
+def read_sums(name: str, value: object, n_qubits: int) -> tuple[list[PauliSum], bool]: ...
+
 _Angle = float | tuple[int, float, float] | tuple[int]
 _Limits = tuple[int | None, float, int | None]
 
@@ -217,8 +222,6 @@ class GradientObservables:
     def n_parameters(self) -> int: ...
     @property
     def n_words(self) -> int: ...
-    @property
-    def n_entries(self) -> int: ...
     def row(self, index: int) -> PauliSum: ...
     def row_lengths(self) -> NDArray[np.uint64]: ...
     def dropped(self) -> tuple[int, float]: ...
@@ -245,9 +248,6 @@ def rebase(
 def simulate(
     circuit: Circuit, theta: NDArray[np.float64], bloch: NDArray[np.float64]
 ) -> NDArray[np.complex128]: ...
-def propagate(
-    circuit: Circuit, theta: NDArray[np.float64], sum: PauliSum, forward: bool, limits: _Limits
-) -> tuple[PauliSum, tuple[int, float]]: ...
 
 @final
 class Snapshots:
@@ -266,7 +266,7 @@ class Snapshots:
     ) -> Snapshots: ...
     @staticmethod
     def from_settings(
-        bits: NDArray[np.uint8], settings: NDArray[np.uint32], ensemble: Ensemble
+        bits: NDArray[np.uint8], setting_index: NDArray[np.uint32], ensemble: Ensemble
     ) -> Snapshots: ...
     def rows(
         self,
@@ -302,7 +302,8 @@ class Snapshots:
 
 @final
 class Observables:
-    def __new__(cls, items: Sequence[Any], n_qubits: int) -> Observables: ...
+    @staticmethod
+    def read(observables: object, n_qubits: int | None) -> tuple[Observables, bool]: ...
     def __len__(self) -> int: ...
 
 def design(
@@ -311,15 +312,10 @@ def design(
     wanted: str,
     weights: NDArray[np.float64] | None,
     value_weight: float,
-    connect: str,
+    connectivity: str,
     qubits_per_block: int,
     effort: int | None,
 ) -> Ensemble: ...
-def predicted_variances(
-    ensemble: Ensemble,
-    observables: Observables | GradientObservables,
-    state: NDArray[np.complex128] | None,
-) -> NDArray[np.float64]: ...
 
 _Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -357,24 +353,23 @@ def read_together(
 class Plan:
     def __new__(
         cls,
+        *,
         circuit: Circuit,
         theta: NDArray[np.float64],
         observables: Sequence[PauliSum],
         bloch: NDArray[np.float64] | None,
-        wanted: str,
-        weights: NDArray[np.float64] | None,
-        value_weight: float,
-        connect: str,
-        effort: int | None,
-        max_terms: int | None,
+        connectivity: str,
+        goal: str = "mean",
+        weights: NDArray[np.float64] | None = None,
+        value_weight: float = 0.0,
+        effort: int | None = None,
+        max_terms: int | None = None,
         max_settings: int | None = None,
     ) -> Plan: ...
     def at(self, theta: NDArray[np.float64], names: list[str] | None) -> Plan: ...
     def rows(self) -> list[_Row]: ...
     @property
     def best(self) -> str: ...
-    @property
-    def theta(self) -> NDArray[np.float64]: ...
     @property
     def observables(self) -> GradientObservables: ...
     def variances(self, name: str) -> NDArray[np.float64]: ...

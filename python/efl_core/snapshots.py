@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core._native import Ensemble
-from efl_core.arguments import array, byte_table, check_range, column, integer
+from efl_core.arguments import array, byte_table, check_range, column, described, integer, listed
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Snapshots:
         """
         outcomes, letters = byte_table("bits", bits, 1), byte_table("bases", bases, 2)
         if outcomes.shape != letters.shape:
-            raise ShapeError(f"bases: expected shape {outcomes.shape}, as bits has, got {letters.shape}")
+            raise ShapeError.of("bases", f"shape {outcomes.shape}, as bits has", letters.shape)
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
         try:
             snaps = cls(_native.Snapshots.from_arrays(outcomes, letters, ensemble))
@@ -97,7 +97,7 @@ class Snapshots:
     def from_settings(
         cls,
         bits: ArrayLike,
-        settings: ArrayLike,
+        setting_index: ArrayLike,
         *,
         ensemble: Ensemble,
         version: ArrayLike | None = None,
@@ -110,7 +110,7 @@ class Snapshots:
         ----------
         bits
             Outcomes 0 or 1, shape ``(shots, n_qubits)``, integers or booleans, in the order of the qubits.
-        settings
+        setting_index
             Which setting of the list, shape ``(shots,)``; of several blocks, shape ``(shots, n_blocks)``.
         ensemble
             What the settings were drawn from, of kind ``"settings"`` or ``"blocks"``.
@@ -129,7 +129,7 @@ class Snapshots:
         """
         outcomes = byte_table("bits", bits, 1)
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
-        indices = _index_table(settings, len(outcomes), ensemble)
+        indices = _index_table(setting_index, len(outcomes), ensemble)
         try:
             snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble))
         except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
@@ -152,40 +152,49 @@ class Snapshots:
         else:
             found = array("shadow", shadow, "bits and recipes, shape (2, shots, n_qubits)")
             if found.ndim != 3 or found.shape[0] != 2:
-                raise ShapeError(f"shadow: expected shape (2, shots, n_qubits), got {found.shape}")
+                raise ShapeError.of("shadow", "shape (2, shots, n_qubits)", found.shape)
             bits, recipes = found[0], found[1]
         return cls.from_arrays(bits, recipes, ensemble=ensemble)
 
     @classmethod
-    def from_arrow(cls, data: object, *, ensemble: Ensemble | None = None) -> "Snapshots":
+    def from_arrow(
+        cls, data: object, *, ensemble: Ensemble | None = None, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
         """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...).
 
-        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them.
+        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them. ``max_bytes``
+        bounds the size of the snapshots: half of the memory if not given.
         """
         from efl_core import storage
 
-        return storage.from_arrow(data, ensemble=ensemble)
+        return storage.from_arrow(data, ensemble=ensemble, max_bytes=max_bytes)
 
     @classmethod
-    def read_parquet(cls, path: "str | PathLike[str]") -> "Snapshots":
-        """Read a Parquet file of snapshots, after checking all of it."""
+    def read_parquet(
+        cls, path: "str | PathLike[str]", *, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
+        """Read a Parquet file of snapshots, after checking all of it.
+
+        ``max_bytes`` bounds the size that it may declare: half of the memory if not given.
+        """
         from efl_core import storage
 
-        return storage.read_parquet(path)
+        return storage.read_parquet(path, max_bytes=max_bytes)
 
     @classmethod
     def concat(cls, parts: Iterable["Snapshots"]) -> "Snapshots":
         """Join snapshots of one width and ensemble, in order."""
-        if not isinstance(parts, Iterable):
-            raise InputTypeError(f"parts: expected a sequence of Snapshots, got {type(parts).__name__}")
-        listed = list(parts)
-        for i, part in enumerate(listed):
+        found = listed("parts", parts, "a sequence of Snapshots")
+        for i, part in enumerate(found):
             if not isinstance(part, Snapshots):
-                raise InputTypeError(f"parts[{i}]: expected Snapshots, got {type(part).__name__}")
-        return cls(_native.Snapshots.concat([part._native for part in listed]))
+                raise InputTypeError.of(f"parts[{i}]", "Snapshots", type(part).__name__)
+        return cls(_native.Snapshots.concat([part._native for part in found]))
 
     def write_parquet(self, path: "str | PathLike[str]") -> None:
-        """Write a Parquet file; it appears complete, by rename, or not at all."""
+        """Write a Parquet file; it appears complete, by rename, or not at all.
+
+        A file that is replaced keeps its mode; a device, a pipe or a socket is not replaced.
+        """
         from efl_core import storage
 
         storage.write_parquet(self, path)
@@ -200,7 +209,7 @@ class Snapshots:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.uint32]]:
-        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, settings)`` of `from_settings`."""
+        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, setting_index)`` of `from_settings`."""
         bits, bases = self._native.to_arrays()
         if self.ensemble.kind in ("uniform", "biased"):
             return bits, bases
@@ -269,7 +278,7 @@ class Snapshots:
             try:
                 start, stop, step = key.indices(len(self))
             except (TypeError, ValueError) as error:
-                raise InvalidInputError(f"slice: expected integers and a step, got {key} ({error})") from None
+                raise InvalidInputError.of("slice", "integers and a step", f"{key} ({error})") from None
             if step == 1:
                 return Snapshots(self._native.slice(start, max(start, stop)))
             order = np.arange(start, stop, step)
@@ -278,24 +287,28 @@ class Snapshots:
         return Snapshots(self._native.take(np.ascontiguousarray(order, dtype=np.uint64)))
 
     def _order(self, key: ArrayLike) -> NDArray[Any]:
-        found = np.asarray(key)
+        try:
+            found = np.asarray(key)
+        except ValueError:
+            raise ShapeError.of(
+                "mask or indices", f"shape ({len(self)},)", "rows of different lengths"
+            ) from None
         if found.ndim == 0:
             raise InputTypeError(
                 "snapshots are selected by a slice, a mask or an array of indices, got "
-                f"{type(key).__name__} {key!r:.40} (write snaps[i : i + 1] for one)"
+                f"{described(key)} (write snaps[i : i + 1] for one)"
             )
         if found.ndim != 1 or (found.dtype.kind == "b" and len(found) != len(self)):
-            raise ShapeError(f"mask or indices: expected shape ({len(self)},), got {found.shape}")
+            raise ShapeError.of("mask or indices", f"shape ({len(self)},)", found.shape)
         if found.dtype.kind == "b":
             return np.flatnonzero(found)
         if found.dtype.kind not in "iu" and found.size:
-            raise InputTypeError(f"indices: expected integers, got dtype {found.dtype}")
+            raise InputTypeError.of("indices", "integers", f"dtype {found.dtype}")
         wide = found.astype(np.int64) if found.dtype.kind == "i" else found
         order = np.where(wide < 0, wide + len(self), wide) if found.dtype.kind == "i" else wide
         if order.size and (order.min() < 0 or order.max() >= len(self)):
-            raise InvalidInputError(
-                f"indices: expected -{len(self)} to {len(self) - 1}, "
-                f"got values from {found.min()} to {found.max()}"
+            raise InvalidInputError.of(
+                "indices", f"-{len(self)} to {len(self) - 1}", f"values from {found.min()} to {found.max()}"
             )
         return order
 
@@ -328,25 +341,26 @@ def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
     if ensemble is None:
         return Ensemble.uniform(n_qubits)
     if not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if ensemble.n_qubits != n_qubits:
-        raise ShapeError(f"ensemble: expected {n_qubits} qubits, got {ensemble.n_qubits} qubits")
+        raise ShapeError.of("ensemble", f"{n_qubits} qubits", f"{ensemble.n_qubits} qubits")
     return ensemble
 
 
-def _index_table(settings: ArrayLike, shots: int, ensemble: Ensemble) -> NDArray[np.uint32]:
+def _index_table(setting_index: ArrayLike, shots: int, ensemble: Ensemble) -> NDArray[np.uint32]:
     """Return indices of settings, a row for each snapshot and a column for each block."""
     expected = "indices of settings, an integer per snapshot and block"
-    found = array("settings", settings, expected)
+    found = array("setting_index", setting_index, expected)
     blocks = 1 if ensemble.kind == "settings" else len(ensemble.block_list)
+    shape = found.shape
     if found.ndim == 1 and blocks == 1:
         found = found[:, np.newaxis]
     if found.shape != (shots, blocks):
-        shape = f"({shots},)" if blocks == 1 else f"({shots}, {blocks})"
-        raise ShapeError(f"settings: expected shape {shape}, got {np.shape(settings)}")
+        wanted = f"({shots},)" if blocks == 1 else f"({shots}, {blocks})"
+        raise ShapeError.of("setting_index", f"shape {wanted}", shape)
     if found.dtype.kind not in "iu" and found.size:
-        raise InputTypeError(f"settings: expected {expected}, got dtype {found.dtype}")
-    check_range("settings", found, 2**32 - 1)
+        raise InputTypeError.of("setting_index", expected, f"dtype {found.dtype}")
+    check_range("setting_index", found, 2**32 - 1)
     return np.ascontiguousarray(found, dtype=np.uint32)
 
 
@@ -354,11 +368,11 @@ def _counts(counts: ArrayLike) -> NDArray[np.uint64]:
     expected = "integers that are not negative, one for each setting"
     found = array("counts", counts, expected)
     if found.ndim != 1:
-        raise ShapeError(f"counts: expected shape (n_settings,), got {found.shape}")
+        raise ShapeError.of("counts", "shape (n_settings,)", found.shape)
     if found.dtype.kind not in "iu":
-        raise InputTypeError(f"counts: expected {expected}, got dtype {found.dtype}")
+        raise InputTypeError.of("counts", expected, f"dtype {found.dtype}")
     if found.size and found.min() < 0:
-        raise InvalidInputError(f"counts: expected {expected}, got {found.min()}")
+        raise InvalidInputError.of("counts", expected, found.min())
     return np.ascontiguousarray(found, dtype=np.uint64)
 
 
@@ -402,17 +416,17 @@ def sample(
     expected = "2^n real or complex amplitudes"
     amplitudes = array("state", state, expected)
     if amplitudes.ndim != 1:
-        raise ShapeError(f"state: expected {expected} of shape (2**n,), got shape {amplitudes.shape}")
+        raise ShapeError.of("state", f"{expected} of shape (2**n,)", f"shape {amplitudes.shape}")
     amplitudes = np.ascontiguousarray(amplitudes, dtype=np.complex128)
     if ensemble is None:
         length = len(amplitudes)
         if length < 2 or length & (length - 1):
-            raise ShapeError(f"state: expected {expected}, got {length}")
+            raise ShapeError.of("state", expected, length)
         ensemble = Ensemble.uniform(length.bit_length() - 1)
     elif not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if shots is not None and counts is not None:
-        raise InvalidInputError("counts: expected none with shots, got both")
+        raise InvalidInputError.of("counts", "none with shots", "both")
     count = integer("shots", shots, 1) if counts is None else 0
     each = None if counts is None else _counts(counts)
     key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed

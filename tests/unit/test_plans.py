@@ -498,7 +498,7 @@ def test_bad_input_of_a_plan_is_refused(error, match, options):
 
 
 def test_bad_arguments_of_methods_are_refused(plan):
-    with pytest.raises(InvalidInputError, match=r"name: expected one of uniform, .*shift, got 'spsa'"):
+    with pytest.raises(InvalidInputError, match=r"name: expected one of uniform, .*shift, got str 'spsa'"):
         plan["spsa"]
     for bad in (3, None, ["echo"]):
         with pytest.raises(InvalidInputError, match="name: expected one of"):

@@ -30,7 +30,7 @@ from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine, estimate
 from efl_core.experiments import Experiment
-from efl_core.gradients import Dropped, GradientObservables, gradient_observables
+from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum
 from efl_core.pennylane.conversion import derivative_by_coefficient, from_tape, with_numbers
 from efl_core.pennylane.execution import (
@@ -49,6 +49,7 @@ from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.tracing import described
 from efl_core.pennylane.values import Values, equal_piece
 from efl_core.plans import Plan, PlanRow
+from efl_core.propagation import Dropped
 from efl_core.snapshots import Snapshots
 
 __all__ = ["Request", "has_equal_shots", "measurement"]

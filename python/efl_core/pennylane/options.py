@@ -15,10 +15,10 @@ from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.gradients import Truncation
 from efl_core.pennylane.execution import Mode
 from efl_core.pennylane.reports import Sink, check_sink
 from efl_core.pennylane.tracing import described
+from efl_core.propagation import Truncation
 
 __all__ = ["NAMES", "Options", "check_measurements", "check_names", "shots_of"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, ShapeError
-from efl_core.gradients import Dropped
+from efl_core.propagation import Dropped
 
 __all__ = ["Report", "Sink", "deliver", "last_report"]
 

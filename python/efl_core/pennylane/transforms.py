@@ -22,12 +22,12 @@ from pennylane.tape import QuantumScript
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.gradients import Truncation
 from efl_core.pennylane.calling import calling_device
 from efl_core.pennylane.conversion import AFFINE, NOT_ANGLES
 from efl_core.pennylane.measuring import measurement
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Report, Sink, last_report
+from efl_core.propagation import Truncation
 
 __all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 

@@ -115,7 +115,15 @@ def _plan(observables: tuple[Any, ...]) -> tuple[_native.Plan, int]:
     sums = [PauliSum(terms, n_qubits=width) for terms, width in observables]
     nothing = np.zeros(0)
     circuit = _native.Circuit(sums[0].n_qubits, 0)
-    plan = _native.Plan(circuit, nothing, sums, None, "mean", None, 1.0, "none", EFFORT, None)
+    plan = _native.Plan(
+        circuit=circuit,
+        theta=nothing,
+        observables=sums,
+        bloch=None,
+        connectivity="none",
+        value_weight=1.0,
+        effort=EFFORT,
+    )
     return plan, len(plan.experiments("product"))
 
 

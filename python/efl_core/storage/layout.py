@@ -50,9 +50,7 @@ class Layout:
     def of(cls, snaps: Snapshots) -> "Layout":
         """Return the layout that snapshots are stored in."""
         if snaps.n_qubits > MAX_QUBITS:
-            raise InvalidInputError(
-                f"snaps: expected up to {MAX_QUBITS} qubits to store, got {snaps.n_qubits}"
-            )
+            raise InvalidInputError.of("snaps", f"up to {MAX_QUBITS} qubits to store", snaps.n_qubits)
         none = snaps[:0]  # asking all of them for a column would copy it
         known = tuple(name for name in PROVENANCE if getattr(none, name) is not None)
         return cls(snaps.ensemble, _measured(snaps.ensemble) + known)

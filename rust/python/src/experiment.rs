@@ -2,7 +2,7 @@
 
 use crate::boundary::enter;
 use crate::circuit::product;
-use crate::error::{OrRaise, ShapeError};
+use crate::error::{OrRaise, shape};
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
 use efl_core::bits::parallel;
@@ -33,12 +33,8 @@ impl Experiment {
     fn bits(&self, bits: &PyReadonlyArray2<'_, u8>) -> PyResult<Vec<u8>> {
         let view = bits.as_array();
         if view.ncols() != self.n_qubits() {
-            return Err(ShapeError::new_err(format!(
-                "bits: expected shape (shots, {}), got ({}, {})",
-                self.n_qubits(),
-                view.nrows(),
-                view.ncols()
-            )));
+            let expected = format!("shape (shots, {})", self.n_qubits());
+            return Err(shape("bits", expected, format!("({}, {})", view.nrows(), view.ncols())));
         }
         Ok(view.iter().copied().collect())
     }

@@ -20,11 +20,10 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, propagate, rebase,
-        simulate,
+        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, rebase, simulate,
     };
     #[pymodule_export]
-    use crate::design::{design, predicted_variances};
+    use crate::design::design;
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
@@ -32,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::experiment::{Experiment, measured, read_together, simulated};
     #[pymodule_export]
-    use crate::pauli::{PauliSum, PauliWord};
+    use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use crate::boundary::enter;
 use crate::ensemble::Ensemble;
-use crate::error::ShapeError;
+use crate::error::shape;
 use efl_core::snapshots as core;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
@@ -26,7 +26,7 @@ fn wrap(snaps: core::Snapshots) -> Snapshots {
 }
 
 fn contiguous<'a, T: numpy::Element>(name: &str, array: &'a PyReadonlyArray2<'_, T>) -> PyResult<&'a [T]> {
-    array.as_slice().map_err(|_| ShapeError::new_err(format!("{name}: expected a C-contiguous array")))
+    array.as_slice().map_err(|_| shape(name, "a C-contiguous array", "another"))
 }
 
 #[pymethods]
@@ -51,13 +51,13 @@ impl Snapshots {
     fn from_settings(
         py: Python<'_>,
         bits: PyReadonlyArray2<'_, u8>,
-        settings: PyReadonlyArray2<'_, u32>,
+        setting_index: PyReadonlyArray2<'_, u32>,
         ensemble: &Ensemble,
     ) -> PyResult<Self> {
         let shots = bits.shape()[0];
-        let (bits, settings) = (contiguous("bits", &bits)?, contiguous("settings", &settings)?);
+        let (bits, index) = (contiguous("bits", &bits)?, contiguous("setting_index", &setting_index)?);
         let ensemble = ensemble.0.clone();
-        enter(py, |cancel| core::Snapshots::from_settings(bits, settings, shots, ensemble, cancel)).map(wrap)
+        enter(py, |cancel| core::Snapshots::from_settings(bits, index, shots, ensemble, cancel)).map(wrap)
     }
 
     /// Checks and takes tables in the storage layout; x and z, or settings, are empty if the ensemble has none.
@@ -209,8 +209,7 @@ pub(crate) fn sample(
     counts: Option<PyReadonlyArray1<'_, u64>>,
     seed: u64,
 ) -> PyResult<Snapshots> {
-    let amplitudes =
-        state.as_slice().map_err(|_| ShapeError::new_err("state: expected a C-contiguous array"))?;
+    let amplitudes = state.as_slice().map_err(|_| shape("state", "a C-contiguous array", "another"))?;
     let ensemble = ensemble.0.clone();
     let counts: Option<Vec<u64>> = counts.map(|counts| counts.as_array().to_vec());
     enter(py, |cancel| {

@@ -69,6 +69,7 @@ pub fn design(
     options: &Options,
     cancel: &Cancel,
 ) -> Result<Ensemble> {
+    let sums = &*sums.moderate(); // which design is best does not depend on the scale
     let objective = Objective::new(sums, n_values, &options.goal, options.value_weight)?;
     if objective.weights().iter().all(|w| *w == 0.0) {
         return Err(Error::invalid(

@@ -53,7 +53,7 @@ impl Snapshots {
     }
 
     /// Packs `shots` snapshots of settings drawn from lists: `bits` row-major with one byte per value, 0 or 1, and
-    /// for each snapshot the indices of the settings of all blocks, `settings[t * blocks + b]`. Bits are in the order
+    /// for each snapshot the indices of the settings of all blocks, `setting_index[t * blocks + b]`. Bits are in the order
     /// of the qubits, whatever their block.
     ///
     /// ```
@@ -65,7 +65,7 @@ impl Snapshots {
     /// ```
     pub fn from_settings(
         bits: &[u8],
-        settings: &[u32],
+        setting_index: &[u32],
         shots: usize,
         ensemble: Ensemble,
         cancel: &Cancel,
@@ -79,12 +79,12 @@ impl Snapshots {
             ));
         }
         check_table("bits", bits.len(), shots, n)?;
-        check_table("settings", settings.len(), shots, blocks)?;
-        check_settings(settings, &ensemble).map_err(|(t, b, expected, found)| {
-            Error::invalid(format!("settings[{t}, {b}]"), expected, found)
+        check_table("setting_index", setting_index.len(), shots, blocks)?;
+        check_settings(setting_index, &ensemble).map_err(|(t, b, expected, found)| {
+            Error::invalid(format!("setting_index[{t}, {b}]"), expected, found)
         })?;
         let planes = pack_bits(bits, shots, n, cancel)?;
-        let record = Record::Indices { settings: settings.to_vec(), allocated: false };
+        let record = Record::Indices { settings: setting_index.to_vec(), allocated: false };
         Ok(Self::from_planes(ensemble, shots, planes, record))
     }
 }
