@@ -19,6 +19,9 @@ __all__ = [
 class EflError(Exception):
     """Everything that efl_core raises on purpose."""
 
+    argument: str | None = None
+    """The argument that was refused, where the error is about one."""
+
 
 class InvalidInputError(EflError, ValueError):
     """A value is outside what the argument accepts."""

@@ -1,0 +1,77 @@
+"""Settings that are drawn for every shot, on devices that sample: a run for each different one.
+
+Invariant: snapshots are in the order in which their settings were drawn, so that contiguous parts of them are
+independent draws from the ensemble.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efl_core.ensembles import Ensemble, Setting
+from efl_core.errors import InvalidInputError
+from efl_core.pennylane.execution.runs import Bits, Draw, Run
+from efl_core.snapshots import Snapshots
+
+__all__ = ["Drawn", "drawn"]
+
+LETTERS = "XYZ"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Runs in place of shots that have a setting each."""
+
+    ensemble: Ensemble
+    choices: NDArray[np.uint32]
+    """What was drawn, shape ``(shots, blocks)``; single letters are blocks of three settings."""
+    which: NDArray[np.intp]
+    """The run of every shot."""
+    runs: list[Run]
+
+    def snapshots(self, bits: Sequence[Bits]) -> Snapshots:
+        """Return the snapshots, given the bits of every run."""
+        order = np.argsort(self.which, kind="stable")
+        outcomes = np.empty((len(self.which), self.ensemble.n_qubits), dtype=np.uint8)
+        outcomes[order] = np.concatenate(bits)
+        if self.ensemble.kind in ("uniform", "biased"):
+            return Snapshots.from_arrays(outcomes, self.choices.astype(np.uint8), ensemble=self.ensemble)
+        indices = self.choices[:, 0] if self.ensemble.kind == "settings" else self.choices
+        return Snapshots.from_settings(outcomes, indices, ensemble=self.ensemble)
+
+
+def drawn(job: Draw, seed: int) -> Drawn:
+    """Draw settings, and gather the shots of each different one in a run."""
+    blocks = _blocks(job.ensemble)
+    rng = np.random.default_rng(seed)
+    columns = [rng.choice(len(p), size=job.shots, p=np.asarray(p) / np.sum(p)) for _, _, p in blocks]
+    choices = np.stack(columns, axis=1).astype(np.uint32)
+    different, which, counts = np.unique(choices, axis=0, return_inverse=True, return_counts=True)
+    runs = [
+        Run(job.program, _joined(job.ensemble.n_qubits, blocks, choice), int(count))
+        for choice, count in zip(different, counts, strict=True)
+    ]
+    return Drawn(job.ensemble, choices, which.reshape(-1), runs)
+
+
+def _blocks(ensemble: Ensemble) -> list[Any]:
+    if ensemble.kind in ("uniform", "biased"):
+        return [((q,), list(LETTERS), p) for q, p in enumerate(ensemble.probabilities)]
+    if ensemble.kind in ("settings", "blocks"):
+        return list(ensemble.block_list)
+    raise InvalidInputError(
+        f"ensemble: expected one of letters, settings or blocks on a device, got kind {ensemble.kind!r}; "
+        'state vectors take every kind ({"mode": "state"})'
+    )
+
+
+def _joined(n_qubits: int, blocks: Sequence[Any], choice: Iterable[int]) -> Setting:
+    """Return the setting of all qubits that consists of one choice for every block."""
+    gates: list[tuple[Any, ...]] = []
+    for (qubits, settings, _), i in zip(blocks, choice, strict=True):
+        own = settings[i] if isinstance(settings[i], Setting) else Setting(settings[i])
+        gates += [(name, *(qubits[w] for w in own_wires)) for name, *own_wires in own.gates]
+    return Setting.from_gates(n_qubits, gates)

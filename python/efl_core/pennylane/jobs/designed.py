@@ -1,0 +1,87 @@
+"""Derivatives by the experiments of a plan: settings, echoes, shifts, and mixtures of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from efl_core.experiments import Experiment
+from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
+from efl_core.pennylane.jobs.outcomes import Counted, read_together
+from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.planning import Plans
+from efl_core.pennylane.statistics import Table
+from efl_core.pennylane.tapes.writing import Writer
+
+__all__ = ["DesignedPart", "designed_part"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignedFound:
+    """What experiments say; see `Found`."""
+
+    value: Table
+    variance: Table
+    outcomes: tuple[Counted, ...]
+    by_gates: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept."""
+        return sum(counted.nbytes for counted in self.outcomes)
+
+    def variances(self, weights: Table) -> Table:
+        """Return variances of combinations."""
+        variances = np.zeros((len(self.value), len(weights)))
+        for counted in self.outcomes:
+            rows = np.array(counted.experiment.derivatives, dtype=np.intp).reshape(-1, 2)
+            m, t = rows[:, 0], np.array(self.by_gates)[rows[:, 1]]
+            for own in np.unique(m):
+                places, variance = counted.variances(np.where(m == own, weights[:, t], 0.0))
+                variances[own, places] += variance
+        return variances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignedPart:
+    """Experiments, each in one run or in several."""
+
+    wanted: Wanted
+    experiments: tuple[tuple[Experiment, tuple[Run, ...]], ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+        return list(chain.from_iterable(runs for _, runs in self.experiments))
+
+    def read(self, outcomes: Sequence[Bits]) -> DesignedFound:
+        """Return what the outcomes of the jobs say."""
+        bits = iter(outcomes)
+        taken = [(e, np.concatenate([next(bits) for _ in runs])) for e, runs in self.experiments]
+        rows, by_gates = self.wanted.shape[0], list(self.wanted.by_gates)
+        value, variance = np.zeros(self.wanted.shape), np.zeros(self.wanted.shape)
+        means, spreads = read_together(taken, rows * len(by_gates))
+        value[:, by_gates] = means.reshape(rows, -1)
+        variance[:, by_gates] = spreads.reshape(rows, -1)
+        counted = tuple(Counted.of(experiment, own) for experiment, own in taken)
+        return DesignedFound(value, variance, counted, self.wanted.by_gates)
+
+
+def designed_part(
+    wanted: Wanted, final: Program, plans: Plans, shots: int, piece: int, seed: int
+) -> DesignedPart:
+    """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number."""
+    assert plans.chosen is not None  # or nothing is designed
+    plan, method = plans.chosen.plan, plans.chosen.row.name
+    count = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
+    writer = Writer(wanted.tape, wanted.circuit)
+    experiments = []
+    for experiment, own in plan.allocate(count, method, seed=seed):
+        program = final
+        if not experiment.served:
+            program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)
+        sizes = [own] if piece == 1 else [piece] * own
+        experiments.append((experiment, tuple(Run(program, experiment.setting, n) for n in sizes)))
+    return DesignedPart(wanted, tuple(experiments))
