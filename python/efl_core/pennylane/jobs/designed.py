@@ -9,7 +9,7 @@ import numpy as np
 
 from efl_core.experiments import Experiment
 from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
-from efl_core.pennylane.jobs.outcomes import Counted, read_together
+from efl_core.pennylane.jobs.outcomes import Counted, count, read_together
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.planning import Plans
 from efl_core.pennylane.statistics import Table
@@ -59,14 +59,17 @@ class DesignedPart:
     def read(self, outcomes: Sequence[Bits]) -> DesignedFound:
         """Return what the outcomes of the jobs say."""
         bits = iter(outcomes)
-        taken = [(e, np.concatenate([next(bits) for _ in runs])) for e, runs in self.experiments]
+        taken = [(e, _joined([next(bits) for _ in runs])) for e, runs in self.experiments]
         rows, by_gates = self.wanted.shape[0], list(self.wanted.by_gates)
         value, variance = np.zeros(self.wanted.shape), np.zeros(self.wanted.shape)
         means, spreads = read_together(taken, rows * len(by_gates))
         value[:, by_gates] = means.reshape(rows, -1)
         variance[:, by_gates] = spreads.reshape(rows, -1)
-        counted = tuple(Counted.of(experiment, own) for experiment, own in taken)
-        return DesignedFound(value, variance, counted, self.wanted.by_gates)
+        return DesignedFound(value, variance, count(taken), self.wanted.by_gates)
+
+
+def _joined(parts: Sequence[Bits]) -> Bits:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def designed_part(
@@ -75,10 +78,10 @@ def designed_part(
     """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number."""
     assert plans.chosen is not None  # or nothing is designed
     plan, method = plans.chosen.plan, plans.chosen.row.name
-    count = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
+    number = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
     writer = Writer(wanted.tape, wanted.circuit)
     experiments = []
-    for experiment, own in plan.allocate(count, method, seed=seed):
+    for experiment, own in plan.allocate(number, method, seed=seed):
         program = final
         if not experiment.served:
             program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)

@@ -69,7 +69,8 @@ class GradientJob:
             name, best, factor = chosen.row.name, chosen.best, chosen.factor
             shots = max(1.0, self.budget.for_gradient)  # none, where no derivative takes any
             predicted = float(np.sqrt(chosen.row.cost / shots))
-        moving = measured.stderr[measured.stderr > 0]
+        gradient, stderr = measured.gradient, measured.stderr
+        moving = stderr[stderr > 0]
         squeeze = slice(None) if self.wanted.is_partitioned else 0
         value, value_stderr = np.swapaxes(values, 0, 1)[:, squeeze] if values else np.zeros((2, 0))
         drawn = self.plans.drawn
@@ -80,8 +81,8 @@ class GradientJob:
             shots=sum(job.shots for job in jobs),
             settings=different_settings(jobs, outcomes),
             tapes=len(self.submission.tapes),
-            gradient=measured.gradient,
-            stderr=measured.stderr,
+            gradient=gradient,
+            stderr=stderr,
             predicted=predicted,
             observed=float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0,
             best=best,
