@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]
-    use crate::snapshots::{Snapshots, sample};
+    use crate::snapshots::{Snapshots, draw_settings, sample};
     #[pymodule_export]
     use crate::system::{available_cpu_levels, cpu_level, num_threads, set_cpu_level, set_num_threads};
 

@@ -222,3 +222,18 @@ pub(crate) fn sample(
     })
     .map(wrap)
 }
+
+/// The settings that `sample` with the same seed measures in: a row for each shot, a column for each block.
+#[pyfunction]
+#[pyo3(signature = (ensemble, shots, seed))]
+pub(crate) fn draw_settings<'py>(
+    py: Python<'py>,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+) -> PyResult<Indices<'py>> {
+    let ensemble = ensemble.0.clone();
+    let table = enter(py, |cancel| core::draw_settings(&ensemble, shots, seed, cancel))?;
+    let columns = table.len() / shots.max(1);
+    table.into_pyarray(py).reshape([shots, columns])
+}

@@ -1,5 +1,7 @@
 """Settings that are drawn for every shot, on devices that sample: a run for each different one.
 
+They are those that the simulator draws with the same seed.
+
 Invariant: snapshots are in the order in which their settings were drawn, so that contiguous parts of them are
 independent draws from the ensemble.
 """
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core import _native
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.runs import Bits, Draw, Run
@@ -18,7 +21,9 @@ from efl_core.snapshots import Snapshots
 
 __all__ = ["Drawn", "drawn"]
 
-LETTERS = "XYZ"
+Block = tuple[Sequence[int], Sequence[Setting]]
+"""Qubits, and the settings that one of them is drawn from."""
+LETTERS = tuple(map(Setting, "XYZ"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,9 +51,7 @@ class Drawn:
 def drawn(job: Draw, seed: int) -> Drawn:
     """Draw settings, and gather the shots of each different one in a run."""
     blocks = _blocks(job.ensemble)
-    rng = np.random.default_rng(seed)
-    columns = [rng.choice(len(p), size=job.shots, p=np.asarray(p) / np.sum(p)) for _, _, p in blocks]
-    choices = np.stack(columns, axis=1).astype(np.uint32)
+    choices = _native.draw_settings(job.ensemble, job.shots, seed)
     different, which, counts = np.unique(choices, axis=0, return_inverse=True, return_counts=True)
     runs = [
         Run(job.program, _joined(job.ensemble.n_qubits, blocks, choice), int(count))
@@ -57,21 +60,20 @@ def drawn(job: Draw, seed: int) -> Drawn:
     return Drawn(job.ensemble, choices, which.reshape(-1), runs)
 
 
-def _blocks(ensemble: Ensemble) -> list[Any]:
+def _blocks(ensemble: Ensemble) -> list[Block]:
     if ensemble.kind in ("uniform", "biased"):
-        return [((q,), list(LETTERS), p) for q, p in enumerate(ensemble.probabilities)]
+        return [((q,), LETTERS) for q in range(ensemble.n_qubits)]
     if ensemble.kind in ("settings", "blocks"):
-        return list(ensemble.block_list)
+        return [(qubits, settings) for qubits, settings, _ in ensemble.block_list]
     raise InvalidInputError(
         f"ensemble: expected one of letters, settings or blocks on a device, got kind {ensemble.kind!r}; "
         'state vectors take every kind ({"mode": "state"})'
     )
 
 
-def _joined(n_qubits: int, blocks: Sequence[Any], choice: Iterable[int]) -> Setting:
+def _joined(n_qubits: int, blocks: Sequence[Block], choice: Iterable[int]) -> Setting:
     """Return the setting of all qubits that consists of one choice for every block."""
     gates: list[tuple[Any, ...]] = []
-    for (qubits, settings, _), i in zip(blocks, choice, strict=True):
-        own = settings[i] if isinstance(settings[i], Setting) else Setting(settings[i])
-        gates += [(name, *(qubits[w] for w in own_wires)) for name, *own_wires in own.gates]
+    for (qubits, settings), i in zip(blocks, choice, strict=True):
+        gates += [(name, *(qubits[w] for w in wires)) for name, *wires in settings[i].gates]
     return Setting.from_gates(n_qubits, gates)

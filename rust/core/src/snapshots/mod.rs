@@ -20,7 +20,7 @@ mod sample;
 pub use outcomes::{Outcomes, measure, measure_experiment};
 pub use pack::unpack;
 pub use rows::Rows;
-pub use sample::{sample, sample_counts};
+pub use sample::{draw_settings, sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};

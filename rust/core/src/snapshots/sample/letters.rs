@@ -17,7 +17,7 @@ use super::put_outcomes;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::{tail_mask, words_for, zeros};
+use crate::bits::{room, tail_mask, words_for, zeros};
 use crate::error::Result;
 use crate::state::StateVector;
 use num_complex::Complex64;
@@ -59,6 +59,46 @@ pub(super) fn planes(
         put_outcomes(&outcomes, n, first / 64, |q| (3 * q + 2) * stride, &mut planes);
     }
     Ok(planes)
+}
+
+/// The letters of `shots` snapshots, `table[t * n + q]`: those that [`planes`] measures in.
+pub(super) fn draw(probabilities: &[[f64; 3]], shots: usize, seed: u64, cancel: &Cancel) -> Result<Vec<u32>> {
+    let n = probabilities.len();
+    let draws: Vec<LetterDraw> = probabilities.iter().map(|&p| LetterDraw::new(p)).collect();
+    let mut table = room("the settings", shots, n)?;
+    let parts = parallel::map(shots.div_ceil(CHUNK), cancel, |chunk| {
+        let start = chunk * CHUNK;
+        let count = CHUNK.min(shots - start);
+        let mut part = vec![0; count * n];
+        for at in (0..count).step_by(64) {
+            for (base, group) in draws.chunks(GROUP).enumerate().map(|(i, group)| (i * GROUP, group)) {
+                let mut u = [[0.0; 64]; 2];
+                for row in 0..64 {
+                    let random = random(seed, start + at + row, base);
+                    u[0][row] = unit_interval(random[0]);
+                    u[1][row] = unit_interval(random[1]);
+                }
+                let mut letters = [0; 64];
+                for (q, draw) in group.iter().enumerate() {
+                    draw.draw(q, &mut u[q / (GROUP / 2)], &mut letters);
+                }
+                for (row, letters) in letters.iter().enumerate().take(count - at) {
+                    for q in 0..group.len() {
+                        part[(at + row) * n + base + q] = (letters >> (2 * q) & 3) as u32;
+                    }
+                }
+            }
+        }
+        Ok(part)
+    })?;
+    parts.iter().for_each(|part| table.extend_from_slice(part));
+    Ok(table)
+}
+
+/// The random numbers of snapshot `t` for the qubits of the group that `q` is in: two for letters, one for outcomes.
+#[inline(always)]
+fn random(seed: u64, t: usize, q: usize) -> [u64; 4] {
+    philox([seed, STREAM], [t as u64, (q / GROUP) as u64, 0, 0])
 }
 
 /// Cumulative letter probabilities of a qubit, and what refines the random number after the choice.
@@ -287,7 +327,7 @@ impl Tree<'_> {
 
     #[inline(always)]
     fn random(&self, t: usize, q: usize) -> [u64; 4] {
-        philox([self.seed, STREAM], [t as u64, (q / GROUP) as u64, 0, 0])
+        random(self.seed, t, q)
     }
 
     /// Letters of `count` snapshots, and their outcomes on the first two qubits.

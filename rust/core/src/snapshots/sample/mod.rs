@@ -38,15 +38,34 @@ pub fn sample(
     if shots == 0 {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let letters: Option<Vec<[f64; 3]>> =
-        (0..state.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect();
-    if let Some(letters) = letters {
+    if let Some(letters) = letter_probabilities(ensemble) {
         let planes = letters::planes(state, &letters, shots, seed, cancel)?;
         return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, Vec::new()));
     }
     let settings = lists::draw(ensemble.block_list(), shots, seed, cancel)?;
     let planes = lists::planes(state, ensemble.block_list(), &settings, seed, cancel)?;
     Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, settings))
+}
+
+/// Draws the settings that [`sample`] with the same seed measures in, for a device that measures itself: row by row, the
+/// number of the setting of each block; with ensembles of letters every qubit is a block of three, X, Y and Z.
+///
+/// ```
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, snapshots::draw_settings};
+/// let table = draw_settings(&Ensemble::uniform(3)?, 100, 7, &Cancel::new())?;
+/// assert_eq!(table.len(), 300);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn draw_settings(ensemble: &Ensemble, shots: usize, seed: u64, cancel: &Cancel) -> Result<Vec<u32>> {
+    match letter_probabilities(ensemble) {
+        Some(letters) => letters::draw(&letters, shots, seed, cancel),
+        None => lists::draw(ensemble.block_list(), shots, seed, cancel),
+    }
+}
+
+/// The probabilities of every qubit's letters, where settings are drawn letter by letter.
+fn letter_probabilities(ensemble: &Ensemble) -> Option<Vec<[f64; 3]>> {
+    (0..ensemble.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect()
 }
 
 /// Measures `state` `counts[f]` times in setting `f` of a list, one setting after the other. With counts of
