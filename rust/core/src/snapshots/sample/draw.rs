@@ -5,7 +5,7 @@
 //! Invariant: the same numbers as in the sampler, whatever the state. Cost: one block of random bits per snapshot and 16
 //! qubits (letters) or block (lists).
 
-use super::{letters, lists};
+use super::{letter_probabilities, letters, lists};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::room;
 use crate::ensemble::Ensemble;
@@ -32,8 +32,7 @@ const CHUNK: usize = 1 << 14;
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 pub fn draw_settings(ensemble: &Ensemble, addresses: &[Address], cancel: &Cancel) -> Result<Vec<u32>> {
-    let letters: Option<Vec<[f64; 3]>> =
-        (0..ensemble.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect();
+    let letters = letter_probabilities(ensemble);
     let columns = letters.as_ref().map_or(ensemble.block_list().len(), Vec::len);
     let mut settings = room("the settings", addresses.len(), columns)?;
     let drawer = letters.as_deref().map(letters::Drawer::new);

@@ -41,9 +41,7 @@ pub fn sample(
     if shots == 0 {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let letters: Option<Vec<[f64; 3]>> =
-        (0..state.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect();
-    if let Some(letters) = letters {
+    if let Some(letters) = letter_probabilities(ensemble) {
         let planes = letters::planes(state, &letters, shots, seed, cancel)?;
         return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, Record::Letters));
     }
@@ -51,6 +49,11 @@ pub fn sample(
     let planes = lists::planes(state, ensemble.block_list(), &settings, seed, cancel)?;
     let record = Record::Indices { settings, allocated: false };
     Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, record))
+}
+
+/// The probabilities of every qubit's letters, where settings are drawn letter by letter.
+fn letter_probabilities(ensemble: &Ensemble) -> Option<Vec<[f64; 3]>> {
+    (0..ensemble.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect()
 }
 
 /// Measures `state` `counts[f]` times in setting `f` of a list, one setting after the other. With counts of
