@@ -24,6 +24,7 @@ __all__ = [
     "available_cpu_levels",
     "cpu_level",
     "design",
+    "draw_settings",
     "estimate",
     "estimate_gradient",
     "estimate_tally",
