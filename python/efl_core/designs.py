@@ -34,6 +34,7 @@ def design(
     connectivity: Connectivity = "all",
     qubits_per_block: SupportsIndex = 2,
     effort: SupportsIndex | None = None,
+    shots: SupportsIndex | None = None,
 ) -> Ensemble:
     """Find the ensemble whose snapshots estimate the observables with the smallest variance.
 
@@ -62,6 +63,11 @@ def design(
         1 to 4, for ``"block"``.
     effort
         Bound on the search for settings, in words visited; the default takes about a second.
+    shots
+        How many snapshots will be taken. A list of settings is then as long as they can feed: no setting gets
+        fewer than two, and what costs more to read than it may be worth is left out, first of all words with
+        small coefficients. `Estimate.unrevealed` says how much that was; the error bars contain it. Without
+        a number the list is that of very many shots, and few of them leave many settings with one or none.
 
     Examples
     --------
@@ -90,6 +96,7 @@ def design(
         connectivity,
         integer("qubits_per_block", qubits_per_block, 1, 4),
         None if effort is None else integer("effort", effort, 1),
+        None if shots is None else integer("shots", shots, 2),
     )
 
 

@@ -38,6 +38,8 @@ class Estimate:
     """How many snapshots revealed the observable (for a sum: its rarest word)."""
     shots: int
     """Number of snapshots used."""
+    unrevealed: NDArray[np.float64] | float
+    """Sum of the absolute coefficients of the words that no snapshot revealed: their part of the value is zero."""
 
     def __len__(self) -> int:
         return int(np.size(self.value))
@@ -204,7 +206,7 @@ def gradient(
         )
     rows, single = observables.n_observables, observables._single
     count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
-    value, stderr, revealed, shots = _native.estimate_gradient(
+    value, stderr, revealed, _, shots = _native.estimate_gradient(
         snaps._native, observables._native, combine, count
     )
     shape = (observables.n_parameters,) if single else (rows, observables.n_parameters)
@@ -240,9 +242,11 @@ def check_combination(combine: str, buckets: SupportsIndex | None, observables: 
 
 
 def _estimate(
-    columns: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], int], single: bool
+    columns: tuple[
+        NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int
+    ], single: bool
 ) -> Estimate:
-    value, stderr, revealed, shots = columns
+    value, stderr, revealed, unrevealed, shots = columns
     if single:
-        return Estimate(float(value[0]), float(stderr[0]), int(revealed[0]), shots)
-    return Estimate(value, stderr, revealed, shots)
+        return Estimate(float(value[0]), float(stderr[0]), int(revealed[0]), shots, float(unrevealed[0]))
+    return Estimate(value, stderr, revealed, shots, unrevealed)

@@ -346,7 +346,7 @@ class Plan:
         else:
             ensemble = self._native.ensemble(row.name)
             snaps = _native.sample(simulate(self._circuit), ensemble, count, None, key)
-            value, deviation, _, _ = _native.estimate_gradient(snaps, self._native.observables, "mean", 1)
+            value, deviation, *_ = _native.estimate_gradient(snaps, self._native.observables, "mean", 1)
             first = len(self._observables)
             slopes, stderr = value[first:], deviation[first:]
         return Simulated(self._shaped(slopes), self._shaped(stderr), count)

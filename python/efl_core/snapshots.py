@@ -100,6 +100,7 @@ class Snapshots:
         setting_index: ArrayLike,
         *,
         ensemble: Ensemble,
+        allocated: bool = False,
         version: ArrayLike | None = None,
         replica: ArrayLike | None = None,
         sequence: ArrayLike | None = None,
@@ -114,6 +115,9 @@ class Snapshots:
             Which setting of the list, shape ``(shots,)``; of several blocks, shape ``(shots, n_blocks)``.
         ensemble
             What the settings were drawn from, of kind ``"settings"`` or ``"blocks"``.
+        allocated
+            Of a list of settings: whether how often each was measured was fixed beforehand, as by
+            `Ensemble.allocate`, and not left to chance. Estimates then take the numbers of shots as they are.
         version, replica, sequence
             As in `from_arrays`.
 
@@ -131,13 +135,47 @@ class Snapshots:
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
         indices = _index_table(setting_index, len(outcomes), ensemble)
         try:
-            snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble))
+            snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble, bool(allocated)))
         except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
             check_range("bits", np.asarray(bits), 1)
             raise
         if version is None and replica is None and sequence is None:
             return snaps
         return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
+
+    @classmethod
+    def from_addresses(cls, bits: ArrayLike, addresses: ArrayLike, *, ensemble: Ensemble) -> "Snapshots":
+        """Pack bits whose settings are known by address: nothing else of them is kept or sent.
+
+        Parameters
+        ----------
+        bits
+            Outcomes 0 or 1, shape ``(shots, n_qubits)``, in the order of the qubits.
+        addresses
+            Seed and index, shape ``(shots, 2)``: the setting of a snapshot is the one that `sample` draws from
+            the ensemble for snapshot ``index`` of that seed. Tables and pickles hold the settings instead.
+        ensemble
+            What the settings are drawn from.
+
+        Examples
+        --------
+        >>> import efl_core as efl
+        >>> drawn = efl.sample([1, 0, 0, 0], shots=50, seed=7)
+        >>> addresses = [(7, index) for index in range(50)]
+        >>> known = efl.Snapshots.from_addresses(drawn.to_arrays()[0], addresses, ensemble=drawn.ensemble)
+        >>> bool((known.to_arrays()[1] == drawn.to_arrays()[1]).all())
+        True
+        """
+        outcomes = byte_table("bits", bits, 1)
+        ensemble = _check_ensemble(ensemble, outcomes.shape[1])
+        found = array("addresses", addresses, "seed and index, two integers per snapshot")
+        if found.shape != (len(outcomes), 2):
+            raise ShapeError.of("addresses", f"shape ({len(outcomes)}, 2)", found.shape)
+        if found.dtype.kind not in "iu" and found.size:
+            raise InputTypeError.of("addresses", "integers", f"dtype {found.dtype}")
+        check_range("addresses", found, 2**64 - 1)
+        where = np.ascontiguousarray(found, dtype=np.uint64)
+        return cls(_native.Snapshots.from_addresses(outcomes, where, ensemble))
 
     @classmethod
     def from_pennylane(cls, shadow: ArrayLike, *, ensemble: Ensemble | None = None) -> "Snapshots":
@@ -239,6 +277,20 @@ class Snapshots:
         """
         return Snapshots(self._native.with_ensemble(_check_ensemble(ensemble, self.n_qubits)))
 
+    def with_allocated(self, allocated: bool) -> "Snapshots":
+        """Return the same snapshots, said to have settings in fixed numbers of shots, or drawn ones."""
+        return Snapshots(self._native.with_allocated(bool(allocated)))
+
+    @property
+    def allocated(self) -> bool:
+        """Whether how often each setting of the list was measured was fixed beforehand."""
+        return self._native.allocated
+
+    @property
+    def addresses(self) -> NDArray[np.uint64] | None:
+        """Seed and index that each setting is drawn from, if that is how they are kept."""
+        return self._native.addresses
+
     @property
     def n_qubits(self) -> int:
         """Number of qubits."""
@@ -330,7 +382,7 @@ class Snapshots:
 
     def __reduce__(self) -> tuple[Any, ...]:
         columns = (self.version, self.replica, self.sequence)
-        return _from_rows, (*self._native.rows(), self.ensemble, *columns)
+        return _from_rows, (*self._native.rows(), self.ensemble, *columns, self.allocated)
 
 
 def _from_rows(*arguments: Any) -> Snapshots:  # noqa: ANN401 (the arguments of Snapshots.__reduce__)
@@ -382,6 +434,7 @@ def sample(
     *,
     shots: SupportsIndex | None = None,
     counts: ArrayLike | None = None,
+    allocated: bool | None = None,
     seed: SupportsIndex | None = None,
 ) -> Snapshots:
     """Simulate snapshots of a pure state.
@@ -394,13 +447,17 @@ def sample(
     ensemble
         Distribution of the settings; uniform letters if not given.
     shots
-        Number of snapshots, whose settings are drawn at random.
+        Number of snapshots.
     counts
         In place of ``shots``, for an ensemble of a list of settings: how often each is measured, one after
-        the other. With the counts of `Ensemble.allocate` the estimates stay unbiased.
+        the other.
+    allocated
+        Whether the settings of a list come in fixed numbers, those of `Ensemble.allocate`, one setting after
+        the other (the default for lists); or each snapshot draws one, as it does for other ensembles. Chance
+        in these numbers only adds to the error.
     seed
-        0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and fewer shots
-        give the first of them. Without one, fresh entropy is drawn.
+        0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and, where settings
+        are drawn, fewer shots give the first of them. Without one, fresh entropy is drawn.
 
     Examples
     --------
@@ -410,8 +467,10 @@ def sample(
     >>> efl.estimate(snaps, ["XX", "YY", "ZZ"]).value.round(1)
     array([ 1., -1.,  1.])
     >>> ensemble = efl.Ensemble.settings(["XX", "ZZ"], [0.3, 0.7])
-    >>> efl.sample(bell, ensemble, counts=ensemble.allocate(1000, seed=1), seed=7)
-    Snapshots(1000 of 2 qubits, settings)
+    >>> efl.sample(bell, ensemble, shots=1000, seed=7).allocated
+    True
+    >>> efl.sample(bell, ensemble, counts=[1, 3], seed=7).to_arrays()[1]
+    array([0, 1, 1, 1], dtype=uint32)
     """
     expected = "2^n real or complex amplitudes"
     amplitudes = array("state", state, expected)
@@ -427,15 +486,16 @@ def sample(
         raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if shots is not None and counts is not None:
         raise InvalidInputError.of("counts", "none with shots", "both")
+    if allocated and ensemble.kind != "settings":
+        raise InvalidInputError.of(
+            "allocated", "none, as only a list of settings comes in fixed numbers", f"True for {ensemble.kind}"
+        )
+    if allocated is False and counts is not None:
+        raise InvalidInputError.of("allocated", "none with counts, which are fixed numbers", "False")
+    given = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
+    key = integer("seed", operator.index(given) if isinstance(given, np.integer) else given, 0, 2**64 - 1)
     count = integer("shots", shots, 1) if counts is None else 0
     each = None if counts is None else _counts(counts)
-    key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
-    return Snapshots(
-        _native.sample(
-            amplitudes,
-            ensemble,
-            count,
-            each,
-            integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1),
-        )
-    )
+    if each is None and ensemble.kind == "settings" and allocated is not False:
+        each = ensemble.allocate(count, key)
+    return Snapshots(_native.sample(amplitudes, ensemble, count, each, key))

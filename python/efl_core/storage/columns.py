@@ -140,7 +140,9 @@ def _check(source: str, layout: Layout, batches: list[Columns], start: int) -> S
     )
     provenance = (column(name) if name in layout.columns else None for name in PROVENANCE)
     try:
-        native = _native.Snapshots.from_rows(x, z, outcome, settings, layout.ensemble, *provenance)
+        native = _native.Snapshots.from_rows(
+            x, z, outcome, settings, layout.ensemble, *provenance, allocated=layout.allocated
+        )
     except CorruptDataError as error:
         raise CorruptDataError(f"{source}: counting rows from {start}: {error}") from error
     return Snapshots(native)

@@ -55,6 +55,7 @@ pub(crate) fn design(
     connectivity: &Bound<'_, PyAny>,
     qubits_per_block: usize,
     effort: Option<u64>,
+    shots: Option<u64>,
 ) -> PyResult<Ensemble> {
     let rows = Rows::read(observables)?;
     let kinds: Vec<Kind> = kinds.iter().map(|name| kind(name, qubits_per_block)).collect::<PyResult<_>>()?;
@@ -64,6 +65,7 @@ pub(crate) fn design(
         value_weight,
         connectivity: read_connectivity(connectivity)?,
         effort: effort.unwrap_or(standard.effort),
+        shots,
         ..standard
     };
     let (sums, n_values) = match &rows {

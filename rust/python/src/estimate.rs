@@ -47,13 +47,21 @@ fn rule(name: &str) -> PyResult<Combine> {
     }
 }
 
-type Columns<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u64>>, u64);
+/// Value, standard error, revealed, unrevealed 1-norm, shots.
+type Columns<'py> = (
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<f64>>,
+    u64,
+);
 
 fn columns(py: Python<'_>, found: core::Estimates) -> Columns<'_> {
     (
         found.value.into_pyarray(py),
         found.stderr.into_pyarray(py),
         found.revealed.into_pyarray(py),
+        found.unrevealed.into_pyarray(py),
         found.shots,
     )
 }
@@ -158,6 +166,12 @@ impl Tally {
     #[getter]
     fn shots(&self) -> u64 {
         self.0.shots()
+    }
+
+    /// Whether how often each setting of the list was measured was fixed beforehand.
+    #[getter]
+    fn allocated(&self) -> bool {
+        self.0.is_allocated()
     }
 
     /// Number of snapshots in each bucket.

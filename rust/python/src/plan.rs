@@ -65,6 +65,7 @@ impl Plan {
             effort: effort.unwrap_or(standard.effort),
             max_terms: max_terms.unwrap_or(standard.max_terms),
             max_settings,
+            ..standard
         };
         let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
         let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();

@@ -4,7 +4,7 @@
 //! bits whatever n is, so they are read as one stream; rows are then cut out of the stream and transposed into
 //! planes. Values are checked on the way, at no extra pass.
 
-use super::{Snapshots, planes_per_qubit};
+use super::{Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
@@ -38,7 +38,7 @@ impl Snapshots {
         ensemble: Ensemble,
         cancel: &Cancel,
     ) -> Result<Self> {
-        if !ensemble.block_list().is_empty() {
+        if Record::none(&ensemble) != Record::Letters {
             return Err(Error::invalid(
                 "ensemble",
                 "one that draws settings letter by letter (from_settings takes indices of settings)",
@@ -49,7 +49,7 @@ impl Snapshots {
         check_table("bits", bits.len(), shots, n)?;
         check_table("bases", bases.len(), shots, n)?;
         let planes = pack::<3>(bits, bases, shots, n, cancel)?;
-        Ok(Self::from_planes(ensemble, shots, planes, Vec::new()))
+        Ok(Self::from_planes(ensemble, shots, planes, Record::Letters))
     }
 
     /// Packs `shots` snapshots of settings drawn from lists: `bits` row-major with one byte per value, 0 or 1, and
@@ -83,9 +83,16 @@ impl Snapshots {
         check_settings(setting_index, &ensemble).map_err(|(t, b, expected, found)| {
             Error::invalid(format!("setting_index[{t}, {b}]"), expected, found)
         })?;
-        let planes = pack::<1>(bits, &[], shots, n, cancel)?;
-        Ok(Self::from_planes(ensemble, shots, planes, setting_index.to_vec()))
+        let planes = pack_bits(bits, shots, n, cancel)?;
+        let record = Record::Indices { settings: setting_index.to_vec(), allocated: false };
+        Ok(Self::from_planes(ensemble, shots, planes, record))
     }
+}
+
+/// The outcome planes of a table of bits.
+pub(super) fn pack_bits(bits: &[u8], shots: usize, n: usize, cancel: &Cancel) -> Result<Vec<u64>> {
+    check_table("bits", bits.len(), shots, n)?;
+    pack::<1>(bits, &[], shots, n, cancel)
 }
 
 fn check_table(name: &'static str, found: usize, shots: usize, columns: usize) -> Result<()> {
@@ -258,7 +265,7 @@ impl<const TABLES: usize> Kernel for Pack<'_, TABLES> {
 /// lists have no bases: those are empty, and [`Snapshots::settings`] has the indices.
 pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
-    let letters = planes_per_qubit(snaps.ensemble()) == 3;
+    let letters = snaps.record == Record::Letters;
     // Written as it grows: touching half a gigabyte at once could not be interrupted.
     let (mut bits, mut bases) =
         (room("the bits", shots, n)?, room("the bases", if letters { shots } else { 0 }, n)?);
