@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "PlanKeywords", "PlanOptions", "PlanRow", "Simulated", "plan"]
 
-# Squares of what is smaller, or larger, are lost in a float once they are weighed and added.
-_LEAST, _MOST = 1e-140, 1e140
-
 
 class PlanKeywords(TypedDict, total=False):
     """The options of `plan`, as it takes them; `PlanOptions` says what they are if they are not given."""
@@ -425,16 +422,17 @@ def plan(
     observables
         What the circuit answers with: a Pauli word or sum, or a list; by default the circuit's own.
     target
-        The RMS error over the derivatives that are not identically zero.
+        The RMS error over the derivatives that are not identically zero; 0.01 if not given.
     goal
-        What designs make small: the ``"mean"`` of the variances, the largest (``"max"``), or a mean with the
-        weights of an array of shape ``(n_observables, n_parameters)``; an upstream gradient is squared by the
-        caller. A derivative of weight 0 is not measured.
+        What designs make small: the ``"mean"`` of the variances (if not given), the largest (``"max"``), or a
+        mean with the weights of an array of shape ``(n_observables, n_parameters)``; an upstream gradient is
+        squared by the caller. A derivative of weight 0 is not measured.
     value_weight
-        Weight of the values of the observables in designs on the final state, beside one for all derivatives.
+        Weight of the values of the observables in designs on the final state, beside one for all derivatives;
+        0 if not given.
     connectivity
-        Two-qubit gates that settings may use: between ``"all"`` pairs, neighbours on a ``"line"``, or
-        ``"none"``.
+        Two-qubit gates that settings may use: between ``"all"`` pairs (if not given), neighbours on a
+        ``"line"``, or ``"none"``.
     effort
         Bound on each search for settings, in words visited; the default takes about a second.
     max_terms
@@ -475,7 +473,6 @@ def _planned(
     of_qnode: bool,
 ) -> Plan:
     sums, _ = given_sums(circuit, observables)
-    _check_scale(sums)
     circuit = circuit.copy()  # gates may be added later
     goal, weights = read_goal(options.goal, (len(sums), circuit.n_parameters))
     native = _native.Plan(
@@ -501,10 +498,3 @@ def _refuse_arguments(observables: object) -> None:
             "Pauli words or sums",
             f"{described(observables)} (for the QNode? write efl.plan(qnode)(theta))",
         )
-
-
-def _check_scale(sums: list[PauliSum]) -> None:
-    """Refuse coefficients whose squares, the variances of a plan, a float cannot hold."""
-    largest = max((float(np.abs(sum.coefficients).max()) for sum in sums if len(sum)), default=1.0)
-    if not _LEAST <= largest <= _MOST:
-        raise InvalidInputError.of("observables", f"a largest coefficient from {_LEAST} to {_MOST}", largest)

@@ -78,10 +78,18 @@ impl Sums {
         }
     }
 
+    /// The largest absolute coefficient of a word that is not the identity, 0 if there is none.
+    pub(crate) fn largest(&self) -> f64 {
+        let identity = self.words.iter().position(|word| word.is_identity());
+        let entries = self.columns.iter().zip(&self.coefficients);
+        let counted = entries.filter(|(column, _)| identity != Some(**column as usize));
+        counted.fold(0.0, |most, (_, c)| most.max(c.abs()))
+    }
+
     /// The same sums, all times one power of two if their largest coefficient is so large, or so small, that squares of
     /// the coefficients would be lost. What is found for them is exact where nothing depends on the scale.
     pub(crate) fn moderate(&self) -> Cow<'_, Sums> {
-        let largest = self.coefficients.iter().fold(0.0f64, |most, c| most.max(c.abs()));
+        let largest = self.largest();
         if largest == 0.0 || (2f64.powi(-300)..=2f64.powi(300)).contains(&largest) {
             return Cow::Borrowed(self);
         }
