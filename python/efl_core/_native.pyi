@@ -356,6 +356,7 @@ def measured(
 def simulated(
     runs: Sequence[tuple[Experiment, int, int]], theta: NDArray[np.float64], bloch: NDArray[np.float64]
 ) -> list[NDArray[np.uint8]]: ...
+
 @final
 class Outcomes:
     @staticmethod
@@ -425,9 +426,7 @@ class Tally:
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
 
-_Columns = tuple[
-    NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int
-]
+_Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int]
 
 def estimate(snaps: Snapshots, observables: Observables, combine: str, buckets: int) -> _Columns: ...
 def estimate_gradient(

@@ -38,7 +38,7 @@ class Estimate:
     """How many snapshots revealed the observable (for a sum: its rarest word)."""
     shots: int
     """Number of snapshots used."""
-    unrevealed: NDArray[np.float64] | float
+    unrevealed: NDArray[np.float64] | float = 0.0
     """Sum of the absolute coefficients of the words that no snapshot revealed: their part of the value is zero."""
 
     def __len__(self) -> int:
@@ -242,9 +242,8 @@ def check_combination(combine: str, buckets: SupportsIndex | None, observables: 
 
 
 def _estimate(
-    columns: tuple[
-        NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int
-    ], single: bool
+    columns: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int],
+    single: bool,
 ) -> Estimate:
     value, stderr, revealed, unrevealed, shots = columns
     if single:

@@ -488,7 +488,9 @@ def sample(
         raise InvalidInputError.of("counts", "none with shots", "both")
     if allocated and ensemble.kind != "settings":
         raise InvalidInputError.of(
-            "allocated", "none, as only a list of settings comes in fixed numbers", f"True for {ensemble.kind}"
+            "allocated",
+            "none, as only a list of settings comes in fixed numbers",
+            f"True for {ensemble.kind}",
         )
     if allocated is False and counts is not None:
         raise InvalidInputError.of("allocated", "none with counts, which are fixed numbers", "False")

@@ -317,7 +317,13 @@ def plan_values(sums: Sequence[PauliSum]) -> ValuePlan:
     def make() -> ValuePlan:
         circuit, nothing = _native.Circuit(width, 0), np.zeros(0)
         native = _native.Plan(
-            circuit, nothing, list(sums), None, "mean", None, 1.0, "none", VALUE_EFFORT, None
+            circuit=circuit,
+            theta=nothing,
+            observables=list(sums),
+            bloch=None,
+            connectivity="none",
+            value_weight=1.0,
+            effort=VALUE_EFFORT,
         )
         return ValuePlan(tuple(sums), native)
 

@@ -138,10 +138,10 @@ def _check(source: str, layout: Layout, batches: list[Columns], start: int) -> S
         column(name) if name in layout.columns else np.empty((len(outcome), 0), kind)
         for name, kind in (("x", np.uint64), ("z", np.uint64), ("setting", np.uint32))
     )
-    provenance = (column(name) if name in layout.columns else None for name in PROVENANCE)
+    version, replica, sequence = (column(name) if name in layout.columns else None for name in PROVENANCE)
     try:
         native = _native.Snapshots.from_rows(
-            x, z, outcome, settings, layout.ensemble, *provenance, allocated=layout.allocated
+            x, z, outcome, settings, layout.ensemble, version, replica, sequence, layout.allocated
         )
     except CorruptDataError as error:
         raise CorruptDataError(f"{source}: counting rows from {start}: {error}") from error

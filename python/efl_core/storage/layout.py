@@ -314,9 +314,7 @@ def read_layout(source: str, schema: Schema, ensemble: _native.Ensemble, *, ours
     return layout
 
 
-def _read_allocated(
-    source: str, metadata: Mapping[bytes, bytes] | None, ensemble: _native.Ensemble
-) -> bool:
+def _read_allocated(source: str, metadata: Mapping[bytes, bytes] | None, ensemble: _native.Ensemble) -> bool:
     found = (metadata or {}).get(_ALLOCATED)
     if found is not None and (found != b"true" or ensemble.kind != "settings"):
         raise CorruptDataError(

@@ -36,7 +36,7 @@ class DesignedFound:
         """Return variances of combinations."""
         measurements, own = len(self.value), weights[:, list(self.by_gates)]
         # A row of weights for each measurement and combination: those of other measurements are zero.
-        rows = np.kron(np.eye(measurements), own)
+        rows = np.ascontiguousarray(np.kron(np.eye(measurements), own), dtype=np.float64)
         return _native.read_combined(self.outcomes, rows).reshape(measurements, len(weights))
 
 

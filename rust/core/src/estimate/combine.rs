@@ -171,10 +171,16 @@ impl<'a> Counted<'a> {
     /// The mean of observable `j` in each bucket, over the scale and without its constant.
     fn bucket_means(&self, j: usize) -> Vec<f64> {
         let mean = |b: usize| {
-            let (counts, share) = (self.tally.bucket(b), self.tally.bucket_shots()[b] as f64 / self.shots);
+            let (counts, shots) = (self.tally.bucket(b), self.tally.bucket_shots()[b] as f64);
             let value = |(c, v): (usize, f64)| {
                 let [revealed, minus] = counts[c];
-                v * (revealed as f64 - 2.0 * minus as f64) * (self.weight(c) / share)
+                let expected = match self.hits {
+                    Hits::Expected => shots * self.responses[c].factor(),
+                    Hits::Counted | Hits::Fixed => {
+                        self.totals[c].0.max(1.0) * self.responses[c].contrast() * (shots / self.shots)
+                    }
+                };
+                v * ((revealed as f64 - 2.0 * minus as f64) / expected)
             };
             self.terms(j).map(value).sum()
         };

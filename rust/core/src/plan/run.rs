@@ -277,7 +277,7 @@ impl Uses {
 /// expectations beyond that are in proportion to shares: systematic sampling with one random start.
 fn round(shares: &[f64], total: u64, seed: u64) -> Vec<u64> {
     let all: f64 = shares.iter().sum();
-    let least = (total / shares.len() as u64).clamp(1, 2);
+    let least = (total / shares.len().max(1) as u64).clamp(1, 2);
     let wanted: Vec<f64> = shares.iter().map(|s| (s / all * total as f64).max(least as f64)).collect();
     let rest: f64 = wanted.iter().map(|w| w - least as f64).sum();
     let free = total - least * shares.len() as u64;
