@@ -10,6 +10,7 @@ from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
 from pennylane.measurements import ExpectationMP
 from pennylane.tape import QuantumScript
 
+from efl_core._native import METHODS
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
@@ -22,18 +23,6 @@ from efl_core.pennylane.tracing import described
 
 __all__ = ["NAMES", "Options", "check_measurements", "check_names", "shots_of"]
 
-METHODS = (
-    "uniform",
-    "biased",
-    "product",
-    "clifford",
-    "block",
-    "commuting",
-    "echo",
-    "mixture",
-    "shift-pruned",
-    "shift",
-)
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
 SETTINGS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core._native import TIE
 from efl_core.circuits import Circuit
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError
@@ -27,7 +28,7 @@ __all__ = ["Chosen", "choose"]
 
 CAPACITY = 64
 # Costs within this factor count as equal.
-CLOSE = 1.02
+CLOSE = TIE
 # What is within this factor of the best may be better at other angles.
 NEAR = 1.1
 # Angles this close to quarter turns, all of them, are planned from a plan near those: training starts there.

@@ -6,10 +6,10 @@ use crate::ensemble::Ensemble;
 use crate::error::InvalidInputError;
 use crate::experiment::{Experiment, Moments};
 use crate::pauli::PauliSum;
+use crate::setting::connectivity;
 use efl_core::design::{Goal, Options};
 use efl_core::plan as core;
 use efl_core::plan::Method;
-use efl_core::stabiliser::Connectivity;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -19,17 +19,6 @@ fn method(name: &str) -> PyResult<Method> {
         let known: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
         InvalidInputError::new_err(format!("method: expected one of {}, got '{name}'", known.join(", ")))
     })
-}
-
-pub(crate) fn connectivity(name: &str) -> PyResult<Connectivity> {
-    match name {
-        "all" => Ok(Connectivity::All),
-        "line" => Ok(Connectivity::Line),
-        "none" => Ok(Connectivity::None),
-        other => Err(InvalidInputError::new_err(format!(
-            "connectivity: expected 'all', 'line' or 'none', got '{other}'"
-        ))),
-    }
 }
 
 /// "mean", "max", or weights, in which case the word is not looked at.
@@ -104,7 +93,7 @@ impl Plan {
         let row = |row: &core::Row| {
             let extra = (row.extra.gates, row.extra.two_qubit_gates, row.extra.depth);
             let name = row.method.name();
-            let note = row.note.clone();
+            let note = row.note.as_ref().map(ToString::to_string);
             (name, row.cost, row.worst, row.settings, row.circuits, extra, row.served, row.bound, note)
         };
         self.0.rows().iter().map(row).collect()
@@ -138,7 +127,7 @@ impl Plan {
 
     fn ensemble(&self, py: Python<'_>, name: &str) -> PyResult<Ensemble> {
         let method = method(name)?;
-        enter(py, |_| self.0.ensemble(method)).map(Ensemble)
+        enter(py, |cancel| self.0.ensemble(method, cancel)).map(Ensemble)
     }
 
     /// Experiments with their shares of the shots.

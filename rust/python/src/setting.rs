@@ -78,7 +78,8 @@ fn family(words: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<Words> 
     })
 }
 
-fn layout(name: &str) -> PyResult<core::Connectivity> {
+/// Reads "all", "line" or "none".
+pub(crate) fn connectivity(name: &str) -> PyResult<core::Connectivity> {
     match name {
         "all" => Ok(core::Connectivity::All),
         "line" => Ok(core::Connectivity::Line),
@@ -146,7 +147,7 @@ impl Setting {
     ) -> PyResult<Self> {
         let effort = effort.map_or(Ok(1), |effort| size("effort", effort, 1))?;
         let n_qubits = n_qubits.map(|n| width("n_qubits", n)).transpose()?;
-        let (words, connectivity) = (family(words, n_qubits)?, layout(connectivity)?);
+        let (words, connectivity) = (family(words, n_qubits)?, self::connectivity(connectivity)?);
         enter(py, |cancel| core::diagonalise(&words, connectivity, effort, cancel)).map(Setting)
     }
 
