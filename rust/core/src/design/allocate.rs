@@ -1,10 +1,10 @@
 //! Optimal shares of the shots among the measurements of a gradient.
 //!
-//! A row `r` (a derivative) may be measured by three routes at once: from *settings* on the final state, each of which
-//! reveals some words (`sum_Q c_rQ^2 / h_Q`, with `h_Q` the share of the shots that reveal Q); from *echoes*; from
-//! *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average of
-//! the three with weights `a_r` that sum to one, so its variance is `sum_route a^2 V_route`. Shares and weights are found
-//! together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
+//! A row `r` (a derivative) may be measured by three routes at once: from *settings* on the final state, each of
+//! which reveals some words (`sum_Q c_rQ^2 / h_Q`, with `h_Q` the share of the shots that reveal Q); from *echoes*;
+//! from *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average
+//! of the three with weights `a_r` that sum to one, so its variance is `sum_route a^2 V_route`. Shares and weights are
+//! found together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
 //! alternating exact steps in the weights and multiplicative steps in the shares find the one optimum.
 //!
 //! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. With the best

@@ -5,7 +5,7 @@
 
 use std::ops::{Index, IndexMut};
 
-/// A way of measuring a row.
+/// A kind of measurement that can give a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// Settings on the final state.
