@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "METHODS",
     "TALLY_FORMAT",
+    "TIE",
     "VERSION",
     "Circuit",
     "Ensemble",
@@ -47,6 +49,8 @@ __all__ = [
 
 VERSION: Final[str]
 TALLY_FORMAT: Final[int]
+TIE: Final[float]
+METHODS: Final[tuple[str, ...]]
 
 @final
 class PauliWord:

@@ -4,6 +4,7 @@
 //! the bits past `n` in the last word are zero. Everything here is independent of what the bits mean.
 
 pub mod dispatch;
+pub(crate) mod elimination;
 pub(crate) mod hadamard;
 pub mod parallel;
 pub mod philox;

@@ -67,7 +67,7 @@ impl GradientObservables {
 
     /// The derivatives alone, observable by observable.
     pub fn derivatives(&self) -> Sums {
-        self.sums.from(self.n_observables)
+        self.sums.tail(self.n_observables)
     }
 
     /// Number of qubits.

@@ -20,7 +20,7 @@ use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
 use crate::gates::{Direction, LocalEntry};
 use crate::pauli::word::check_width;
-use crate::pauli::{PauliSum, Words};
+use crate::pauli::{PauliSum, WordRef, Words};
 
 /// The gradient observables of a circuit at angles yet to be given.
 ///
@@ -171,6 +171,15 @@ impl GradientTemplate {
     /// Every word that may appear.
     pub fn words(&self) -> &Words {
         self.rows.sums().words()
+    }
+
+    /// The words that may appear in a derivative.
+    pub(crate) fn derivative_words(
+        &self,
+        observable: usize,
+        parameter: usize,
+    ) -> impl Iterator<Item = WordRef<'_>> {
+        self.rows.sums().terms(self.rows.gradient_row(observable, parameter)).map(|(word, _)| word)
     }
 
     /// Number of entries of all rows.
