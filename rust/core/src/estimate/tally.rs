@@ -234,14 +234,24 @@ struct Count<'a> {
     cancel: &'a Cancel,
 }
 
-struct Counter {
+struct Counter<const PLAIN: bool> {
     counts: Vec<[u64; 2]>,
 }
 
-impl Visit for Counter {
+impl<const PLAIN: bool> Visit for Counter<PLAIN> {
     #[inline(always)]
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         let mut totals = [0u64; 2];
+        if PLAIN || L < FOLD {
+            for i in 0..L {
+                let (hit, negative) = planes.at(i);
+                totals[0] += u64::from(hit.count_ones());
+                totals[1] += u64::from((hit & negative).count_ones());
+            }
+            let count = &mut self.counts[slot];
+            *count = [count[0] + totals[0], count[1] + totals[1]];
+            return;
+        }
         let lanes = L / FOLD;
         for lane in 0..lanes {
             let [revealed, minus] = count_pair(|k| {
@@ -261,9 +271,21 @@ impl Kernel for Count<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
+        self.count::<false>()
+    }
+
+    #[inline(always)]
+    fn run_with_popcounts(self) -> Self::Output {
+        self.count::<true>()
+    }
+}
+
+impl Count<'_> {
+    #[inline(always)]
+    fn count<const PLAIN: bool>(self) -> Result<Vec<(usize, Vec<[u64; 2]>)>> {
         let mut scratch = Scratch::new(self.tree);
         let mut done: Vec<(usize, Vec<[u64; 2]>)> = Vec::new();
-        let mut counter = Counter { counts: Vec::new() };
+        let mut counter = Counter::<PLAIN> { counts: Vec::new() };
         let mut current = None;
         for (bucket, block) in self.pieces {
             self.cancel.check()?;
