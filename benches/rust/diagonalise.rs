@@ -7,9 +7,10 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use efl_core::bits::{parallel::Cancel, philox::philox};
-use efl_core::design::{Connectivity, Gate, Setting, diagonalise};
-use efl_core::heisenberg::Clifford;
+use efl_core::gates::Clifford;
+use efl_core::gates::CliffordGate;
 use efl_core::pauli::{PauliWord, Words};
+use efl_core::stabiliser::{Connectivity, Setting, diagonalise};
 use std::hint::black_box;
 
 /// What all qubits read after a random circuit.
@@ -17,7 +18,7 @@ fn family(n: usize, seed: u64) -> Words {
     let gates = (0..2 * (n * n) as u64).filter_map(|t| {
         let [gate, a, b, _] = philox([seed, 0], [t, 0, 0, 0]).map(|bits| (bits >> 8) as usize);
         let clifford = Clifford::ALL[gate % 16];
-        Gate::new(clifford, &[a % n, b % n][..clifford.n_wires()]).ok()
+        CliffordGate::new(clifford, &[a % n, b % n][..clifford.n_wires()]).ok()
     });
     let setting = Setting::from_gates(n, gates).unwrap();
     let words: Vec<PauliWord> = (0..n).map(|i| setting.measured(i).unwrap().0).collect();

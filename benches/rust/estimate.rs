@@ -6,7 +6,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use efl_benches::{random_arrays, random_snapshots, random_words};
 use efl_core::bits::dispatch::{CpuLevel, cpu_level, set_cpu_level};
 use efl_core::bits::parallel::{Cancel, set_num_threads};
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::estimate::tally;
 use efl_core::snapshots::Snapshots;
 

@@ -1,8 +1,9 @@
 //! Inputs that the benches share: random snapshots, words, states and angles from fixed seeds, and circuits.
 
 use efl_core::bits::philox::philox;
-use efl_core::design::Ensemble;
-use efl_core::heisenberg::{Angle, Circuit, Clifford};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::ensemble::Ensemble;
+use efl_core::gates::Clifford;
 use efl_core::pauli::{Letter, PauliWord, Words};
 use efl_core::snapshots::Snapshots;
 use num_complex::Complex64;

@@ -13,10 +13,10 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use efl_benches::{brickwork, random_angles, strongly_entangling};
 use efl_core::bits::parallel::Cancel;
-use efl_core::heisenberg::{
-    Clifford, GradientStructure, ProductState, Truncation, gradient_observables, value, value_and_gradient,
-};
+use efl_core::gates::Clifford;
+use efl_core::heisenberg::{GradientTemplate, Truncation, gradient_observables, value, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
+use efl_core::state::ProductState;
 use std::f64::consts::PI;
 use std::hint::black_box;
 
@@ -53,7 +53,7 @@ fn observables(c: &mut Criterion) {
         let theta = random_angles(circuit.n_parameters(), PI);
         let run = || gradient_observables(&circuit, &theta, &z, &Truncation::EXACT, &Cancel::new()).unwrap();
         group.bench_function(name, |b| b.iter(&run));
-        let structure = GradientStructure::new(&circuit, &z, None, &Cancel::new()).unwrap();
+        let structure = GradientTemplate::new(&circuit, &z, None, &Cancel::new()).unwrap();
         let replay = || structure.at(black_box(&theta), &Cancel::new()).unwrap();
         group.bench_function(format!("{name}/replay"), |b| b.iter(&replay));
     }

@@ -4,7 +4,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use efl_benches::random_state;
 use efl_core::bits::parallel::{Cancel, set_num_threads};
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::snapshots::sample;
 use efl_core::state::StateVector;
 

@@ -13,7 +13,7 @@ __all__ = [
     "Ensemble",
     "Experiment",
     "GradientObservables",
-    "GradientStructure",
+    "GradientTemplate",
     "Observables",
     "PauliSum",
     "PauliWord",
@@ -225,10 +225,10 @@ class GradientObservables:
     def dropped_rows(self) -> NDArray[np.float64]: ...
 
 @final
-class GradientStructure:
+class GradientTemplate:
     def __new__(
         cls, circuit: Circuit, observables: Sequence[PauliSum], max_terms: int | None
-    ) -> GradientStructure: ...
+    ) -> GradientTemplate: ...
     def at(self, theta: NDArray[np.float64]) -> GradientObservables: ...
 
 def gradient_observables(

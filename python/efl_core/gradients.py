@@ -270,7 +270,7 @@ class _Made:
 
     def __init__(self, sums: list[PauliSum], limits: tuple[int | None, float, int | None]) -> None:
         self.sums, self.limits = sums, limits
-        self.structure: _native.GradientStructure | None = None
+        self.structure: _native.GradientTemplate | None = None
 
     def directly(self, circuit: Circuit) -> _native.GradientObservables:
         return _native.gradient_observables(circuit._native, circuit._theta, self.sums, self.limits)
@@ -280,7 +280,7 @@ class _Made:
         if max_weight is not None or min_coefficient > 0:
             return self.directly(circuit)
         if self.structure is None:
-            self.structure = _native.GradientStructure(circuit._native, self.sums, max_terms)
+            self.structure = _native.GradientTemplate(circuit._native, self.sums, max_terms)
         return self.structure.at(circuit._theta)
 
 

@@ -6,12 +6,17 @@
 //! |---|---|
 //! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, the thread pool |
 //! | [`pauli`] | Pauli words, lists of words, real sums of words |
-//! | [`state`] | state vectors, and the gates that act on them |
-//! | [`heisenberg`] | circuits, propagation of sums through them, gradient observables |
-//! | [`simulate`] | the state vector that a circuit prepares |
-//! | [`design`] | ensembles: how settings are drawn, and how often a word is revealed |
-//! | [`snapshots`] | packed measurement records, and sampling them from a state vector |
+//! | [`gates`] | what local gates do to the letters of a word |
+//! | [`state`] | state vectors and product states, and the gates that act on them |
+//! | [`circuit`] | parameterised circuits, their layers, their size, the state that they prepare |
+//! | [`heisenberg`] | propagation of sums through circuits, gradient observables |
+//! | [`stabiliser`] | settings: what the bits of a readout mean, and circuits for commuting words |
+//! | [`ensemble`] | how settings are drawn, how often a word is revealed, what variance that gives |
+//! | [`experiment`] | what is run and read for some of a gradient: settings, echoes, shifts |
+//! | [`design`] | the settings that suit given sums, and how often to take each |
+//! | [`snapshots`] | packed measurement records, outcomes, and sampling them from a state vector |
 //! | [`estimate`] | tallies (integers), and estimates (floats, at the very end) |
+//! | [`plan`] | every method side by side: what it costs, and what to run |
 //!
 //! Conventions, valid everywhere:
 //!
@@ -23,13 +28,18 @@
 #![deny(unsafe_code)]
 
 pub mod bits;
+pub mod circuit;
 pub mod design;
+pub mod ensemble;
 pub mod error;
 pub mod estimate;
+pub mod experiment;
+pub mod gates;
 pub mod heisenberg;
 pub mod pauli;
-pub mod simulate;
+pub mod plan;
 pub mod snapshots;
+pub mod stabiliser;
 pub mod state;
 
 pub use error::{Error, ErrorKind, Result};

@@ -5,7 +5,7 @@ mod common;
 use common::case;
 use efl_core::bits::dispatch::{CpuLevel, set_cpu_level};
 use efl_core::bits::parallel::{Cancel, set_num_threads};
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::estimate::{Combine, estimate, tally};
 use efl_core::pauli::{PauliSum, Sums};
 use efl_core::snapshots::{Rows, Snapshots, sample};

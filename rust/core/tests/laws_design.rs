@@ -7,12 +7,14 @@ mod plans;
 
 use dense::Random;
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{
-    Connectivity, Direct, Ensemble, Goal, Method, Objective, Options, Plan, Problem, Row, Setting, Shares,
-    Way,
-};
-use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::design::{Direct, Goal, Objective, Options, Problem, Shares, Way};
+use efl_core::ensemble::Ensemble;
+use efl_core::gates::Clifford;
 use efl_core::pauli::{Letter, PauliSum, PauliWord, Sums};
+use efl_core::plan::{Method, Plan, Row};
+use efl_core::stabiliser::{Connectivity, Setting};
+use efl_core::state::ProductState;
 use plans::{Case, applies, assert_close, case, listed, mean_gradient, observable, quick, sum, tilted};
 use std::collections::BTreeSet;
 

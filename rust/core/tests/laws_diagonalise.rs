@@ -5,9 +5,12 @@ mod dense;
 
 use dense::{Dense, Random};
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{Connectivity, Gate, Setting, diagonalise};
-use efl_core::heisenberg::{Circuit, Clifford, Direction, Truncation, propagate};
+use efl_core::circuit::Circuit;
+use efl_core::gates::CliffordGate;
+use efl_core::gates::{Clifford, Direction};
+use efl_core::heisenberg::{Truncation, propagate};
 use efl_core::pauli::{Letter, PauliSum, PauliWord, Words};
+use efl_core::stabiliser::{Connectivity, Setting, diagonalise};
 
 const LAYOUTS: [Connectivity; 2] = [Connectivity::All, Connectivity::Line];
 
@@ -21,7 +24,7 @@ fn group(random: &mut Random, n: usize, rank: usize, gates: usize) -> Vec<PauliW
     while scramble.len() < gates {
         let clifford = Clifford::ALL[random.below(16)];
         let wires = [random.below(n), random.below(n)];
-        scramble.extend(Gate::new(clifford, &wires[..clifford.n_wires().min(n)]).ok());
+        scramble.extend(CliffordGate::new(clifford, &wires[..clifford.n_wires().min(n)]).ok());
     }
     let setting = Setting::from_gates(n, scramble).unwrap();
     (0..rank).map(|i| setting.measured(i).unwrap().0).collect()

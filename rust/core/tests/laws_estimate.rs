@@ -5,7 +5,7 @@ mod common;
 use common::{Case, case};
 use efl_core::Error;
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::estimate::{Combine, Tally, estimate, estimate_tally, tally};
 use efl_core::pauli::{PauliSum, PauliWord, Sums, Words};
 use efl_core::snapshots::{Provenance, Rows, Snapshots, unpack};

@@ -1,7 +1,9 @@
 //! Laws of propagation, each test named after the law that it states.
 
 use efl_core::bits::parallel::Cancel;
-use efl_core::heisenberg::{Angle, Circuit, Clifford, Direction, Truncation, propagate};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::gates::{Clifford, Direction};
+use efl_core::heisenberg::{Truncation, propagate};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
 use proptest::prelude::*;
 

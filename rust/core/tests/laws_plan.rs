@@ -6,9 +6,14 @@ mod plans;
 
 use dense::{Random, Twin};
 use efl_core::bits::parallel::{Cancel, num_threads, set_num_threads};
-use efl_core::design::{Connectivity, Method, Options, Plan};
-use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation, value_and_gradient};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::design::Options;
+use efl_core::gates::Clifford;
+use efl_core::heisenberg::{Truncation, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
+use efl_core::plan::{Method, Plan};
+use efl_core::stabiliser::Connectivity;
+use efl_core::state::ProductState;
 use num_complex::Complex64;
 use plans::{
     Case, applies, assert_close, case, gradient, listed, mean_gradient, observable, quick, sum, tilted,

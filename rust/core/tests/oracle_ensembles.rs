@@ -5,11 +5,13 @@ mod dense;
 
 use dense::{Dense, Random};
 use efl_core::bits::parallel::{self, Cancel};
-use efl_core::design::{Block, Ensemble, Gate, Setting};
+use efl_core::ensemble::{Block, Ensemble};
 use efl_core::estimate::{Combine, Tally, estimate, estimate_tally, tally};
-use efl_core::heisenberg::Clifford;
+use efl_core::gates::Clifford;
+use efl_core::gates::CliffordGate;
 use efl_core::pauli::{Letter, PauliSum, PauliWord, Sums, Words};
 use efl_core::snapshots::{Provenance, Rows, Snapshots, sample, sample_counts, unpack};
+use efl_core::stabiliser::Setting;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
 
@@ -25,7 +27,7 @@ fn random_clifford(random: &mut Random, n: usize, length: usize) -> Setting {
     let gates = (0..length).map(|_| {
         let clifford = Clifford::ALL[random.below(Clifford::ALL.len())];
         let clifford = if clifford.n_wires() > n { Clifford::H } else { clifford };
-        Gate::new(clifford, &random.wires(clifford.n_wires(), n)).unwrap()
+        CliffordGate::new(clifford, &random.wires(clifford.n_wires(), n)).unwrap()
     });
     Setting::from_gates(n, gates.collect::<Vec<_>>()).unwrap()
 }

@@ -4,13 +4,17 @@ mod dense;
 
 use dense::{Dense, Gate, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{Connectivity, Experiment, Frame, Reach, Readings, Setting, echoes, shifts};
-use efl_core::heisenberg::{
-    Angle, Circuit, Clifford, Direction, ProductState, Truncation, gradient_observables, propagate, value,
-    value_and_gradient,
-};
+use efl_core::circuit::RotationLayers;
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::circuit::{evolve, simulate};
+use efl_core::estimate::read;
+use efl_core::experiment::{Experiment, Reach, Readings, echoes, shifts};
+use efl_core::gates::{Clifford, Direction};
+use efl_core::heisenberg::{Truncation, gradient_observables, propagate, value, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
-use efl_core::simulate::{evolve, simulate};
+use efl_core::snapshots::{Outcomes, measure_experiment};
+use efl_core::stabiliser::{Connectivity, Setting};
+use efl_core::state::ProductState;
 use num_complex::Complex64;
 use std::collections::BTreeSet;
 
@@ -111,7 +115,7 @@ fn what_cannot_be_simulated_is_refused() {
     circuit.channel(&[half(Dense::identity(2)), half(dense::letter(Letter::X))], &[0]).unwrap();
     let error = simulate(&circuit, &[], &ProductState::zero(2), &cancel).unwrap_err().to_string();
     assert!(error.contains("a channel at gate 0"), "{error}");
-    assert!(Frame::new(&circuit, None).unwrap_err().to_string().contains("a channel at gate 0"));
+    assert!(RotationLayers::new(&circuit, None).unwrap_err().to_string().contains("a channel at gate 0"));
     let wide = Circuit::new(27, 0).unwrap();
     assert!(simulate(&wide, &[], &ProductState::zero(27), &cancel).unwrap_err().to_string().contains("26"));
 }
@@ -124,7 +128,7 @@ fn noise_of_strength_zero_is_a_gate() {
     circuit.channel(&[y.scaled(zero).m, y.scaled(ONE * 0.6).m, y.scaled(ONE * 0.8).m], &[0]).unwrap();
     let state = simulate(&circuit, &[0.4], &ProductState::zero(1), &Cancel::new()).unwrap();
     assert!((state[0].norm() - 0.2f64.sin()).abs() < 1e-15);
-    assert!(Frame::new(&circuit, None).is_ok());
+    assert!(RotationLayers::new(&circuit, None).is_ok());
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn echoes_add_up_to_the_gradient() {
         let n = twin.circuit.n_qubits();
         // On |0...0> the first gates may be idle.
         let input = if seed % 2 == 0 { input(n) } else { ProductState::zero(n) };
-        let frame = Frame::new(&twin.circuit, Some(&input)).unwrap();
+        let frame = RotationLayers::new(&twin.circuit, Some(&input)).unwrap();
         let mut gradient = vec![0.0; 8];
         for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
@@ -212,8 +216,10 @@ fn layered(n: usize, axes: &[Letter], pairs: &[Vec<(usize, usize)>]) -> Circuit 
 
 fn level_sizes(circuit: &Circuit, word: &str, zero: bool) -> Vec<usize> {
     let input = zero.then(|| ProductState::zero(circuit.n_qubits()));
-    let levels =
-        Frame::new(circuit, input.as_ref()).unwrap().levels(&PauliWord::from_label(word).unwrap()).unwrap();
+    let levels = RotationLayers::new(circuit, input.as_ref())
+        .unwrap()
+        .levels(&PauliWord::from_label(word).unwrap())
+        .unwrap();
     levels.iter().map(Vec::len).collect()
 }
 
@@ -230,7 +236,7 @@ fn levels_of_known_circuits() {
     assert_eq!(level_sizes(&strong, "XXXX", true), [4, 6, 2, 2]);
     // The 24 parameters of observables that reach all of them.
     let words = ["XXXX", "XIII", "IXII", "IIXI", "IIIX", "XYXY", "YXYX"];
-    let frame = Frame::new(&strong, None).unwrap();
+    let frame = RotationLayers::new(&strong, None).unwrap();
     let levels = words.map(|word| frame.levels(&PauliWord::from_label(word).unwrap()).unwrap());
     assert!(levels.iter().all(|levels| levels.len() <= 5));
     assert_eq!(levels.iter().flatten().flatten().collect::<BTreeSet<_>>().len(), 24);
@@ -309,7 +315,7 @@ fn words_that_depend_on_different_gates_share_an_echo() {
     let mut random = Random(3);
     let theta: Vec<f64> = (0..4 * n).map(|_| random.angle()).collect();
     let (input, cancel) = (input(n), Cancel::new());
-    let frame = Frame::new(&circuit, None).unwrap();
+    let frame = RotationLayers::new(&circuit, None).unwrap();
     let found = echoes(&frame, &observables, Connectivity::All, &cancel).unwrap();
     // Four levels of ten words each, but words far apart depend on different gates.
     assert_eq!(found.iter().map(|echo| echo.words().len()).sum::<usize>(), 40);
@@ -334,7 +340,8 @@ fn echoes_of_wide_registers_add_up_too() {
     let (input, cancel) = (ProductState::zero(n), Cancel::new());
     let mut gradient = vec![0.0; theta.len()];
     for echo in
-        echoes(&Frame::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel).unwrap()
+        echoes(&RotationLayers::new(&circuit, None).unwrap(), &observables, Connectivity::Line, &cancel)
+            .unwrap()
     {
         for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
             propagated(&experiment, &theta, &input, &mut gradient);
@@ -386,7 +393,10 @@ fn levels_are_the_longest_chains_and_others_have_no_derivative() {
             let meets = |b: usize| leads[b] && !words[a].0.commutes_with(&words[b].0).unwrap();
             leads[a] = !words[a].0.commutes_with(&end).unwrap() || (a + 1..words.len()).any(meets);
         }
-        let found = Frame::new(&circuit, None).unwrap().levels(&observable.words().get(0).to_word()).unwrap();
+        let found = RotationLayers::new(&circuit, None)
+            .unwrap()
+            .levels(&observable.words().get(0).to_word())
+            .unwrap();
         for (a, (_, trained)) in words.iter().enumerate() {
             let Some(gate) = trained else { continue };
             let at = found.iter().position(|level| level.contains(gate)).map(|level| level + 1);
@@ -418,7 +428,7 @@ fn one_shot_of_an_echo_of_a_word_has_a_variance_below_one() {
         let circuit = layered(n, &[Letter::X, Letter::Z], &[pairs(), pairs()]);
         let theta: Vec<f64> = (0..circuit.n_parameters()).map(|_| random.angle()).collect();
         let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
-        let frame = Frame::new(&circuit, None).unwrap();
+        let frame = RotationLayers::new(&circuit, None).unwrap();
         let (input, cancel) = (ProductState::zero(n), Cancel::new());
         for echo in echoes(&frame, &[observable], connectivity(seed), &cancel).unwrap() {
             let minus = echo.minus().unwrap().moments(&theta, &input, &cancel).unwrap();
@@ -459,13 +469,16 @@ fn variances_of_readings_are_those_of_dense_matrices() {
         }
         // 40 means within 5 standard errors: a false alarm in less than 1e-4 of all choices of seeds.
         let shots = 20_000;
-        let run = experiment.run(&twin.theta, &input, shots, seed, &cancel).unwrap();
-        for (found, exact) in run.iter().zip(&exact) {
+        let run = || {
+            let found = measure_experiment(&experiment, &twin.theta, &input, shots, seed, &cancel).unwrap();
+            read(&experiment, &Outcomes::narrow(n, found), &cancel).unwrap()
+        };
+        for (found, exact) in run().iter().zip(&exact) {
             let error = (exact.variance / shots as f64).sqrt();
             assert!((found.mean - exact.mean).abs() <= 5.0 * error + 1e-12, "seed {seed}");
             assert!((found.variance - exact.variance).abs() < 0.2 * exact.variance + 1e-3, "seed {seed}");
         }
-        assert_eq!(run, experiment.run(&twin.theta, &input, shots, seed, &cancel).unwrap());
+        assert_eq!(run(), run());
     }
 }
 
@@ -482,7 +495,7 @@ fn what_cannot_be_read_is_named() {
         shifts(&circuit, &zx, std::slice::from_ref(&setting), Reach::Wires, None).unwrap_err().to_string();
     assert!(error.contains("got ZX"), "{error}");
     assert!(shifts(&circuit, &zx, &[Setting::product("Z").unwrap()], Reach::Wires, None).is_err());
-    let frame = Frame::new(&circuit, None).unwrap();
+    let frame = RotationLayers::new(&circuit, None).unwrap();
     let identity = [PauliSum::from_labels([("II", 2.0)]).unwrap()];
     assert!(echoes(&frame, &identity, Connectivity::All, &Cancel::new()).unwrap().is_empty());
     assert!(shifts(&circuit, &identity, &[], Reach::Chains, None).unwrap().is_empty());

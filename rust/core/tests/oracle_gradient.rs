@@ -4,11 +4,13 @@ mod dense;
 
 use dense::{Dense, Gate, I, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::{Cancel, set_num_threads};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::gates::Clifford;
 use efl_core::heisenberg::{
-    Angle, Circuit, Clifford, GradientObservables, GradientStructure, ProductState, Truncation,
-    gradient_observables, rebase, value_and_gradient,
+    GradientObservables, GradientTemplate, Truncation, gradient_observables, rebase, value_and_gradient,
 };
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
+use efl_core::state::ProductState;
 
 const TOLERANCE: f64 = 1e-10;
 
@@ -269,7 +271,7 @@ fn a_structure_gives_the_same_observables_at_all_angles() {
         let twin = Twin::random(seed + 11, n, 12, 4, false);
         let mut random = Random(seed + 3);
         let observables = [random.observable(n, 3), random.observable(n, 2)];
-        let structure = GradientStructure::new(&twin.circuit, &observables, None, &Cancel::new()).unwrap();
+        let structure = GradientTemplate::new(&twin.circuit, &observables, None, &Cancel::new()).unwrap();
         let elsewhere = (0..twin.theta.len()).map(|_| random.angle()).collect();
         for theta in [twin.theta.clone(), vec![0.0; twin.theta.len()], elsewhere] {
             let direct =
@@ -343,7 +345,7 @@ fn where_the_qubits_are_in_the_register_does_not_matter() {
             };
             let (a, b) = (rows(&narrow, &o), rows(&wide, &wide_o));
             let structure =
-                GradientStructure::new(&wide, std::slice::from_ref(&wide_o), None, &cancel).unwrap();
+                GradientTemplate::new(&wide, std::slice::from_ref(&wide_o), None, &cancel).unwrap();
             let replayed = structure.at(&theta, &cancel).unwrap();
             for row in 0..a.n_rows() {
                 let expected = moved(&a.sums().sum(row).unwrap()).scale(-1.0).unwrap();

@@ -4,10 +4,11 @@ mod dense;
 
 use dense::{Dense, ONE, Random, Twin, product_state};
 use efl_core::bits::parallel::Cancel;
-use efl_core::heisenberg::{
-    Angle, Circuit, Clifford, Direction, ProductState, Truncation, propagate, value, value_and_gradient,
-};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::gates::{Clifford, Direction};
+use efl_core::heisenberg::{Truncation, propagate, value, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
+use efl_core::state::ProductState;
 
 const TOLERANCE: f64 = 1e-10;
 

@@ -2,7 +2,7 @@
 
 use efl_core::Error;
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::snapshots::{sample, unpack};
 use efl_core::state::StateVector;
 use num_complex::Complex64;

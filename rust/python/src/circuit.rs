@@ -3,8 +3,9 @@
 use crate::boundary::{enter, float};
 use crate::error::{InvalidInputError, OrRaise};
 use crate::pauli::{PauliSum, read_sum, read_word};
+use efl_core::circuit::Angle;
+use efl_core::gates::Clifford;
 use efl_core::heisenberg as core;
-use efl_core::heisenberg::{Angle, Clifford};
 use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
@@ -12,14 +13,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Handle of a circuit under construction; a computation works on the gates that it had when it began.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct Circuit(Mutex<Arc<core::Circuit>>);
+pub(crate) struct Circuit(Mutex<Arc<efl_core::circuit::Circuit>>);
 
 impl Circuit {
-    pub(crate) fn gates(&self) -> Arc<core::Circuit> {
+    pub(crate) fn gates(&self) -> Arc<efl_core::circuit::Circuit> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn add<T>(&self, gate: impl FnOnce(&mut core::Circuit) -> efl_core::Result<T>) -> PyResult<T> {
+    fn add<T>(
+        &self,
+        gate: impl FnOnce(&mut efl_core::circuit::Circuit) -> efl_core::Result<T>,
+    ) -> PyResult<T> {
         let mut gates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         gate(Arc::make_mut(&mut gates)).or_raise()
     }
@@ -52,7 +56,7 @@ fn complex(name: &str, array: &PyReadonlyArray2<'_, Complex64>) -> PyResult<Vec<
 impl Circuit {
     #[new]
     fn new(n_qubits: usize, n_parameters: usize) -> PyResult<Self> {
-        let circuit = core::Circuit::new(n_qubits, n_parameters).or_raise()?;
+        let circuit = efl_core::circuit::Circuit::new(n_qubits, n_parameters).or_raise()?;
         Ok(Circuit(Mutex::new(Arc::new(circuit))))
     }
 
@@ -150,9 +154,9 @@ pub(crate) fn evaluate<'py>(
     Ok((found.value, found.gradient.into_pyarray(py), found.n_terms, dropped))
 }
 
-pub(crate) fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<core::ProductState> {
+pub(crate) fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<efl_core::state::ProductState> {
     let rows = bloch.as_array().rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
-    core::ProductState::from_bloch(rows).or_raise()
+    efl_core::state::ProductState::from_bloch(rows).or_raise()
 }
 
 /// The sum at the other end of the circuit, and what was dropped.
@@ -166,7 +170,11 @@ pub(crate) fn propagate(
     limits: Limits,
 ) -> PyResult<(PauliSum, (u64, f64))> {
     let (gates, theta, sum) = (circuit.gates(), theta.as_array().to_vec(), sum.0.clone());
-    let direction = if forward { core::Direction::Schroedinger } else { core::Direction::Heisenberg };
+    let direction = if forward {
+        efl_core::gates::Direction::Schroedinger
+    } else {
+        efl_core::gates::Direction::Heisenberg
+    };
     let limits = truncation(limits);
     let found = enter(py, |cancel| core::propagate(&gates, &theta, &sum, direction, &limits, cancel))?;
     Ok((PauliSum(found.sum), (found.dropped.count, found.dropped.l1)))
@@ -181,7 +189,7 @@ pub(crate) fn simulate<'py>(
     bloch: PyReadonlyArray2<'_, f64>,
 ) -> PyResult<Bound<'py, PyArray1<Complex64>>> {
     let (gates, theta, state) = (circuit.gates(), theta.as_array().to_vec(), product(&bloch)?);
-    enter(py, |cancel| efl_core::simulate::simulate(&gates, &theta, &state, cancel))
+    enter(py, |cancel| efl_core::circuit::simulate(&gates, &theta, &state, cancel))
         .map(|amplitudes| amplitudes.into_pyarray(py))
 }
 
@@ -259,10 +267,10 @@ pub(crate) fn gradient_observables(
 
 /// What gradient observables have in common at all angles: words, and how coefficients reach them.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct GradientStructure(core::GradientStructure);
+pub(crate) struct GradientTemplate(core::GradientTemplate);
 
 #[pymethods]
-impl GradientStructure {
+impl GradientTemplate {
     #[new]
     fn new(
         py: Python<'_>,
@@ -272,8 +280,8 @@ impl GradientStructure {
     ) -> PyResult<Self> {
         let gates = circuit.gates();
         let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
-        enter(py, |cancel| core::GradientStructure::new(&gates, &sums, max_terms, cancel))
-            .map(GradientStructure)
+        enter(py, |cancel| core::GradientTemplate::new(&gates, &sums, max_terms, cancel))
+            .map(GradientTemplate)
     }
 
     /// The observables at these angles.

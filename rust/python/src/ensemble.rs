@@ -4,7 +4,7 @@ use crate::boundary::{describe, integer, size, width};
 use crate::error::{InputTypeError, InvalidInputError, OrRaise, ShapeError};
 use crate::pauli::read_word;
 use crate::setting::Setting;
-use efl_core::design as core;
+use efl_core::ensemble as core;
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
@@ -69,7 +69,7 @@ fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyRes
 }
 
 /// Settings, or labels such as "XYZ".
-fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<core::Setting>> {
+fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<efl_core::stabiliser::Setting>> {
     let items = sequence(name, value, "a sequence of settings or labels such as \"XYZ\"")?;
     let read = |(f, item): (usize, &Bound<'_, PyAny>)| {
         if let Ok(setting) = item.cast::<Setting>() {
@@ -77,7 +77,7 @@ fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<core::Set
         }
         let name = format!("{name}[{f}]");
         let word = read_word(&name, item, None)?;
-        core::Setting::of_letters(word).map_err(|error| {
+        efl_core::stabiliser::Setting::of_letters(word).map_err(|error| {
             InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("letters: ", "", 1)))
         })
     };

@@ -6,6 +6,7 @@ mod design;
 mod ensemble;
 mod error;
 mod estimate;
+mod experiment;
 mod pauli;
 mod plan;
 mod setting;
@@ -19,7 +20,7 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientStructure, evaluate, gradient_observables, propagate, rebase,
+        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, propagate, rebase,
         simulate,
     };
     #[pymodule_export]
@@ -29,9 +30,11 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
+    use crate::experiment::{Experiment, measured, read_together, simulated};
+    #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord};
     #[pymodule_export]
-    use crate::plan::{Experiment, Plan, measured, read_together, simulated};
+    use crate::plan::Plan;
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]

@@ -3,9 +3,9 @@
 use crate::boundary::{describe, enter, size, width};
 use crate::error::{InputTypeError, InvalidInputError, OrRaise};
 use crate::pauli::read_word;
-use efl_core::design as core;
-use efl_core::heisenberg::Clifford;
+use efl_core::gates::Clifford;
 use efl_core::pauli::Words;
+use efl_core::stabiliser as core;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -38,7 +38,7 @@ use pyo3::types::{PyString, PyTuple};
 pub(crate) struct Setting(pub(crate) core::Setting);
 
 /// Reads `("CNOT", 0, 1)`; `name` is what an error calls it.
-fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
+fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<efl_core::gates::CliffordGate> {
     let wrong_type = || {
         InputTypeError::new_err(format!(
             "{name}: expected a name and its wires, such as (\"CNOT\", 0, 1), got {}",
@@ -56,7 +56,7 @@ fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<core::Gate> {
         )));
     };
     let wires: Vec<usize> = wires.iter().map(|q| size(name, q, 0)).collect::<PyResult<_>>()?;
-    core::Gate::new(clifford, &wires).map_err(|error| {
+    efl_core::gates::CliffordGate::new(clifford, &wires).map_err(|error| {
         InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("wires: ", "", 1)))
     })
 }
@@ -106,7 +106,7 @@ impl Setting {
                 describe(gates)
             ))
         })?;
-        let gates: Vec<core::Gate> = items
+        let gates: Vec<efl_core::gates::CliffordGate> = items
             .enumerate()
             .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
             .collect::<PyResult<_>>()?;
@@ -165,7 +165,7 @@ impl Setting {
     /// The gates before the readout, in order, each as its name and its wires.
     #[getter]
     fn gates<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
-        let tuple = |gate: core::Gate| {
+        let tuple = |gate: efl_core::gates::CliffordGate| {
             let mut items = vec![gate.clifford().name().into_bound_py_any(py)?];
             for q in gate.wires() {
                 items.push(q.into_bound_py_any(py)?);

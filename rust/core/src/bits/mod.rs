@@ -4,10 +4,13 @@
 //! the bits past `n` in the last word are zero. Everything here is independent of what the bits mean.
 
 pub mod dispatch;
+pub(crate) mod hadamard;
 pub mod parallel;
 pub mod philox;
 pub(crate) mod population;
 pub mod transpose;
+
+pub(crate) use hadamard::hadamard;
 
 use crate::error::{Error, Result};
 

@@ -6,18 +6,18 @@
 //! Invariant: every word that counts is revealed; deterministic.
 //! Cost: [`Options::effort`] per kind.
 
-use super::block::Block;
-use super::diagonalise::Connectivity;
 use super::families::Grouping;
 use super::local;
 use super::objective::{Goal, Objective};
-use super::plan::Options;
+use super::options::Options;
 use super::search::{MAX_WORDS, Search};
-use super::stabiliser::all_bases;
-use super::{Ensemble, MAX_BLOCK_QUBITS};
 use crate::bits::parallel::Cancel;
+use crate::ensemble::Block;
+use crate::ensemble::all_bases;
+use crate::ensemble::{Ensemble, MAX_BLOCK_QUBITS};
 use crate::error::{Error, Result};
 use crate::pauli::{Letter, PauliWord, Sums};
+use crate::stabiliser::Connectivity;
 
 /// How much worse than the best a kind may be that is preferred because it is simpler.
 const TIE: f64 = 1.02;

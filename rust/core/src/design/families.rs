@@ -9,12 +9,12 @@
 //! Invariant: a family is maximal, no word of the list could be added to it. Everything is deterministic.
 //! Cost: a pass over the words (a few nanoseconds per word and generator) for a greedy family and for every move.
 
-use super::diagonalise::{Connectivity, diagonalise};
-use super::setting::Setting;
 use crate::bits::parallel::Cancel;
 use crate::bits::words_for;
 use crate::error::Result;
 use crate::pauli::Words;
+use crate::stabiliser::Setting;
+use crate::stabiliser::{Connectivity, diagonalise};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 

@@ -7,8 +7,8 @@
 //! Invariant: deterministic; no step makes the objective larger, and the bound that is returned is a certificate.
 //! Cost: words times blocks per step, a few dozen steps.
 
-use super::block::{Block, LocalReading};
 use crate::bits::parallel::Cancel;
+use crate::ensemble::{Block, LocalParity};
 use crate::error::Result;
 use crate::pauli::Words;
 
@@ -80,7 +80,7 @@ pub(crate) fn optimise(
 /// How much of the objective each setting of a block would lower: minus its derivative.
 fn slopes(block: &Block, shares: &[f64], hangs: &[f64]) -> Vec<f64> {
     let revealed = revealed(block, shares);
-    let slope = |reading: &LocalReading| {
+    let slope = |reading: &LocalParity| {
         let c = reading.code as usize;
         if hangs[c] > 0.0 { hangs[c] / revealed[c] } else { 0.0 }
     };

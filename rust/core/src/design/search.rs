@@ -9,14 +9,15 @@
 //! Cost: about 10 ns per word, generator and family tried.
 
 use super::allocate::{Direct, Problem, Shares, Way};
-use super::diagonalise::Connectivity;
 use super::families::{Choice, Family, Grouping};
 use super::objective::Objective;
-use super::{Ensemble, Setting};
 use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
+use crate::ensemble::Ensemble;
 use crate::error::Result;
 use crate::pauli::{Sums, Words};
+use crate::stabiliser::Connectivity;
+use crate::stabiliser::Setting;
 use rustc_hash::FxHashSet;
 
 /// Words of a list of settings; a mixture picks its words itself.

@@ -22,10 +22,12 @@
 
 use super::Tally;
 use crate::bits::words_for;
-use crate::design::{Block, Ensemble, Gate, Setting};
+use crate::ensemble::{Block, Ensemble};
 use crate::error::{Error, Result};
-use crate::heisenberg::Clifford;
+use crate::gates::Clifford;
+use crate::gates::CliffordGate;
 use crate::pauli::{PauliWord, Words};
+use crate::stabiliser::Setting;
 
 const MAGIC: &[u8; 8] = b"EFLTALLY";
 /// Newest format written and read.
@@ -261,7 +263,7 @@ fn take_setting(k: usize, values: &mut Values<'_>, left: &mut u64) -> Result<Set
             if gate_code(clifford, &wires) != code {
                 return Err(damaged(format!("gate {code:#x} has bits that mean nothing")));
             }
-            Gate::new(clifford, &wires)
+            CliffordGate::new(clifford, &wires)
         };
         gates.iter().map(gate).collect::<Result<Vec<_>>>().and_then(|gates| Setting::from_gates(k, gates))
     };

@@ -228,7 +228,7 @@ fn median_inflation(buckets: usize) -> f64 {
 /// the other rules.
 ///
 /// ```
-/// use efl_core::{bits::parallel::Cancel, design::Ensemble, pauli::{PauliSum, Sums}};
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, pauli::{PauliSum, Sums}};
 /// use efl_core::{estimate::{Combine, estimate}, snapshots::sample, state::StateVector};
 /// use num_complex::Complex64;
 /// let plus = [Complex64::new(0.5f64.sqrt(), 0.0); 2];

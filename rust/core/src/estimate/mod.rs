@@ -10,10 +10,13 @@
 mod arrange;
 mod codec;
 mod combine;
+mod moments;
 mod prefix;
 mod spread;
+mod symbols;
 mod tally;
 
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
+pub use moments::read;
 pub use tally::{Tally, tally};

@@ -9,14 +9,11 @@
 //! Invariant: a walk visits every distinct word at most once per block, in an order fixed by the words alone.
 //! Cost: about 10 word operations per node and 64 snapshots, in first-level cache for the prefixes of a block.
 
-use super::arrange::Source;
+use super::symbols::{BLOCK, Source};
 use crate::bits::tail_mask;
 use crate::pauli::Words;
 use std::ops::Range;
 
-/// Words of a block: 8,192 snapshots. The planes of 10 qubits take 41 KB, those of the prefixes being walked 8 KB. Longer
-/// blocks cost cache, shorter ones repeat what a visit costs once (measured: 64 is 10 to 20 % slower, 256 is no faster).
-pub(super) const BLOCK: usize = 128;
 /// Words of a short block, for few snapshots or many buckets.
 const SHORT: usize = 16;
 

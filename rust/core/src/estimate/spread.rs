@@ -9,8 +9,9 @@
 //! depend on the number of threads.
 //! Cost: the walk of the words, plus about 2 ns for every snapshot, sum and word revealed.
 
-use super::arrange::{Arranged, Part, Source};
-use super::prefix::{self, BLOCK, Planes, PrefixTree, Scratch, Visit};
+use super::arrange::{Arranged, Part};
+use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
+use super::symbols::{BLOCK, Source};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::error::Result;

@@ -4,12 +4,13 @@
 //! merged in any order, and counts made with any number of threads, have the same bits. What the counts mean
 //! (the response of each word) is applied afterwards, by [`super::estimate_tally`].
 
-use super::arrange::{Arranged, Part, Source, arrange};
+use super::arrange::{Arranged, Part, arrange, bucket_range};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
+use super::symbols::Source;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
-use crate::design::Ensemble;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
 use crate::snapshots::Snapshots;
@@ -116,12 +117,6 @@ impl Tally {
     }
 }
 
-/// The snapshots of bucket `b` of `buckets`: contiguous, sizes differ by at most one.
-pub(super) fn bucket_range(shots: usize, buckets: usize, b: usize) -> Range<usize> {
-    let edge = |b: usize| (b as u128 * shots as u128 / buckets as u128) as usize;
-    edge(b)..edge(b + 1)
-}
-
 pub(super) fn check_counting(snaps: &Snapshots, n_qubits: usize, buckets: usize) -> Result<()> {
     if n_qubits != snaps.n_qubits() {
         return Err(Error::shape(
@@ -146,7 +141,7 @@ pub(super) fn check_counting(snaps: &Snapshots, n_qubits: usize, buckets: usize)
 /// Counts `words` in `snaps`, in `buckets` contiguous parts.
 ///
 /// ```
-/// use efl_core::{bits::parallel::Cancel, design::Ensemble, estimate::tally};
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, estimate::tally};
 /// use efl_core::{pauli::{PauliWord, Words}, snapshots::Snapshots};
 /// // Two snapshots of two qubits: XZ with outcomes 01, ZZ with outcomes 11.
 /// let snaps = Snapshots::from_arrays(&[0, 1, 1, 1], &[0, 2, 2, 2], 2, Ensemble::uniform(2)?)?;

@@ -3,9 +3,9 @@
 //! Invariant: an operation that is left out acts trivially on the sum in that picture (it touches no qubit of the
 //! cone and maps the identity to the identity), so leaving it out is exact. Cost: linear in the operations.
 
-use super::circuit::{Bound, Operation};
-use super::transfer::{Direction, LocalMap};
 use crate::bits::words_for;
+use crate::circuit::{Bound, Operation};
+use crate::gates::{Direction, LocalMap};
 use crate::pauli::{Letter, WordRef};
 use std::ops::Range;
 

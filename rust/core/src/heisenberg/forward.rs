@@ -5,13 +5,13 @@
 //! parameter outside the backward light cone of every observable is never pushed, and gates off the forward light
 //! cone of the generator are skipped; both are exact. Cost: the light cones are linear in the operations.
 
-use super::angle::Angle;
-use super::circuit::{Bound, Circuit};
 use super::cone::{Program, QubitSet, walk};
 use super::propagation::support;
 use super::terms::{Key, power};
-use super::transfer::Direction;
+use crate::circuit::Angle;
+use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
+use crate::gates::Direction;
 use crate::pauli::PauliSum;
 
 /// Where the parameters of a circuit enter, and which observables they can move.

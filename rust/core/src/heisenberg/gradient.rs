@@ -6,13 +6,14 @@
 //! Invariant: with nothing dropped, a row is exact up to [`ROUNDING`]; equal bits with any number of threads.
 //! Cost: one forward propagation per gate that is fed, in parallel over parameters, then terms times words of O.
 
-use super::circuit::{Bound, Circuit};
 use super::forward::{Push, Use, Uses};
 use super::observables::GradientObservables;
-use super::propagation::{Dropped, Job, Truncation, dispatch};
-use super::tape::Silent;
+use super::propagation::{Job, dispatch};
+use super::record::Silent;
 use super::terms::Terms;
+use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::{Cancel, map};
+use crate::circuit::{Bound, Circuit};
 use crate::error::Result;
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, Words};

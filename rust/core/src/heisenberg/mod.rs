@@ -1,16 +1,18 @@
 //! From a circuit to the observables of its gradient.
 //!
-//! A [`Circuit`] is gates in order. A Pauli sum moves through it in either [`Direction`] ([`propagate`]); what
-//! [`Truncation`] drops is accounted for. [`gradient_observables`] gives the Pauli sums whose expectation values on
-//! the final state are the gradient, [`GradientStructure`] the same again and again at new angles, and [`rebase`]
+//! A Pauli sum moves through a circuit in either direction ([`propagate`]); what [`Truncation`] drops is accounted
+//! for. [`gradient_observables`] gives the Pauli sums whose expectation values on
+//! the final state are the gradient, [`GradientTemplate`] the same again and again at new angles, and [`rebase`]
 //! carries them to a state that was prepared at older ones. The classical surrogate ([`value`],
 //! [`value_and_gradient`]) ends at a product state.
 //!
 //! ```
 //! use efl_core::bits::parallel::Cancel;
-//! use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation};
-//! use efl_core::heisenberg::{gradient_observables, value_and_gradient};
+//! use efl_core::circuit::{Angle, Circuit};
+//! use efl_core::gates::Clifford;
+//! use efl_core::heisenberg::{Truncation, gradient_observables, value_and_gradient};
 //! use efl_core::pauli::{Letter, PauliSum};
+//! use efl_core::state::ProductState;
 //!
 //! let mut circuit = Circuit::new(2, 2)?;
 //! circuit.rotation([(0, Letter::Y)], Angle::parameter(0))?;
@@ -35,37 +37,26 @@
 //!
 //! | to ... | look in |
 //! |---|---|
-//! | add a named gate | `clifford.rs`: its matrix, and nothing else |
-//! | add a kind of gate | `circuit.rs`: as rotations or a transfer matrix if at all possible |
 //! | change the hot loop | `terms.rs`, then `benches/rust/propagate.rs` |
-//! | understand the reverse sweep | `tape.rs` |
+//! | understand the reverse sweep | `record.rs` |
 
-mod angle;
-mod circuit;
-mod clifford;
 mod cone;
 mod forward;
 mod gradient;
-mod matrix;
 mod observables;
 mod propagation;
 mod rebase;
-mod structure;
+mod record;
 mod surrogate;
-mod tape;
+mod template;
 mod terms;
-mod transfer;
+mod truncation;
 
-pub use angle::Angle;
-pub use circuit::{Circuit, Gate};
-pub(crate) use circuit::{Operation, exponential};
-pub use clifford::Clifford;
-pub(crate) use clifford::{clifford_table, negates};
 pub(crate) use cone::{QubitSet, walk};
 pub use gradient::gradient_observables;
 pub use observables::GradientObservables;
-pub use propagation::{Dropped, Propagated, Truncation, propagate};
+pub use propagation::{Propagated, propagate};
 pub use rebase::rebase;
-pub use structure::GradientStructure;
-pub use surrogate::{Evaluation, ProductState, value, value_and_gradient};
-pub use transfer::Direction;
+pub use surrogate::{Evaluation, value, value_and_gradient};
+pub use template::GradientTemplate;
+pub use truncation::{Dropped, Truncation};

@@ -1,11 +1,11 @@
 //! The observables of a gradient: many sparse Pauli sums over one list of words.
 //!
 //! Invariant: the words are strictly ascending and each is used by at least one row; the entries of a row ascend by
-//! word and none is zero (but rows from a [`super::GradientStructure`] keep entries that vanish at some angles). Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
+//! word and none is zero (but rows from a [`super::GradientTemplate`] keep entries that vanish at some angles). Row `o` is the value of observable `o`; row `n_observables + o * n_parameters + k` is the
 //! derivative of that value by parameter `k`. Cost: 12 bytes per entry and 16 per word and 64 qubits; assembly
 //! merges sorted lists in a tree.
 
-use super::propagation::Dropped;
+use super::truncation::Dropped;
 use crate::bits::parallel::{Cancel, map};
 use crate::error::{Error, Result};
 use crate::pauli::{PauliSum, Sums, Words};

@@ -4,71 +4,21 @@
 //! is missing has norm at most `dropped.l1`, whatever the state: every map here is a contraction of the operator
 //! norm in the Heisenberg picture, and unitary gates are in both. Cost: see [`super::terms`].
 
-use super::circuit::{Bound, Circuit};
 use super::cone::{Program, QubitSet, Step};
-use super::tape::{Record, Silent};
+use super::record::{Record, Silent};
 use super::terms::{Key, Terms, key};
-use super::transfer::Direction;
+use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::Cancel;
 use crate::bits::words_for;
+use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
+use crate::gates::Direction;
 use crate::pauli::word::check_width;
 use crate::pauli::{Letter, PauliSum, WordRef, Words};
 use std::ops::Range;
 
 /// Widest light cone, in qubits.
 const MAX_CONE: usize = 4096;
-
-/// What is left out of a sum after every gate. The default leaves out nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Truncation {
-    /// Words with more letters than this are dropped.
-    pub max_weight: Option<usize>,
-    /// Terms whose absolute coefficient is below this are dropped.
-    pub min_coefficient: f64,
-    /// More terms than this are an error: a bound on memory and time, not a truncation.
-    pub max_terms: Option<usize>,
-}
-
-impl Truncation {
-    /// Leaves out nothing.
-    pub const EXACT: Truncation = Truncation { max_weight: None, min_coefficient: 0.0, max_terms: None };
-
-    pub(crate) fn check(&self) -> Result<()> {
-        if self.min_coefficient.is_finite() && self.min_coefficient >= 0.0 {
-            return Ok(());
-        }
-        Err(Error::invalid(
-            "min_coefficient",
-            "a finite number that is not negative",
-            self.min_coefficient.to_string(),
-        ))
-    }
-}
-
-/// What a truncation dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Dropped {
-    /// Number of terms, counted each time that one was dropped.
-    pub count: u64,
-    /// Sum of their absolute coefficients: a bound on the error of an expectation value.
-    pub l1: f64,
-}
-
-impl Dropped {
-    /// Adds a term that was dropped; one that is zero is no loss.
-    #[inline]
-    pub(crate) fn add(&mut self, coefficient: f64) {
-        self.count += u64::from(coefficient != 0.0);
-        self.l1 += coefficient.abs();
-    }
-
-    /// The losses of both, the other's times `factor`.
-    pub(crate) fn merge(&mut self, other: Dropped, factor: f64) {
-        self.count += other.count;
-        self.l1 += other.l1 * factor;
-    }
-}
 
 /// A sum at the other end of a circuit.
 #[derive(Debug, Clone, PartialEq)]
@@ -253,10 +203,10 @@ impl Program<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::angle::Angle;
-    use super::super::clifford::Clifford;
-    use super::super::tape::Tape;
+    use super::super::record::ReverseRecord;
     use super::*;
+    use crate::circuit::Angle;
+    use crate::gates::Clifford;
     use crate::pauli::PauliWord;
 
     /// Layers of RY, RZ and CZ on a line.
@@ -296,7 +246,7 @@ mod tests {
             }
             // With a tape the same terms are kept.
             let recorded =
-                program.run::<1, _>(&z, &truncation, &mut Tape::default(), &Cancel::new()).unwrap();
+                program.run::<1, _>(&z, &truncation, &mut ReverseRecord::default(), &Cancel::new()).unwrap();
             let (words, coefficients) = program.collect(&recorded);
             assert_eq!(PauliSum::new(&words, &coefficients).unwrap(), narrow.sum);
             assert_eq!(recorded.dropped, narrow.dropped);

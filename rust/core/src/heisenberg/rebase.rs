@@ -4,14 +4,15 @@
 //! the state at the new parameters is the observable `W G W^dag` of the state at the old ones: exact at any
 //! staleness; only the number of words grows. Cost: one propagation back and one forth per row, in parallel.
 
-use super::angle::Angle;
-use super::circuit::Circuit;
 use super::gradient::retain;
 use super::observables::GradientObservables;
-use super::propagation::{Truncation, propagate_range};
-use super::transfer::Direction;
+use super::propagation::propagate_range;
+use super::truncation::Truncation;
 use crate::bits::parallel::{Cancel, map};
+use crate::circuit::Angle;
+use crate::circuit::Circuit;
 use crate::error::{Error, Result};
+use crate::gates::Direction;
 use crate::pauli::word::check_width;
 
 /// The observables that, on the state at `theta_old`, have the expectation values that `observables` (made at

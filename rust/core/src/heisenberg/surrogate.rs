@@ -5,64 +5,19 @@
 //! truncated one, with the set of dropped terms held fixed; with nothing dropped it is exact, also where angles are
 //! zero. Cost: the gradient costs less than the propagation, and its tape 8 bytes per rotated pair of terms.
 
-use super::angle::Angle;
-use super::circuit::Circuit;
 use super::cone::Program;
-use super::propagation::{Dropped, Job, Truncation, dispatch, support};
-use super::tape::{Record, Silent, Tape};
+use super::propagation::{Job, dispatch, support};
+use super::record::{Record, ReverseRecord, Silent};
 use super::terms::Key;
-use super::transfer::Direction;
+use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::Cancel;
-use crate::error::{Error, Result};
+use crate::circuit::Angle;
+use crate::circuit::Circuit;
+use crate::error::Result;
+use crate::gates::Direction;
+use crate::pauli::PauliSum;
 use crate::pauli::word::check_width;
-use crate::pauli::{Letter, PauliSum};
-
-/// A product state, as one Bloch vector per qubit.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProductState {
-    bloch: Vec<[f64; 3]>,
-}
-
-impl ProductState {
-    /// The state `|0...0>`.
-    pub fn zero(n_qubits: usize) -> Self {
-        ProductState { bloch: vec![[0.0, 0.0, 1.0]; n_qubits] }
-    }
-
-    /// The state with these Bloch vectors `(x, y, z)`, which may be mixed.
-    pub fn from_bloch(bloch: Vec<[f64; 3]>) -> Result<Self> {
-        for (q, r) in bloch.iter().enumerate() {
-            let length = r.iter().map(|c| c * c).sum::<f64>().sqrt();
-            // A NaN is refused too.
-            if length.is_nan() || length > 1.0 + 1e-9 {
-                let found = format!("length {length} at qubit {q}");
-                return Err(Error::invalid("bloch", "vectors of length at most 1", found));
-            }
-        }
-        Ok(ProductState { bloch })
-    }
-
-    /// Number of qubits.
-    pub fn n_qubits(&self) -> usize {
-        self.bloch.len()
-    }
-
-    /// The Bloch vectors, qubit by qubit.
-    pub fn bloch(&self) -> &[[f64; 3]] {
-        &self.bloch
-    }
-
-    fn expectation(&self, letters: impl Iterator<Item = (usize, Letter)>) -> f64 {
-        letters
-            .map(|(q, letter)| match letter {
-                Letter::I => 1.0,
-                Letter::X => self.bloch[q][0],
-                Letter::Y => self.bloch[q][1],
-                Letter::Z => self.bloch[q][2],
-            })
-            .product()
-    }
-}
+use crate::state::ProductState;
 
 /// The value of a circuit, perhaps with its gradient.
 #[derive(Debug, Clone, PartialEq)]
@@ -148,7 +103,7 @@ impl Job for Evaluate<'_> {
         if !self.gradient {
             return self.value::<W, _>(&mut Silent).map(|(evaluation, ..)| (evaluation, slopes));
         }
-        let mut tape = Tape::default();
+        let mut tape = ReverseRecord::default();
         let (evaluation, coefficients, expectations) = self.value::<W, _>(&mut tape)?;
         tape.sweep(&coefficients, &expectations, |operation, slope| slopes.push((operation, slope)));
         Ok((evaluation, slopes))

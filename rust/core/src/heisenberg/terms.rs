@@ -12,10 +12,10 @@
 //! move, so that the sweep back would have to search for them.
 
 use super::cone::Turn;
-use super::propagation::{Dropped, Truncation};
-use super::tape::Record;
-use super::transfer::{LocalMap, Permutation};
+use super::record::Record;
+use super::truncation::{Dropped, Truncation};
 use crate::error::{Error, Result};
+use crate::gates::{LocalMap, Permutation};
 use crate::pauli::Letter;
 use crate::pauli::word::product_power;
 

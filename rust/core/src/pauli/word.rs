@@ -443,6 +443,13 @@ impl fmt::Debug for PauliWord {
     }
 }
 
+/// Whether two words of one width anticommute.
+#[inline]
+pub(crate) fn anticommute(a: WordRef<'_>, b: WordRef<'_>) -> bool {
+    let rows = a.x().iter().zip(a.z()).zip(b.x().iter().zip(b.z()));
+    rows.fold(0, |odd, ((ax, az), (bx, bz))| odd ^ (ax & bz) ^ (az & bx)).count_ones() % 2 == 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,17 +12,19 @@
 //! Cost: packing reads each input byte once (about 1 ns per qubit); slices copy 1 or 3 bits per qubit and snapshot,
 //! and 4 bytes per block.
 
+mod outcomes;
 mod pack;
 mod rows;
 mod sample;
 
+pub use outcomes::{Outcomes, measure, measure_experiment};
 pub use pack::unpack;
 pub use rows::Rows;
 pub use sample::{sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};
-use crate::design::Ensemble;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
 /// Where each snapshot came from; every column is optional and has one entry per snapshot.

@@ -9,7 +9,7 @@ use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
 use crate::bits::{room, tail_mask, words_for};
-use crate::design::Ensemble;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
 /// Groups of 64 snapshots that one task packs.
@@ -21,7 +21,7 @@ impl Snapshots {
     /// +1), `bases` 0, 1, 2 for X, Y, Z.
     ///
     /// ```
-    /// use efl_core::{design::Ensemble, snapshots::Snapshots};
+    /// use efl_core::{ensemble::Ensemble, snapshots::Snapshots};
     /// let snaps = Snapshots::from_arrays(&[0, 1, 1, 1], &[0, 1, 2, 2], 2, Ensemble::uniform(2)?)?;
     /// assert_eq!((snaps.len(), snaps.n_qubits()), (2, 2));
     /// # Ok::<(), efl_core::Error>(())
@@ -57,7 +57,7 @@ impl Snapshots {
     /// of the qubits, whatever their block.
     ///
     /// ```
-    /// use efl_core::{bits::parallel::Cancel, design::{Ensemble, Setting}, snapshots::Snapshots};
+    /// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, stabiliser::Setting, snapshots::Snapshots};
     /// let list = Ensemble::settings(vec![Setting::product("XZ")?, Setting::product("YY")?], vec![0.5, 0.5])?;
     /// let snaps = Snapshots::from_settings(&[0, 1, 1, 1, 0, 0], &[1, 0, 1], 3, list, &Cancel::new())?;
     /// assert_eq!((snaps.len(), snaps.settings()), (3, [1, 0, 1].as_slice()));

@@ -10,7 +10,7 @@ use super::{Provenance, Snapshots, planes_per_qubit};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::transpose::transpose_64;
 use crate::bits::{tail_mask, words_for};
-use crate::design::Ensemble;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
 /// T snapshots in the storage layout.

@@ -7,6 +7,10 @@
 //! or not, and do not renormalise.
 //! Cost: one pass over the vector per gate, on the calling thread.
 
+mod product;
+
+pub use product::ProductState;
+
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::error::{Error, Result};
 use crate::pauli::WordRef;
@@ -76,7 +80,7 @@ const MAX_WIRES: usize = 4;
 /// Multiplies by a matrix on one to four wires: its rows one after the other, the first wire most significant.
 ///
 /// ```
-/// use efl_core::{heisenberg::Clifford, state::apply};
+/// use efl_core::{gates::Clifford, state::apply};
 /// use num_complex::Complex64;
 /// let mut state = vec![Complex64::default(); 4];
 /// state[0] = Complex64::new(1.0, 0.0);
@@ -259,7 +263,7 @@ impl Kernel for Rotate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heisenberg::Clifford;
+    use crate::gates::Clifford;
     use crate::pauli::PauliWord;
 
     fn vector(n: usize) -> Vec<Complex64> {

@@ -1,7 +1,7 @@
 //! Inputs for the tests, and the slow obvious twins of the fast kernels.
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part
 
-use efl_core::design::Ensemble;
+use efl_core::ensemble::Ensemble;
 use efl_core::pauli::{Letter, PauliWord, Words};
 use efl_core::snapshots::Snapshots;
 use proptest::prelude::*;

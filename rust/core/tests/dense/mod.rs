@@ -1,7 +1,8 @@
 //! The slow obvious twin: dense matrices, Kronecker products, density matrices. Qubit 0 is the most significant bit.
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part
 
-use efl_core::heisenberg::{Angle, Circuit, Clifford};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::gates::Clifford;
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
 

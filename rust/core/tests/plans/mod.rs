@@ -3,9 +3,14 @@
 
 use crate::dense::Random;
 use efl_core::bits::parallel::Cancel;
-use efl_core::design::{Experiment, Method, Options, Plan, Row};
-use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState, Truncation, value_and_gradient};
+use efl_core::circuit::{Angle, Circuit};
+use efl_core::design::Options;
+use efl_core::experiment::Experiment;
+use efl_core::gates::Clifford;
+use efl_core::heisenberg::{Truncation, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum};
+use efl_core::plan::{Method, Plan, Row};
+use efl_core::state::ProductState;
 
 /// A short search: circuits are small.
 pub fn quick() -> Options {

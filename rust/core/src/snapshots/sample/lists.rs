@@ -12,9 +12,10 @@ use super::put_outcomes;
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
 use crate::bits::{room, words_for, zeros};
-use crate::design::{Block, Gate};
+use crate::ensemble::Block;
 use crate::error::Result;
-use crate::heisenberg::Clifford;
+use crate::gates::Clifford;
+use crate::gates::CliffordGate;
 use crate::state::{StateVector, apply};
 use num_complex::Complex64;
 use std::borrow::Cow;
@@ -113,7 +114,7 @@ struct Tree<'a> {
     /// Of each Clifford gate, in the order of its declaration.
     matrices: Vec<Vec<Complex64>>,
     /// Of each block and setting.
-    gates: Vec<Vec<Vec<Gate>>>,
+    gates: Vec<Vec<Vec<CliffordGate>>>,
     blocks: &'a [Block],
     settings: &'a [u32],
     state: Cow<'a, [Complex64]>,

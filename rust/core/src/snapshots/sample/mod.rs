@@ -11,7 +11,7 @@ mod lists;
 use super::Snapshots;
 use crate::bits::parallel::Cancel;
 use crate::bits::transpose::transpose_64;
-use crate::design::Ensemble;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::state::StateVector;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// their index. The same seed gives the same snapshots with any number of threads.
 ///
 /// ```
-/// use efl_core::{bits::parallel::Cancel, design::Ensemble, snapshots::sample, state::StateVector};
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, snapshots::sample, state::StateVector};
 /// use num_complex::Complex64;
 /// let zero = [Complex64::new(1.0, 0.0), Complex64::new(0.0, 0.0)];
 /// let snaps = sample(&StateVector::new(&zero)?, &Ensemble::uniform(1)?, 100, 7, &Cancel::new())?;
@@ -53,7 +53,8 @@ pub fn sample(
 /// [`Ensemble::allocate`] all estimates stay unbiased, without the error that a random choice of settings adds.
 ///
 /// ```
-/// use efl_core::design::{Ensemble, Setting};
+/// use efl_core::ensemble::Ensemble;
+/// use efl_core::stabiliser::Setting;
 /// use efl_core::{bits::parallel::Cancel, snapshots::sample_counts, state::StateVector};
 /// use num_complex::Complex64;
 /// let zero = [Complex64::new(1.0, 0.0), Complex64::new(0.0, 0.0)];

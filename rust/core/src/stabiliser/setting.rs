@@ -13,7 +13,7 @@
 use crate::bits::parallel::Cancel;
 use crate::bits::{check_qubits, words_for, zeros};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Clifford, Direction, clifford_table, negates};
+use crate::gates::{Clifford, CliffordGate, Direction, clifford_table, conjugate};
 use crate::pauli::word::{check_wire, product_power};
 use crate::pauli::{Letter, PauliWord, WordRef, Words};
 use crate::state::{MAX_STATE_QUBITS, apply};
@@ -21,46 +21,9 @@ use num_complex::Complex64;
 use std::fmt;
 use std::sync::Arc;
 
-/// A Clifford gate on its wires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Gate {
-    clifford: Clifford,
-    wires: [usize; 2],
-}
-
-impl Gate {
-    /// A gate on one wire, or on two, in the order of [`Clifford`].
-    pub fn new(clifford: Clifford, wires: &[usize]) -> Result<Self> {
-        match *wires {
-            [q] if clifford.n_wires() == 1 => Ok(Gate { clifford, wires: [q, q] }),
-            [a, b] if clifford.n_wires() == 2 && a != b => Ok(Gate { clifford, wires: [a, b] }),
-            _ => Err(Error::invalid(
-                "wires",
-                format!("{} different wires for {}", clifford.n_wires(), clifford.name()),
-                format!("{wires:?}"),
-            )),
-        }
-    }
-
-    /// A gate whose wires are known to fit.
-    pub(crate) fn on(clifford: Clifford, wires: [usize; 2]) -> Self {
-        Gate { clifford, wires }
-    }
-
-    /// Which gate.
-    pub fn clifford(&self) -> Clifford {
-        self.clifford
-    }
-
-    /// On which wires.
-    pub fn wires(&self) -> &[usize] {
-        &self.wires[..self.clifford.n_wires()]
-    }
-}
-
 /// How a revealed word is read: its value is the parity of the readout bits in `mask`, negated if `negative`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
+pub struct Parity {
     /// One bit per readout bit, 64 to a `u64`.
     pub mask: Vec<u64>,
     /// Whether an even parity means -1.
@@ -70,11 +33,12 @@ pub struct Reading {
 /// A Clifford rotation and a readout of all qubits.
 ///
 /// ```
-/// use efl_core::design::{Gate, Setting};
-/// use efl_core::{heisenberg::Clifford, pauli::PauliWord};
+/// use efl_core::gates::CliffordGate;
+/// use efl_core::stabiliser::Setting;
+/// use efl_core::{gates::Clifford, pauli::PauliWord};
 /// let word = |label| PauliWord::from_label(label).unwrap();
 /// // The Bell basis: CNOT, then H on the control.
-/// let gates = [Gate::new(Clifford::Cnot, &[0, 1])?, Gate::new(Clifford::H, &[0])?];
+/// let gates = [CliffordGate::new(Clifford::Cnot, &[0, 1])?, CliffordGate::new(Clifford::H, &[0])?];
 /// let bell = Setting::from_gates(2, gates)?;
 /// assert_eq!(bell.reveal(word("XX").view())?.unwrap().mask, [0b01]);
 /// let yy = bell.reveal(word("YY").view())?.unwrap();
@@ -99,7 +63,7 @@ enum Basis {
 /// What a rotation makes of the readout: `measured[i] = C^dag Z_i C`, and its partner is `C^dag X_i C`.
 #[derive(PartialEq)]
 struct Tableau {
-    gates: Vec<Gate>,
+    gates: Vec<CliffordGate>,
     measured: Words,
     /// Signs of the measured words.
     negative: Vec<bool>,
@@ -125,9 +89,9 @@ impl Setting {
     }
 
     /// Reads all qubits in the computational basis after `gates`.
-    pub fn from_gates(n_qubits: usize, gates: impl IntoIterator<Item = Gate>) -> Result<Self> {
+    pub fn from_gates(n_qubits: usize, gates: impl IntoIterator<Item = CliffordGate>) -> Result<Self> {
         check_qubits(n_qubits)?;
-        let gates: Vec<Gate> = gates.into_iter().collect();
+        let gates: Vec<CliffordGate> = gates.into_iter().collect();
         for (i, gate) in gates.iter().enumerate() {
             if let Some(q) = gate.wires().iter().find(|q| **q >= n_qubits) {
                 let expected = format!("qubits below {n_qubits}");
@@ -142,7 +106,7 @@ impl Setting {
         }
         let mut negative = vec![false; n_qubits];
         for gate in gates.iter().rev() {
-            let table = clifford_table(gate.clifford, Direction::Heisenberg);
+            let table = clifford_table(gate.clifford(), Direction::Heisenberg);
             for (i, negative) in negative.iter_mut().enumerate() {
                 let range = i * row..(i + 1) * row;
                 *negative ^= conjugate(
@@ -188,8 +152,8 @@ impl Setting {
     }
 
     /// The rotation, gate after gate.
-    pub fn gates(&self) -> Vec<Gate> {
-        let one = |clifford, q| Gate::on(clifford, [q, q]);
+    pub fn gates(&self) -> Vec<CliffordGate> {
+        let one = |clifford, q| CliffordGate::on(clifford, [q, q]);
         match &self.basis {
             Basis::Product(letters) => letters
                 .support()
@@ -231,10 +195,10 @@ impl Setting {
     }
 
     /// How `word` is read in this setting, `None` when it is not revealed. The identity has an empty mask.
-    pub fn reveal(&self, word: WordRef<'_>) -> Result<Option<Reading>> {
+    pub fn reveal(&self, word: WordRef<'_>) -> Result<Option<Parity>> {
         crate::pauli::word::check_width("word", self.n_qubits, word.n_qubits())?;
         let mut mask = vec![0; words_for(self.n_qubits)];
-        Ok(self.read(word, &mut mask).map(|negative| Reading { mask, negative }))
+        Ok(self.read(word, &mut mask).map(|negative| Parity { mask, negative }))
     }
 
     /// Whether `word`, of the right width, is revealed.
@@ -326,33 +290,11 @@ fn add_letters(table: &[u64], word: WordRef<'_>, k: usize) -> u64 {
     sum
 }
 
-#[inline]
-pub(crate) fn anticommute(a: WordRef<'_>, b: WordRef<'_>) -> bool {
-    let rows = a.x().iter().zip(a.z()).zip(b.x().iter().zip(b.z()));
-    rows.fold(0, |odd, ((ax, az), (bx, bz))| odd ^ (ax & bz) ^ (az & bx)).count_ones() % 2 == 1
-}
-
 /// Whether a word has no letter that differs from that of the setting.
 #[inline]
 fn agrees(letters: &PauliWord, word: WordRef<'_>) -> bool {
     let rows = letters.x().iter().zip(letters.z()).zip(word.x().iter().zip(word.z()));
     rows.fold(0, |clash, ((lx, lz), (x, z))| clash | (((lx ^ x) | (lz ^ z)) & (x | z))) == 0
-}
-
-/// Moves a word (its rows) through a gate; returns whether its sign changes.
-pub(crate) fn conjugate(x: &mut [u64], z: &mut [u64], wires: &[usize], table: &[u8; 16]) -> bool {
-    let mut code = 0;
-    for (i, q) in wires.iter().enumerate() {
-        code |= ((x[q / 64] >> (q % 64) & 1) | (z[q / 64] >> (q % 64) & 1) << 1) << (2 * i);
-    }
-    let image = table[code as usize];
-    for (i, q) in wires.iter().enumerate() {
-        let letter = u64::from(image >> (2 * i));
-        let put = |row: &mut u64, bit: u64| *row = *row & !(1 << (q % 64)) | (bit & 1) << (q % 64);
-        put(&mut x[q / 64], letter);
-        put(&mut z[q / 64], letter >> 1);
-    }
-    negates(image)
 }
 
 #[cfg(test)]
@@ -376,7 +318,7 @@ mod tests {
         for n in [3, 66] {
             // A ghz-like rotation at the end of the register.
             let at = n - 3;
-            let gate = |c, wires: &[usize]| Gate::new(c, wires).unwrap();
+            let gate = |c, wires: &[usize]| CliffordGate::new(c, wires).unwrap();
             let gates = [
                 gate(Clifford::Cnot, &[at, at + 1]),
                 gate(Clifford::S, &[at + 1]),

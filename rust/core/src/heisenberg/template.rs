@@ -1,23 +1,24 @@
 //! The part of the gradient observables that depends on the circuit and not on its angles.
 //!
 //! Which words appear, where each comes from and with which sign is the same at all angles; a training loop needs it
-//! once. [`GradientStructure::at`] replays the recorded rotations on plain arrays: no words, no hashing, no sorting.
-//! Invariant: [`GradientStructure::at`] gives the untruncated gradient observables; entries whose coefficients happen
+//! once. [`GradientTemplate::at`] replays the recorded rotations on plain arrays: no words, no hashing, no sorting.
+//! Invariant: [`GradientTemplate::at`] gives the untruncated gradient observables; entries whose coefficients happen
 //! to vanish at some angles stay. Cost: 8 bytes per rotated pair and 16 per product with a word of an observable;
 //! a replay takes a tenth to a thirtieth of the direct way (60 parameters on 10 qubits, `benches/rust/propagate.rs`:
 //! 525 ms to 16 ms for a ring of CNOTs, 1.3 ms to 0.17 ms for a ring of CZs).
 
-use super::circuit::{Bound, Circuit};
 use super::cone::sin_cos;
 use super::forward::{Push, Use, Uses};
 use super::gradient::by_observable;
 use super::observables::GradientObservables;
-use super::propagation::{Dropped, Job, Truncation, dispatch};
-use super::tape::Record;
+use super::propagation::{Job, dispatch};
+use super::record::Record;
 use super::terms::Terms;
-use super::transfer::{Direction, LocalEntry};
+use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::{Cancel, map};
+use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
+use crate::gates::{Direction, LocalEntry};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, Words};
 
@@ -25,18 +26,19 @@ use crate::pauli::{PauliSum, Words};
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::heisenberg::{Angle, Circuit, GradientStructure};
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::heisenberg::GradientTemplate;
 /// use efl_core::pauli::{Letter, PauliSum};
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let structure = GradientStructure::new(&circuit, &[z], None, &Cancel::new())?;
+/// let structure = GradientTemplate::new(&circuit, &[z], None, &Cancel::new())?;
 /// let rows = structure.at(&[0.3], &Cancel::new())?;
 /// assert_eq!(rows.sums().sum(rows.gradient_row(0, 0))?.to_string(), "1*Y");
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct GradientStructure {
+pub struct GradientTemplate {
     circuit: Circuit,
     /// The rows with every word that may appear; the coefficients of the values are right, the others are ones.
     rows: GradientObservables,
@@ -62,7 +64,7 @@ struct Product {
     weight: f64,
 }
 
-impl GradientStructure {
+impl GradientTemplate {
     /// Finds the words of all gradients; more than `max_terms` in one of them is an error.
     pub fn new(
         circuit: &Circuit,
@@ -71,11 +73,11 @@ impl GradientStructure {
         cancel: &Cancel,
     ) -> Result<Self> {
         let truncation = Truncation { max_terms, ..Truncation::EXACT };
-        GradientStructure::build(circuit, observables, &truncation, false, cancel)
+        GradientTemplate::build(circuit, observables, &truncation, false, cancel)
     }
 
     /// The same, but parameters whose derivatives have more than `max_terms` words, or are no observables of the final
-    /// state because a channel follows, are left out: their rows are empty, and [`GradientStructure::is_known`] says so.
+    /// state because a channel follows, are left out: their rows are empty, and [`GradientTemplate::is_known`] says so.
     pub fn within(
         circuit: &Circuit,
         observables: &[PauliSum],
@@ -83,7 +85,7 @@ impl GradientStructure {
         cancel: &Cancel,
     ) -> Result<Self> {
         let truncation = Truncation { max_terms: Some(max_terms), ..Truncation::EXACT };
-        GradientStructure::build(circuit, observables, &truncation, true, cancel)
+        GradientTemplate::build(circuit, observables, &truncation, true, cancel)
     }
 
     /// Whether the words of the derivatives by `parameter` were found.
@@ -140,7 +142,7 @@ impl GradientStructure {
         let mut rows: Vec<_> = observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
         rows.extend(by_observable(sorted, observables.len()));
         let rows = GradientObservables::assemble(n, observables.len(), n_parameters, &rows, cancel)?;
-        Ok(GradientStructure { circuit: circuit.clone(), rows, columns })
+        Ok(GradientTemplate { circuit: circuit.clone(), rows, columns })
     }
 
     /// The gradient observables at these angles.

@@ -2,15 +2,24 @@
 //!
 //! Invariant: wires are in range and distinct, matrices are unitary or trace preserving, numbers are finite. A
 //! gate is kept as one or more *operations* of four kinds (rotation, Clifford, transfer matrix, evolution), all
-//! that the propagation knows. Cost: adding a gate costs its transfer matrix; [`Circuit::bind`] is linear in the
+//! that the propagation knows. Cost: adding a gate costs its transfer matrix; binding parameters is linear in the
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
-use super::angle::Angle;
-use super::clifford::{Clifford, clifford_table};
-use super::matrix::{LocalWord, Matrix};
-use super::transfer::{Direction, LocalMap, Permutation, Transfer};
+mod angle;
+pub(crate) mod layers;
+mod simulate;
+mod size;
+
+pub use angle::Angle;
+pub use layers::RotationLayers;
+pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
+pub use size::Size;
+
 use crate::bits::check_qubits;
 use crate::error::{Error, Result};
+use crate::gates::{Clifford, clifford_table};
+use crate::gates::{Direction, LocalMap, Permutation, Transfer};
+use crate::gates::{LocalWord, Matrix};
 use crate::pauli::word::{check_width, check_wire};
 use crate::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
@@ -147,7 +156,8 @@ pub enum Gate {
 /// the inputs, which are data.
 ///
 /// ```
-/// use efl_core::heisenberg::{Angle, Circuit, Clifford};
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::gates::Clifford;
 /// use efl_core::pauli::Letter;
 /// let mut circuit = Circuit::new(2, 1)?;
 /// circuit.rotation([(0, Letter::Y)], Angle::parameter(0))?;
@@ -355,7 +365,7 @@ impl Circuit {
         let mut evolutions = Vec::new();
         for (index, operation) in self.operations.iter().enumerate() {
             if let Operation::Evolution { wires, generator, .. } = operation {
-                evolutions.push((index, evolve(wires.len(), generator, angles[index])?));
+                evolutions.push((index, evolution_gate(wires.len(), generator, angles[index])?));
             }
         }
         Ok(Bound { circuit: self, angles, evolutions })
@@ -494,7 +504,7 @@ pub(crate) fn exponential(n_wires: usize, generator: &[(usize, f64)], angle: f64
 }
 
 /// The maps of `exp(-i angle A)`.
-fn evolve(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
+fn evolution_gate(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
     let transfer = Transfer::of_unitary(n_wires, &exponential(n_wires, generator, angle)).map_err(|_| {
         Error::invalid("angle", "an evolution angle that floating point can resolve", angle.to_string())
     })?;

@@ -1,20 +1,22 @@
 //! The methods of a plan: for each the best shares that it can have, and what they cost.
 
-use super::structure::Structure;
+use super::candidates::Candidates;
 use super::{Method, Row};
 use crate::bits::parallel::Cancel;
+use crate::circuit::Operation;
+use crate::circuit::Size;
 use crate::design::allocate::{Direct, Problem, Shares, Way};
-use crate::design::block::Block;
-use crate::design::diagonalise::Connectivity;
-use crate::design::experiment::Cost;
+use crate::design::designed;
 use crate::design::families::Grouping;
-use crate::design::limit::runs;
 use crate::design::objective::{Goal, Objective};
 use crate::design::search::{Found, MAX_WORDS, Search, lower_bound};
-use crate::design::setting::Setting;
-use crate::design::{Ensemble, designed};
+use crate::design::thin::runs;
+use crate::ensemble::Block;
+use crate::ensemble::Ensemble;
 use crate::error::Result;
-use crate::heisenberg::{GradientObservables, Operation};
+use crate::heisenberg::GradientObservables;
+use crate::stabiliser::Connectivity;
+use crate::stabiliser::Setting;
 
 /// How much less effort a plan takes that follows another one; and when it is only for a few methods.
 const FOLLOWING: u64 = 16;
@@ -54,7 +56,7 @@ impl Solution {
 }
 
 pub(crate) struct Solver<'a> {
-    structure: &'a Structure,
+    structure: &'a Candidates,
     observables: &'a GradientObservables,
     cancel: &'a Cancel,
     /// Weights of all rows (values first), those of the derivatives summing to one.
@@ -71,7 +73,7 @@ pub(crate) struct Solver<'a> {
 impl<'a> Solver<'a> {
     /// Of so many methods.
     pub(crate) fn new(
-        structure: &'a Structure,
+        structure: &'a Candidates,
         observables: &'a GradientObservables,
         n_methods: usize,
         cancel: &'a Cancel,
@@ -255,7 +257,7 @@ impl<'a> Solver<'a> {
             Method::Commuting => match &structure.commuting {
                 Err(reason) => absent(reason),
                 Ok(found) => {
-                    let root = |readings: &crate::design::experiment::Readings| {
+                    let root = |readings: &crate::experiment::Readings| {
                         let first = structure.n_observables();
                         let rows = readings.rows().iter().enumerate();
                         let second = rows.map(|(j, row)| {
@@ -410,7 +412,7 @@ impl<'a> Solver<'a> {
             variances: Vec::new(),
             settings: Some(0),
             circuits: 0,
-            extra: Cost::default(),
+            extra: Size::default(),
             served: false,
             bound: false,
             note: None,
@@ -420,7 +422,7 @@ impl<'a> Solver<'a> {
             row.worst = self.worst(&variances);
             row.variances = variances[first..].to_vec();
         }
-        let measured = |setting: &Setting| Cost {
+        let measured = |setting: &Setting| Size {
             gates: setting.gates().len(),
             two_qubit_gates: setting.two_qubit_gates(),
             depth: setting.depth(),
@@ -443,7 +445,7 @@ impl<'a> Solver<'a> {
                     .iter()
                     .flat_map(Block::settings)
                     .map(measured)
-                    .fold(Cost { gates: 1, two_qubit_gates: 0, depth: 2 }, Cost::largest);
+                    .fold(Size { gates: 1, two_qubit_gates: 0, depth: 2 }, Size::largest);
             }
             Solution::Shares(found) => {
                 row.served = found.is_served();
@@ -456,7 +458,7 @@ impl<'a> Solver<'a> {
                 }
                 let mut shares = found.shares.direct.iter();
                 for way in &found.ways {
-                    let extra: Vec<Cost> = match way {
+                    let extra: Vec<Size> = match way {
                         Way::Echo => self.structure.echoes.iter().flatten().map(|e| e.extra()).collect(),
                         Way::Shift => self.structure.pruned.iter().flatten().map(|s| s.extra()).collect(),
                         Way::Settings => Vec::new(),
@@ -473,11 +475,11 @@ impl<'a> Solver<'a> {
             Solution::Commuting(shares) => {
                 (row.served, row.circuits, row.settings) = (true, 1, Some(shares.len()));
                 let found = self.structure.commuting.iter().flatten();
-                row.extra = found.map(|(setting, _)| measured(setting)).fold(Cost::default(), Cost::largest);
+                row.extra = found.map(|(setting, _)| measured(setting)).fold(Size::default(), Size::largest);
             }
             Solution::Equal => {
                 let shifts = self.structure.wired.iter().flatten();
-                row.extra = shifts.clone().map(|s| s.extra()).fold(Cost::default(), Cost::largest);
+                row.extra = shifts.clone().map(|s| s.extra()).fold(Size::default(), Size::largest);
                 row.circuits = 2 * shifts.count();
                 row.settings = Some(row.circuits);
             }

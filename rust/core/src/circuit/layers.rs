@@ -13,11 +13,15 @@
 //! derivative vanishes.
 //! Cost: quadratic in the number of gates, about a nanosecond per pair of gates and 64 qubits.
 
-use super::setting::{anticommute, conjugate};
+use crate::pauli::word::anticommute;
+
+use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Angle, Circuit, Direction, Operation, ProductState};
+use crate::gates::Direction;
+use crate::gates::conjugate;
 use crate::pauli::word::check_width;
 use crate::pauli::{Letter, PauliWord, WordRef, Words};
+use crate::state::ProductState;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -104,20 +108,21 @@ pub(crate) struct Item {
 /// The Pauli frame of a circuit.
 ///
 /// ```
-/// use efl_core::design::Frame;
-/// use efl_core::heisenberg::{Angle, Circuit, Clifford};
+/// use efl_core::circuit::RotationLayers;
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::gates::Clifford;
 /// use efl_core::pauli::{Letter, PauliWord};
 /// let mut circuit = Circuit::new(2, 2)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// circuit.clifford(Clifford::Cnot, &[0, 1])?;
 /// circuit.rotation([(1, Letter::X)], Angle::parameter(1))?; // commutes with what the first gate has become
-/// let frame = Frame::new(&circuit, None)?;
+/// let frame = RotationLayers::new(&circuit, None)?;
 /// assert_eq!(frame.levels(&PauliWord::from_label("IZ")?)?, vec![vec![0, 2]]); // gates, both at once
 /// assert_eq!(frame.levels(&PauliWord::from_label("ZZ")?)?, vec![vec![2]]); // the first gate does not matter
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Frame {
+pub struct RotationLayers {
     circuit: Arc<Circuit>,
     items: Vec<Item>,
     words: Words,
@@ -130,12 +135,12 @@ pub struct Frame {
     idle: Members,
 }
 
-impl Frame {
+impl RotationLayers {
     /// The frame of a circuit of unitary gates that acts on `input`; without one, on any state.
     pub fn new(circuit: &Circuit, input: Option<&ProductState>) -> Result<Self> {
         let (n, operations) = (circuit.n_qubits(), circuit.operations());
         input.map_or(Ok(()), |input| check_width("input", n, input.n_qubits()))?;
-        let mut frame = Frame {
+        let mut frame = RotationLayers {
             circuit: Arc::new(circuit.clone()),
             items: Vec::new(),
             words: Words::new(n),

@@ -6,10 +6,11 @@
 
 use crate::bits::parallel::Cancel;
 use crate::bits::room;
+use crate::circuit::{Circuit, Operation, exponential};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, Operation, ProductState, exponential};
 use crate::pauli::PauliWord;
 use crate::pauli::word::check_width;
+use crate::state::ProductState;
 use crate::state::{apply, rotate};
 use num_complex::Complex64;
 
@@ -22,8 +23,10 @@ const PURITY: f64 = 1e-6;
 /// the index.
 ///
 /// ```
-/// use efl_core::heisenberg::{Angle, Circuit, Clifford, ProductState};
-/// use efl_core::{bits::parallel::Cancel, pauli::Letter, simulate::simulate};
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::gates::Clifford;
+/// use efl_core::state::ProductState;
+/// use efl_core::{bits::parallel::Cancel, pauli::Letter, circuit::simulate};
 /// let mut circuit = Circuit::new(2, 1)?;
 /// circuit.rotation([(0, Letter::Y)], Angle::parameter(0))?;
 /// circuit.clifford(Clifford::Cnot, &[0, 1])?;

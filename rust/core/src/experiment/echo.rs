@@ -14,14 +14,18 @@
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
 //! Cost: linear in the gates per echo; circuits are built when they are asked for.
 
-use super::diagonalise::{Connectivity, diagonalise};
-use super::experiment::{Cost, Experiment, Readings};
-use super::levels::{Frame, Members, Moving};
-use super::setting::{Setting, anticommute};
 use crate::bits::parallel::{Cancel, map};
+use crate::circuit::Size;
+use crate::circuit::layers::{Members, Moving, RotationLayers};
+use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::Result;
-use crate::heisenberg::{Angle, Circuit, Direction, Operation, QubitSet};
+use crate::experiment::{Experiment, Readings};
+use crate::gates::Direction;
+use crate::heisenberg::QubitSet;
+use crate::pauli::word::anticommute;
 use crate::pauli::{Letter, PauliSum, PauliWord, Sums, Words};
+use crate::stabiliser::Setting;
+use crate::stabiliser::{Connectivity, diagonalise};
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 
@@ -39,7 +43,7 @@ pub struct Echo {
     steps: Vec<Step>,
     setting: Setting,
     readings: Readings,
-    extra: Cost,
+    extra: Size,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl Echo {
     }
 
     /// What comes after the circuit: the kicks, the way back and the rotation of the setting.
-    pub fn extra(&self) -> Cost {
+    pub fn extra(&self) -> Size {
         self.extra
     }
 
@@ -113,21 +117,24 @@ impl Echo {
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::design::{Connectivity, Frame, echoes};
-/// use efl_core::heisenberg::{Angle, Circuit, ProductState};
+/// use efl_core::stabiliser::Connectivity;
+/// use efl_core::circuit::RotationLayers;
+/// use efl_core::experiment::echoes;
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::state::ProductState;
 /// use efl_core::pauli::{Letter, PauliSum};
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// let z = PauliSum::from_labels([("Z", 1.0)])?;
-/// let found = echoes(&Frame::new(&circuit, None)?, &[z], Connectivity::All, &Cancel::new())?;
+/// let found = echoes(&RotationLayers::new(&circuit, None)?, &[z], Connectivity::All, &Cancel::new())?;
 /// let state = ProductState::zero(1);
-/// let mean = |e: efl_core::design::Experiment| e.moments(&[0.3], &state, &Cancel::new()).unwrap()[0].mean;
+/// let mean = |e: efl_core::experiment::Experiment| e.moments(&[0.3], &state, &Cancel::new()).unwrap()[0].mean;
 /// let gradient = mean(found[0].minus()?) + mean(found[0].plus()?);
 /// assert!((gradient + 0.3f64.sin()).abs() < 1e-15); // <Z> = cos(theta)
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 pub fn echoes(
-    frame: &Frame,
+    frame: &RotationLayers,
     observables: &[PauliSum],
     connectivity: Connectivity,
     cancel: &Cancel,
@@ -213,7 +220,7 @@ fn colour(count: usize, clash: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>>
 
 /// The circuit as some observable words see it.
 struct Way<'f> {
-    frame: &'f Frame,
+    frame: &'f RotationLayers,
     words: Vec<PauliWord>,
     connectivity: Connectivity,
     relevant: Members,
@@ -227,7 +234,12 @@ struct Way<'f> {
 }
 
 impl<'f> Way<'f> {
-    fn new(frame: &'f Frame, words: Vec<PauliWord>, connectivity: Connectivity, relevant: Members) -> Self {
+    fn new(
+        frame: &'f RotationLayers,
+        words: Vec<PauliWord>,
+        connectivity: Connectivity,
+        relevant: Members,
+    ) -> Self {
         let operations = frame.circuit().operations();
         let mut item = vec![None; operations.len()];
         for (i, found) in frame.items().iter().enumerate().filter(|(_, found)| found.acts) {
@@ -320,7 +332,7 @@ impl<'f> Way<'f> {
                 steps,
                 setting: diagonalise(&words, self.connectivity, EFFORT, cancel)?,
                 readings: Readings::new(circuit.n_qubits(), &entries)?,
-                extra: Cost::default(),
+                extra: Size::default(),
             };
             if echo.readings.rows().is_empty() {
                 continue;
@@ -370,7 +382,7 @@ impl Echo {
             .filter(|step| !matches!(step, Step::Run(_)))
             .map(|&step| self.operation(step, FRAC_PI_2))
             .collect();
-        self.extra = Cost::of(self.circuit.n_qubits(), &extra, &self.setting);
+        self.extra = Size::of(self.circuit.n_qubits(), &extra, &self.setting.gates());
     }
 }
 

@@ -6,10 +6,12 @@
 //! Invariant: every group of 2^k commuting words appears once; the order is fixed.
 //! Cost: 50 ms for four qubits, once per process.
 
-use super::setting::conjugate;
-use super::{Block, Gate, MAX_BLOCK_QUBITS, Setting};
+use crate::ensemble::{Block, MAX_BLOCK_QUBITS};
 use crate::error::Result;
-use crate::heisenberg::{Clifford, Direction, clifford_table};
+use crate::gates::CliffordGate;
+use crate::gates::conjugate;
+use crate::gates::{Clifford, Direction, clifford_table};
+use crate::stabiliser::Setting;
 use rustc_hash::FxHashSet;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,7 +21,7 @@ use std::sync::OnceLock;
 type Group = Vec<u16>;
 
 /// Each stabiliser basis of `k` qubits with the same probability, on qubits `0 .. k`.
-pub(super) fn all_bases(k: usize) -> Block {
+pub(crate) fn all_bases(k: usize) -> Block {
     static BLOCKS: [OnceLock<Block>; MAX_BLOCK_QUBITS] = [const { OnceLock::new() }; MAX_BLOCK_QUBITS];
     let make = || {
         let settings = search(k).expect("gates on the qubits of the block");
@@ -32,10 +34,10 @@ pub(super) fn all_bases(k: usize) -> Block {
 fn search(k: usize) -> Result<Vec<Setting>> {
     let mut moves = Vec::new();
     for a in 0..k {
-        moves.push(Gate::new(Clifford::H, &[a])?);
-        moves.push(Gate::new(Clifford::Sdg, &[a])?);
+        moves.push(CliffordGate::new(Clifford::H, &[a])?);
+        moves.push(CliffordGate::new(Clifford::Sdg, &[a])?);
         for b in a + 1..k {
-            moves.push(Gate::new(Clifford::Cz, &[a, b])?);
+            moves.push(CliffordGate::new(Clifford::Cz, &[a, b])?);
         }
     }
     let computational: Group = (0..k).rev().map(|q| 1 << (k + q)).collect();
@@ -60,7 +62,7 @@ fn search(k: usize) -> Result<Vec<Setting>> {
 }
 
 /// The word that is read when `gate` comes before the measurement of `word`; signs do not matter here.
-fn moved(word: u16, gate: &Gate, k: usize) -> u16 {
+fn moved(word: u16, gate: &CliffordGate, k: usize) -> u16 {
     let mask = (1 << k) - 1;
     let (mut x, mut z) = ([u64::from(word & mask)], [u64::from(word >> k)]);
     conjugate(&mut x, &mut z, gate.wires(), clifford_table(gate.clifford(), Direction::Heisenberg));

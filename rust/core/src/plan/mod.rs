@@ -10,22 +10,22 @@
 //! Invariant: figures that are only bounds from below say so. Deterministic, whatever the number of threads.
 //! Cost: the words of the gradient observables, then the search ([`Options::effort`]).
 
-mod measure;
+mod candidates;
 mod methods;
-mod structure;
+mod run;
 
-use super::diagonalise::Connectivity;
-use super::experiment::Cost;
-use super::objective::Goal;
-use super::search;
 use crate::bits::parallel::Cancel;
+use crate::circuit::Circuit;
+use crate::circuit::Size;
+use crate::design::{Goal, Options};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, GradientObservables, ProductState};
+use crate::heisenberg::GradientObservables;
 use crate::pauli::PauliSum;
-pub use measure::Simulated;
+use crate::state::ProductState;
+use candidates::Candidates;
 use methods::Solution;
+pub use run::Simulated;
 use std::sync::Arc;
-use structure::Structure;
 
 /// The ways of measuring a gradient, in the order of preference among equals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,36 +89,6 @@ impl Method {
     }
 }
 
-/// How to plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    /// What is made small.
-    pub goal: Goal,
-    /// Weight of the values of the observables in designs on the final state, against 1 for the derivatives together.
-    pub value_weight: f64,
-    /// Two-qubit gates that settings may use.
-    pub connectivity: Connectivity,
-    /// Work of a search, in words visited.
-    pub effort: u64,
-    /// Derivatives with more words are measured by echoes and shifts only.
-    pub max_terms: usize,
-    /// Most circuits and settings of a method; those that need more do not apply.
-    pub max_settings: Option<usize>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            goal: Goal::Mean,
-            value_weight: 0.0,
-            connectivity: Connectivity::All,
-            effort: search::EFFORT,
-            max_terms: 20_000,
-            max_settings: None,
-        }
-    }
-}
-
 /// A method in a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
@@ -136,7 +106,7 @@ pub struct Row {
     /// Different circuits before the measurement.
     pub circuits: usize,
     /// The largest circuit that is added to the original one, settings included.
-    pub extra: Cost,
+    pub extra: Size,
     /// Whether all shots are of the final state, as served answers are.
     pub served: bool,
     /// Whether `cost` is only a bound from below.
@@ -148,7 +118,7 @@ pub struct Row {
 /// What measuring a gradient costs, for every method.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    structure: Arc<Structure>,
+    structure: Arc<Candidates>,
     theta: Vec<f64>,
     observables: GradientObservables,
     rows: Vec<Row>,
@@ -167,7 +137,7 @@ impl Plan {
         options: Options,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let structure = Arc::new(Structure::new(circuit, observables, input, options, cancel)?);
+        let structure = Arc::new(Candidates::new(circuit, observables, input, options, cancel)?);
         Plan::of(structure, theta, None, &Method::ALL, cancel)
     }
 
@@ -182,7 +152,7 @@ impl Plan {
     }
 
     fn of(
-        structure: Arc<Structure>,
+        structure: Arc<Candidates>,
         theta: &[f64],
         former: Option<&Plan>,
         methods: &[Method],

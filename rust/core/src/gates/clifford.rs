@@ -6,6 +6,7 @@
 
 use super::matrix::Matrix;
 use super::transfer::{Direction, Permutation, Transfer};
+use crate::error::{Error, Result};
 use num_complex::Complex64;
 use std::sync::OnceLock;
 
@@ -139,7 +140,7 @@ impl Clifford {
         }
     }
 
-    pub(crate) fn dense(self) -> crate::error::Result<Matrix> {
+    pub(crate) fn dense(self) -> Result<Matrix> {
         Matrix::new("gate", self.n_wires(), &self.matrix())
     }
 }
@@ -156,8 +157,61 @@ pub(crate) fn clifford_table(gate: Clifford, direction: Direction) -> &'static [
 }
 
 /// Whether an entry of [`clifford_table`] changes the sign.
-pub(crate) fn negates(image: u8) -> bool {
+fn negates(image: u8) -> bool {
     image & Permutation::NEGATIVE != 0
+}
+
+/// Moves a word (its rows) through a gate; returns whether its sign changes.
+pub(crate) fn conjugate(x: &mut [u64], z: &mut [u64], wires: &[usize], table: &[u8; 16]) -> bool {
+    let mut code = 0;
+    for (i, q) in wires.iter().enumerate() {
+        code |= ((x[q / 64] >> (q % 64) & 1) | (z[q / 64] >> (q % 64) & 1) << 1) << (2 * i);
+    }
+    let image = table[code as usize];
+    for (i, q) in wires.iter().enumerate() {
+        let letter = u64::from(image >> (2 * i));
+        let put = |row: &mut u64, bit: u64| *row = *row & !(1 << (q % 64)) | (bit & 1) << (q % 64);
+        put(&mut x[q / 64], letter);
+        put(&mut z[q / 64], letter >> 1);
+    }
+    negates(image)
+}
+
+/// A Clifford gate on its wires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CliffordGate {
+    clifford: Clifford,
+    wires: [usize; 2],
+}
+
+impl CliffordGate {
+    /// A gate on one wire, or on two, in the order of [`Clifford`].
+    pub fn new(clifford: Clifford, wires: &[usize]) -> Result<Self> {
+        match *wires {
+            [q] if clifford.n_wires() == 1 => Ok(CliffordGate { clifford, wires: [q, q] }),
+            [a, b] if clifford.n_wires() == 2 && a != b => Ok(CliffordGate { clifford, wires: [a, b] }),
+            _ => Err(Error::invalid(
+                "wires",
+                format!("{} different wires for {}", clifford.n_wires(), clifford.name()),
+                format!("{wires:?}"),
+            )),
+        }
+    }
+
+    /// A gate whose wires are known to fit.
+    pub(crate) fn on(clifford: Clifford, wires: [usize; 2]) -> Self {
+        CliffordGate { clifford, wires }
+    }
+
+    /// Which gate.
+    pub fn clifford(&self) -> Clifford {
+        self.clifford
+    }
+
+    /// On which wires.
+    pub fn wires(&self) -> &[usize] {
+        &self.wires[..self.clifford.n_wires()]
+    }
 }
 
 #[cfg(test)]

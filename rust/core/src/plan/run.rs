@@ -4,16 +4,18 @@ use super::methods::Solution;
 use super::{Method, Plan};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::design::Ensemble;
 use crate::design::allocate::Way;
-use crate::design::echo::Echo;
-use crate::design::experiment::{Experiment, Readings};
 use crate::design::families::Family;
-use crate::design::setting::Setting;
-use crate::design::shift::Shift;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
-use crate::heisenberg::ProductState;
+use crate::estimate::read;
+use crate::experiment::Echo;
+use crate::experiment::Shift;
+use crate::experiment::{Experiment, Readings};
 use crate::pauli::{Sums, Words};
+use crate::snapshots::{Outcomes, measure_experiment};
+use crate::stabiliser::Setting;
+use crate::state::ProductState;
 
 /// Stream of the key that rounds shares to shots.
 const ROUNDING: u64 = u64::from_le_bytes(*b"rounding");
@@ -212,7 +214,8 @@ impl Plan {
         let outcomes = parallel::map(experiments.len(), cancel, |i| {
             let (experiment, shots) = &experiments[i];
             let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
-            experiment.run(&self.theta, input, *shots as usize, stream, cancel)
+            let found = measure_experiment(experiment, &self.theta, input, *shots as usize, stream, cancel)?;
+            read(experiment, &Outcomes::narrow(experiment.circuit().n_qubits(), found), cancel)
         })?;
         let mut variance = self.unmeasured(method);
         let mut gradient = vec![0.0; variance.len()];

@@ -13,12 +13,20 @@
 //! Invariant: blocks partition the qubits; see [`Block`] for the rest.
 //! Cost: O(weight) per word for letters, a look-up per block for blocks, O(settings) for a list of wide settings.
 
-use super::stabiliser::all_bases;
-use super::{Block, MAX_BLOCK_QUBITS, Setting};
+mod bases;
+mod block;
+mod predict;
+
+pub(crate) use bases::all_bases;
+pub(crate) use block::LocalParity;
+pub use block::{Block, MAX_BLOCK_QUBITS};
+pub use predict::MAX_EXACT_QUBITS;
+
 use crate::bits::check_qubits;
 use crate::bits::philox::{philox, unit_interval};
 use crate::error::{Error, Result};
 use crate::pauli::{Letter, WordRef};
+use crate::stabiliser::Setting;
 use std::sync::Arc;
 
 /// How far probabilities may sum from one before they are refused.
@@ -29,7 +37,8 @@ const STREAM: u64 = u64::from_le_bytes(*b"allocate");
 /// A distribution over measurement settings.
 ///
 /// ```
-/// use efl_core::design::{Ensemble, Setting};
+/// use efl_core::ensemble::Ensemble;
+/// use efl_core::stabiliser::Setting;
 /// use efl_core::pauli::PauliWord;
 /// let uniform = Ensemble::uniform(3)?;
 /// let word = PauliWord::from_label("XIZ")?;
@@ -268,11 +277,7 @@ fn of_letter(row: &[f64; 3], letter: Letter) -> f64 {
 }
 
 /// Refuses what is not a distribution; `place` names an entry, `whole` all of them.
-pub(super) fn check_probabilities(
-    place: impl Fn(usize) -> String,
-    whole: &str,
-    probabilities: &[f64],
-) -> Result<()> {
+fn check_probabilities(place: impl Fn(usize) -> String, whole: &str, probabilities: &[f64]) -> Result<()> {
     if let Some(i) = probabilities.iter().position(|p| !(p.is_finite() && *p >= 0.0)) {
         return Err(Error::invalid(
             place(i),

@@ -6,13 +6,18 @@
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
 //! Cost: linear in the gates per experiment; circuits are built when they are asked for.
 
-use super::experiment::{Cost, Experiment, Readings};
-use super::levels::Frame;
-use super::setting::Setting;
+use crate::circuit::Size;
+
+use crate::circuit::layers::RotationLayers;
+use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Angle, Circuit, Direction, Operation, ProductState, QubitSet, walk};
+use crate::experiment::{Experiment, Readings};
+use crate::gates::Direction;
+use crate::heisenberg::{QubitSet, walk};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, PauliWord, Sums, WordRef};
+use crate::stabiliser::Setting;
+use crate::state::ProductState;
 use std::f64::consts::FRAC_PI_2;
 use std::sync::Arc;
 
@@ -60,8 +65,8 @@ impl Shift {
     }
 
     /// What is added to the circuit: the rotation of the setting.
-    pub fn extra(&self) -> Cost {
-        Cost::of(self.circuit.n_qubits(), [], &self.setting)
+    pub fn extra(&self) -> Size {
+        Size::of(self.circuit.n_qubits(), [], &self.setting.gates())
     }
 
     /// The experiment with the angle turned by `pi/2`.
@@ -93,8 +98,10 @@ impl Shift {
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::design::{Reach, Setting, shifts};
-/// use efl_core::heisenberg::{Angle, Circuit, ProductState};
+/// use efl_core::experiment::{Reach, shifts};
+/// use efl_core::stabiliser::Setting;
+/// use efl_core::circuit::{Angle, Circuit};
+/// use efl_core::state::ProductState;
 /// use efl_core::pauli::{Letter, PauliSum};
 /// let mut circuit = Circuit::new(1, 1)?;
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
@@ -185,7 +192,8 @@ fn reached(
 ) -> Result<Vec<Vec<bool>>> {
     let operations = circuit.operations();
     let unitary = operations.iter().all(Operation::is_unitary);
-    let frame = if reach == Reach::Chains && unitary { Some(Frame::new(circuit, input)?) } else { None };
+    let frame =
+        if reach == Reach::Chains && unitary { Some(RotationLayers::new(circuit, input)?) } else { None };
     let of_word = |word: WordRef<'_>| {
         let mut reached = vec![false; operations.len()];
         if let Some(frame) = &frame {

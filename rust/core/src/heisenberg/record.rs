@@ -6,7 +6,7 @@
 //! coefficient) along as the transposed maps. Cost: 8 bytes per rotated pair, 16 per truncation; the sweep back
 //! touches each entry once and never hashes.
 
-use super::transfer::LocalEntry;
+use crate::gates::LocalEntry;
 
 /// Receives the changes of a propagation. The silent recorder [`Silent`] costs nothing.
 pub(crate) trait Record {
@@ -51,7 +51,7 @@ impl Record for Silent {
     fn entry(&mut self, _: usize, _: usize, _: usize, _: &LocalEntry) {}
 }
 
-/// One change; the numbers are where its entries start in the arrays of the [`Tape`].
+/// One change; the numbers are where its entries start in the arrays of the [`ReverseRecord`].
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Rotation { cos: f64, sin: f64, operation: usize, pairs: usize, lone: usize },
@@ -72,9 +72,9 @@ struct Entry {
     slope: f64,
 }
 
-/// The recorder that [`Tape::sweep`] reads back.
+/// The recorder that [`ReverseRecord::sweep`] reads back.
 #[derive(Debug, Default)]
-pub(crate) struct Tape {
+pub(crate) struct ReverseRecord {
     events: Vec<Event>,
     pairs: Vec<(u32, u32)>,
     lone: Vec<(u32, f64)>,
@@ -85,7 +85,7 @@ pub(crate) struct Tape {
     before: Vec<f64>,
 }
 
-impl Record for Tape {
+impl Record for ReverseRecord {
     const ON: bool = true;
 
     fn rotation(&mut self, cos: f64, sin: f64, operation: usize) {
@@ -143,7 +143,7 @@ impl Record for Tape {
     }
 }
 
-impl Tape {
+impl ReverseRecord {
     /// Undoes the propagation that ended with `coefficients`, whose value has the derivatives `lambda` by them,
     /// and hands the derivative of the value by the angle of each operation that it meets to `slope_of`.
     pub(crate) fn sweep(

@@ -6,9 +6,9 @@
 //! Cost: on up to [`MAX_BLOCK_QUBITS`] qubits every question is a look-up in tables that are made at the first one
 //! (16^k entries for pairs); on more qubits it is a pass over the settings.
 
-use super::{Setting, ensemble};
 use crate::error::{Error, Result};
 use crate::pauli::{PauliWord, WordRef};
+use crate::stabiliser::Setting;
 use std::sync::{Arc, OnceLock};
 
 /// Most qubits of a block that is one of several.
@@ -35,14 +35,14 @@ struct List {
 #[derive(Debug)]
 struct Tables {
     /// `2^k - 1` for each setting.
-    readings: Vec<LocalReading>,
+    readings: Vec<LocalParity>,
     /// Of every local word.
     reveal: Vec<f64>,
 }
 
 /// A local word that a setting reveals, and how it is read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct LocalReading {
+pub(crate) struct LocalParity {
     /// Number of the local word.
     pub(crate) code: u8,
     /// Readout bits whose parity is its outcome.
@@ -82,7 +82,7 @@ impl Block {
             }
         }
         check_qubits(&qubits)?;
-        ensemble::check_probabilities(|f| format!("probabilities[{f}]"), "probabilities", &probabilities)?;
+        super::check_probabilities(|f| format!("probabilities[{f}]"), "probabilities", &probabilities)?;
         let list = List { settings, probabilities, tables: OnceLock::new(), pairs: OnceLock::new() };
         Ok(Block { qubits: qubits.into(), list: Arc::new(list) })
     }
@@ -140,7 +140,7 @@ impl Block {
     }
 
     /// What the settings of a narrow block of `k` qubits reveal, `2^k - 1` local words each.
-    pub(crate) fn readings(&self) -> &[LocalReading] {
+    pub(crate) fn readings(&self) -> &[LocalParity] {
         &self.tables().readings
     }
 
@@ -175,7 +175,7 @@ impl Block {
     fn tables(&self) -> &Tables {
         self.list.tables.get_or_init(|| {
             let k = self.qubits.len();
-            let readings: Vec<LocalReading> =
+            let readings: Vec<LocalParity> =
                 self.list.settings.iter().flat_map(|setting| local_readings(setting, k)).collect();
             let mut reveal = vec![0.0; 1 << (2 * k)];
             for (some, p) in readings.chunks_exact((1 << k) - 1).zip(&self.list.probabilities) {
@@ -213,7 +213,7 @@ fn check_qubits(qubits: &[usize]) -> Result<()> {
 }
 
 /// Every local word that a setting on `k` qubits reveals: the products of its measured words, mask after mask.
-fn local_readings(setting: &Setting, k: usize) -> Vec<LocalReading> {
+fn local_readings(setting: &Setting, k: usize) -> Vec<LocalParity> {
     let measured: Vec<(PauliWord, bool)> =
         (0..k).map(|i| setting.measured(i).expect("a readout bit of the setting")).collect();
     let mut products = vec![(PauliWord::identity(k), false)];
@@ -228,7 +228,7 @@ fn local_readings(setting: &Setting, k: usize) -> Vec<LocalReading> {
         let code = letters.fold(0, |code, (q, letter)| {
             code | (u8::from(letter.x()) | u8::from(letter.z()) << 1) << (2 * q)
         });
-        LocalReading { code, mask: mask as u8, negative }
+        LocalParity { code, mask: mask as u8, negative }
     };
     products.into_iter().enumerate().skip(1).map(reading).collect()
 }

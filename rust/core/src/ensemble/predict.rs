@@ -7,10 +7,10 @@
 //! Cost: one look-up per word; on a known state one pass over the vector per setting and row of a list, else the
 //! `4^n` expectation values of all words and the pairs of words of each row.
 
-use super::Ensemble;
-use super::block::Block;
-use super::experiment::hadamard;
+use crate::bits::hadamard;
 use crate::bits::parallel::{self, Cancel};
+use crate::ensemble::Block;
+use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::word::check_width;
 use crate::pauli::{Sums, WordRef};
@@ -59,7 +59,7 @@ impl Ensemble {
     /// The variance of one snapshot of every sum, on average over all states.
     ///
     /// ```
-    /// use efl_core::{bits::parallel::Cancel, design::Ensemble, pauli::{PauliSum, Sums}};
+    /// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, pauli::{PauliSum, Sums}};
     /// let sums = Sums::from_sums(2, [&PauliSum::from_labels([("XX", 0.5), ("ZI", 1.0)])?])?;
     /// let found = Ensemble::uniform(2)?.predicted_variances(&sums, &Cancel::new())?;
     /// assert_eq!(found, [0.25 * 9.0 + 3.0]);

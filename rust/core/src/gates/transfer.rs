@@ -4,8 +4,8 @@
 //! [`super::matrix`]. Schroedinger: `E(Q) = sum_P R[P, Q] P`, a column. Heisenberg: `E^dag(P) = sum_Q R[P, Q] Q`,
 //! a row. A Clifford gate is a signed permutation. Cost: `8^k` complex multiplications per row, once per gate.
 
-use super::matrix::{LocalWord, Matrix};
 use crate::error::{Error, Result};
+use crate::gates::{LocalWord, Matrix};
 use num_complex::Complex64;
 
 /// Entries below this are rounding noise of a matrix whose entries are at most 1.
@@ -200,8 +200,8 @@ impl LocalMap {
 
 #[cfg(test)]
 mod tests {
-    use super::super::clifford::Clifford;
     use super::*;
+    use crate::gates::Clifford;
 
     #[test]
     fn every_named_gate_is_a_signed_permutation() {

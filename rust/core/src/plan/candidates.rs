@@ -1,30 +1,32 @@
 //! What a plan knows of the circuit, at all angles.
 
-use super::Options;
 use crate::bits::parallel::Cancel;
+use crate::circuit::Circuit;
+use crate::circuit::layers::RotationLayers;
+use crate::design::Options;
 use crate::design::allocate::{Direct, Way};
-use crate::design::diagonalise::{Connectivity, diagonalise};
-use crate::design::echo::{Echo, echoes};
-use crate::design::experiment::Readings;
 use crate::design::families::{Choice, Family, Grouping};
-use crate::design::levels::Frame;
 use crate::design::search::MAX_WORDS;
-use crate::design::setting::Setting;
-use crate::design::shift::{Reach, Shift, shifts};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, GradientObservables, GradientStructure, ProductState};
+use crate::experiment::Readings;
+use crate::experiment::{Echo, echoes};
+use crate::experiment::{Reach, Shift, shifts};
+use crate::heisenberg::{GradientObservables, GradientTemplate};
 use crate::pauli::{PauliSum, PauliWord, Sums, Words};
+use crate::stabiliser::Setting;
+use crate::stabiliser::{Connectivity, diagonalise};
+use crate::state::ProductState;
 use std::sync::Arc;
 
 /// What does not depend on the angles.
 #[derive(Debug)]
-pub(crate) struct Structure {
+pub(crate) struct Candidates {
     pub(crate) circuit: Arc<Circuit>,
     /// What the circuit acts on, when that is known: gates that leave it alone have no derivative.
     pub(crate) input: Option<ProductState>,
     pub(crate) sums: Sums,
     pub(crate) options: Options,
-    pub(crate) gradients: GradientStructure,
+    pub(crate) gradients: GradientTemplate,
     /// Derivatives that some gate can move at all.
     pub(crate) relevant: Vec<bool>,
     pub(crate) echoes: std::result::Result<Vec<Echo>, String>,
@@ -36,7 +38,7 @@ pub(crate) struct Structure {
     pub(crate) commuting: std::result::Result<Vec<(Setting, Readings)>, String>,
 }
 
-impl Structure {
+impl Candidates {
     pub(crate) fn new(
         circuit: &Circuit,
         observables: &[PauliSum],
@@ -49,9 +51,9 @@ impl Structure {
             return Err(Error::invalid("observables", "at least one", "none"));
         }
         let sums = Sums::from_sums(n, observables)?;
-        let frame = Frame::new(circuit, input);
+        let frame = RotationLayers::new(circuit, input);
         let acting = frame.as_ref().map_or_else(|_| circuit.clone(), |frame| without_idle(circuit, frame));
-        let gradients = GradientStructure::within(&acting, observables, options.max_terms, cancel)?;
+        let gradients = GradientTemplate::within(&acting, observables, options.max_terms, cancel)?;
         let reason = |error: Error| error.to_string();
         let echoes = match &frame {
             Ok(frame) => match echoes(frame, observables, options.connectivity, cancel) {
@@ -78,7 +80,7 @@ impl Structure {
             Ok(frame) => commuting(&acting, &frame, &sums, &options, cancel)?,
             Err(error) => Err(error.to_string()),
         };
-        Ok(Structure {
+        Ok(Candidates {
             circuit: Arc::new(circuit.clone()),
             input: input.cloned(),
             sums,
@@ -150,7 +152,7 @@ impl Structure {
 }
 
 /// The circuit without the gates that leave the input alone: the final state is the same, and so are its derivatives.
-fn without_idle(circuit: &Circuit, frame: &Frame) -> Circuit {
+fn without_idle(circuit: &Circuit, frame: &RotationLayers) -> Circuit {
     let mut acting = circuit.emptied();
     let idle = frame.idle();
     let operations = circuit.operations().iter().enumerate();
@@ -186,7 +188,7 @@ fn groups(sums: &Sums, grouping: Grouping, connectivity: Connectivity) -> Result
 /// gradient observables, which are words.
 fn commuting(
     circuit: &Circuit,
-    frame: &Frame,
+    frame: &RotationLayers,
     sums: &Sums,
     options: &Options,
     cancel: &Cancel,
@@ -200,7 +202,7 @@ fn commuting(
         }
     }
     let single: Vec<PauliSum> = words.iter().map(|word| PauliSum::from_word(word.view())).collect();
-    let probe = GradientStructure::within(circuit, &single, options.max_terms, cancel)?;
+    let probe = GradientTemplate::within(circuit, &single, options.max_terms, cancel)?;
     if !(0..circuit.n_parameters()).all(|k| probe.is_known(k)) {
         return Ok(Err(format!("a derivative has more than {} words", options.max_terms)));
     }

@@ -16,11 +16,13 @@
 //! Cost: O(n^4 / 64) for each attempt on any pairs (0.2 ms for 10 qubits), O(n^5 / 64) on a line (0.5 ms).
 
 use super::rows::{Rows, X, Y, Z, anticommute, ends, letter, multiply, rank};
-use super::setting::{Gate, Setting};
+
 use crate::bits::{check_qubits, parallel::Cancel, philox::philox, words_for};
 use crate::error::{Error, Result};
-use crate::heisenberg::Clifford;
+use crate::gates::Clifford;
+use crate::gates::CliffordGate;
 use crate::pauli::{Letter, PauliWord, Words};
+use crate::stabiliser::Setting;
 
 /// Which pairs of qubits a two-qubit gate may act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,7 +51,7 @@ const DISCOUNT: f64 = 0.25;
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::design::{Connectivity, diagonalise};
+/// use efl_core::stabiliser::{Connectivity, diagonalise};
 /// use efl_core::pauli::{PauliWord, Words};
 /// let labels = ["XXI", "ZZI", "IIY"].map(|label| PauliWord::from_label(label).unwrap());
 /// let setting = diagonalise(&Words::from_words(3, &labels)?, Connectivity::Line, 1, &Cancel::new())?;
@@ -150,7 +152,7 @@ struct Search {
     /// Light elements of it, and their costs.
     pool: Rows,
     costs: Vec<usize>,
-    gates: Vec<Gate>,
+    gates: Vec<CliffordGate>,
     two_qubit_gates: usize,
     /// Whether the last gate on a line did nothing but open ways to go on.
     idle: bool,
@@ -461,7 +463,7 @@ impl Search {
             (X, _) => (Clifford::Cnot, [b.0, a.0]),
             _ => (Clifford::Cz, [a.0, b.0]),
         };
-        self.gates.push(Gate::on(clifford, wires));
+        self.gates.push(CliffordGate::on(clifford, wires));
         self.two_qubit_gates += 1;
         let layer = 1 + self.layers[a.0].max(self.layers[b.0]);
         (self.layers[a.0], self.layers[b.0]) = (layer, layer);
@@ -472,7 +474,7 @@ impl Search {
 
     /// Adds H or SDG on a qubit.
     fn turn(&mut self, clifford: Clifford, q: usize) {
-        self.gates.push(Gate::on(clifford, [q, q]));
+        self.gates.push(CliffordGate::on(clifford, [q, q]));
         self.layers[q] += 1;
         for row in self.rows.iter_mut().chain(self.live.iter_mut()).chain(self.pool.iter_mut()) {
             let before = letter(row, q);

@@ -8,14 +8,20 @@
 //! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
-use super::readout::{Outcomes, measure};
-use super::setting::{Reading, Setting};
+mod echo;
+mod shift;
+
+pub use echo::{Echo, echoes};
+pub use shift::{Reach, Shift, shifts};
+
+use crate::bits::hadamard;
 use crate::bits::parallel::Cancel;
+use crate::circuit::{Circuit, Size, simulate};
 use crate::error::{Error, Result};
-use crate::heisenberg::{Circuit, Operation, ProductState};
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, PauliWord, Sums};
-use crate::simulate::simulate;
+use crate::stabiliser::{Parity, Setting};
+use crate::state::ProductState;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -76,55 +82,6 @@ impl Readings {
     }
 }
 
-/// How large a circuit is. A rotation about a word of weight w counts as one gate, `2 (w - 1)` two-qubit gates and a
-/// depth of `2 (w - 1) + 1`; any other gate on k wires as `k - 1` two-qubit gates and a depth of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Cost {
-    /// Number of gates.
-    pub gates: usize,
-    /// Number of two-qubit gates.
-    pub two_qubit_gates: usize,
-    /// Longest sequence of gates, one after the other.
-    pub depth: usize,
-}
-
-impl Cost {
-    /// The larger of each figure.
-    pub(crate) fn largest(self, other: Cost) -> Cost {
-        Cost {
-            gates: self.gates.max(other.gates),
-            two_qubit_gates: self.two_qubit_gates.max(other.two_qubit_gates),
-            depth: self.depth.max(other.depth),
-        }
-    }
-
-    /// The cost of a circuit and of the rotation of a setting after it.
-    pub(crate) fn of<'o>(
-        n_qubits: usize,
-        operations: impl IntoIterator<Item = &'o Operation>,
-        setting: &Setting,
-    ) -> Self {
-        let mut cost = Cost::default();
-        let mut clock = vec![0; n_qubits];
-        let mut add = |wires: &[usize], two_qubit_gates: usize| {
-            let start = wires.iter().map(|&q| clock[q]).max().unwrap_or_default();
-            let lasts = if wires.len() == two_qubit_gates + 1 { 1 } else { two_qubit_gates + 1 };
-            wires.iter().for_each(|&q| clock[q] = start + lasts);
-            cost.gates += 1;
-            cost.two_qubit_gates += two_qubit_gates;
-            cost.depth = cost.depth.max(start + lasts);
-        };
-        for operation in operations {
-            let wires: Vec<usize> = operation.wires().collect();
-            let links = wires.len().saturating_sub(1);
-            let rotation = matches!(operation, Operation::Rotation { .. });
-            add(&wires, if rotation { 2 * links } else { links });
-        }
-        setting.gates().iter().for_each(|gate| add(gate.wires(), gate.wires().len() - 1));
-        cost
-    }
-}
-
 /// Mean and variance of the reading of one row from one shot.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Moment {
@@ -143,7 +100,7 @@ pub struct Experiment {
     setting: Setting,
     readings: Readings,
     /// For each word of the readings how it is read.
-    masks: Vec<Reading>,
+    masks: Vec<Parity>,
     served: bool,
 }
 
@@ -215,8 +172,8 @@ impl Experiment {
     }
 
     /// Its size, the rotation of the setting included.
-    pub fn cost(&self) -> Cost {
-        Cost::of(self.circuit.n_qubits(), self.circuit.operations(), &self.setting)
+    pub fn size(&self) -> Size {
+        Size::of(self.circuit.n_qubits(), self.circuit.operations(), &self.setting.gates())
     }
 
     /// The probability of every outcome; qubit 0 is the most significant bit.
@@ -254,62 +211,14 @@ impl Experiment {
         self.readings.rows.iter().enumerate().map(moment).collect()
     }
 
+    /// How each word of the readings is read.
+    pub(crate) fn masks(&self) -> &[Parity] {
+        &self.masks
+    }
+
     /// The mask of a word as an index of an outcome, and whether an even parity means -1.
     fn index(&self, column: u32) -> (usize, bool) {
         let reading = &self.masks[column as usize];
         ((reading.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, reading.negative)
-    }
-
-    /// Simulates shots: the bits of each, qubit q in bit q. A shorter run is the beginning of a longer one.
-    pub fn measure(
-        &self,
-        theta: &[f64],
-        input: &ProductState,
-        shots: usize,
-        seed: u64,
-        cancel: &Cancel,
-    ) -> Result<Vec<u64>> {
-        if shots == 0 {
-            return Err(Error::invalid("shots", "at least 1", "0"));
-        }
-        measure(simulate(&self.circuit, theta, input, cancel)?, &self.setting, shots, seed, cancel)
-    }
-
-    /// Simulates shots and reads them: mean and variance are those of the sample and of one more shot with the spread
-    /// that there is on the maximally mixed state.
-    pub fn run(
-        &self,
-        theta: &[f64],
-        input: &ProductState,
-        shots: usize,
-        seed: u64,
-        cancel: &Cancel,
-    ) -> Result<Vec<Moment>> {
-        let found = self.measure(theta, input, shots, seed, cancel)?;
-        self.moments_of(&Outcomes::narrow(self.circuit.n_qubits(), found), cancel)
-    }
-
-    /// What measured bits say: one row of `n_qubits` bits (0 or 1) per shot. Mean and variance as in
-    /// [`Experiment::run`].
-    pub fn read(&self, bits: &[u8], cancel: &Cancel) -> Result<Vec<Moment>> {
-        self.moments_of(&Outcomes::from_bits(self.circuit.n_qubits(), bits, cancel)?, cancel)
-    }
-
-    fn moments_of(&self, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<Moment>> {
-        outcomes.moments(&self.readings.rows, &self.readings.sums, &self.masks, cancel)
-    }
-}
-
-/// The Walsh-Hadamard transform in place: probabilities become expectation values of parities.
-pub(crate) fn hadamard(values: &mut [f64]) {
-    let mut stride = 1;
-    while stride < values.len() {
-        for pair in values.chunks_exact_mut(2 * stride) {
-            let (low, high) = pair.split_at_mut(stride);
-            for (a, b) in low.iter_mut().zip(high) {
-                (*a, *b) = (*a + *b, *a - *b);
-            }
-        }
-        stride *= 2;
     }
 }

@@ -1,0 +1,35 @@
+//! What designs make small, and what they may use.
+
+use super::objective::Goal;
+use super::search;
+use crate::stabiliser::Connectivity;
+
+/// How to plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// What is made small.
+    pub goal: Goal,
+    /// Weight of the values of the observables in designs on the final state, against 1 for the derivatives together.
+    pub value_weight: f64,
+    /// Two-qubit gates that settings may use.
+    pub connectivity: Connectivity,
+    /// Work of a search, in words visited.
+    pub effort: u64,
+    /// Derivatives with more words are measured by echoes and shifts only.
+    pub max_terms: usize,
+    /// Most circuits and settings of a method; those that need more do not apply.
+    pub max_settings: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            goal: Goal::Mean,
+            value_weight: 0.0,
+            connectivity: Connectivity::All,
+            effort: search::EFFORT,
+            max_terms: 20_000,
+            max_settings: None,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the outcomes of experiments say of their readings.
+//!
+//! Invariant: a function of how often each outcome came, whatever the order of the shots.
+//! Cost: what is cheaper, a pass over all outcomes for every term, or all parities at once (`n 2^n` additions) and the
+//! pairs of terms of each sum.
+
+use crate::bits::hadamard;
+use crate::bits::parallel::Cancel;
+use crate::error::Result;
+use crate::experiment::{Experiment, Moment};
+use crate::snapshots::Outcomes;
+use crate::stabiliser::Parity;
+
+/// Widest readout of which all parities are computed at once.
+const MAX_PARITIES: usize = 14;
+
+/// Mean and variance of one more shot for every reading of an experiment: the sample's, with the spread that there is on
+/// the maximally mixed state for one imagined shot, so that a few shots that happen to agree do not claim certainty.
+pub fn read(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<Moment>> {
+    let (sums, masks) = (experiment.readings().sums(), experiment.masks());
+    let shots = outcomes.shots() as f64;
+    let n = outcomes.n_qubits();
+    let passes = outcomes.different() * sums.entries();
+    let parities = (n <= MAX_PARITIES && n << n < 2 * passes).then(|| all_parities(outcomes));
+    let moment = |(j, &row): (usize, &usize)| {
+        cancel.check()?;
+        let (columns, coefficients) = sums.row(j);
+        let pairs = columns.len() / 2 <= 4 * outcomes.different();
+        let (first, second) = match &parities {
+            Some(parities) if pairs => by_parities(parities, columns, coefficients, masks),
+            _ => by_outcomes(outcomes, columns, coefficients, masks),
+        };
+        let mean = first / shots;
+        let mixed: f64 = coefficients.iter().map(|c| c * c).sum();
+        Ok(Moment { row, mean, variance: ((second - shots * mean * mean).max(0.0) + mixed) / shots })
+    };
+    experiment.readings().rows().iter().enumerate().map(moment).collect()
+}
+
+/// The sums over all shots of every parity.
+fn all_parities(outcomes: &Outcomes) -> Vec<f64> {
+    let mut counts = vec![0.0; 1 << outcomes.n_qubits()];
+    outcomes.iter().for_each(|(row, count)| counts[row[0] as usize] = count as f64);
+    hadamard(&mut counts);
+    counts
+}
+
+/// The sums over all shots of a reading and of its square.
+fn by_outcomes(outcomes: &Outcomes, columns: &[u32], coefficients: &[f64], masks: &[Parity]) -> (f64, f64) {
+    let (mut first, mut second) = (0.0, 0.0);
+    for (outcome, count) in outcomes.iter() {
+        let value = |(&column, c): (&u32, &f64)| {
+            let reading = &masks[column as usize];
+            let odd = reading.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones() % 2;
+            if (odd == 1) ^ reading.negative { -c } else { *c }
+        };
+        let value: f64 = columns.iter().zip(coefficients).map(value).sum();
+        first += count as f64 * value;
+        second += count as f64 * value * value;
+    }
+    (first, second)
+}
+
+/// [`by_outcomes`] from the sums of all parities: the square of a parity is one, and a product of two is that of the
+/// difference of their masks.
+fn by_parities(parities: &[f64], columns: &[u32], coefficients: &[f64], masks: &[Parity]) -> (f64, f64) {
+    let terms: Vec<(usize, f64)> = (columns.iter().zip(coefficients))
+        .map(|(&column, &c)| {
+            let reading = &masks[column as usize];
+            (reading.mask[0] as usize, if reading.negative { -c } else { c })
+        })
+        .collect();
+    let first = terms.iter().map(|(mask, c)| c * parities[*mask]).sum();
+    let square = |(i, (a, c)): (usize, &(usize, f64))| {
+        let cross: f64 = terms[..i].iter().map(|(b, d)| d * parities[a ^ b]).sum();
+        c * (c * parities[0] + 2.0 * cross)
+    };
+    (first, terms.iter().enumerate().map(square).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::Readings;
+    use crate::pauli::PauliWord;
+    use crate::snapshots::measure;
+    use crate::stabiliser::Setting;
+    use num_complex::Complex64;
+
+    #[test]
+    fn parities_say_what_outcomes_say() {
+        let cancel = Cancel::new();
+        let setting = Setting::product("XYZZX").unwrap();
+        let words = ["XIIII", "XYIII", "IIZZI", "XYZZX", "IIIIX"];
+        let entries: Vec<_> = (words.iter().enumerate())
+            .flat_map(|(j, word)| {
+                let word = PauliWord::from_label(word).unwrap();
+                [(3, word.clone(), 0.3 + j as f64), (7 + j % 2, word, -1.5)]
+            })
+            .collect();
+        let readings = Readings::new(5, &entries).unwrap();
+        let sums = readings.sums();
+        let masks: Vec<_> = sums.words().iter().map(|w| setting.reveal(w).unwrap().unwrap()).collect();
+        let amplitudes: Vec<_> =
+            (0..32).map(|i| Complex64::new((i as f64).sin(), (0.3 * i as f64).cos())).collect();
+        let shots = measure(amplitudes, &setting, 500, 3, &cancel).unwrap();
+        let bits: Vec<u8> = shots.iter().flat_map(|s| (0..5).map(move |q| (s >> q & 1) as u8)).collect();
+        let outcomes = Outcomes::from_bits(5, &bits, &cancel).unwrap();
+        assert!(outcomes.shots() == 500 && outcomes.different() > 16);
+        let counts = all_parities(&outcomes);
+        for j in 0..sums.len() {
+            let (columns, coefficients) = sums.row(j);
+            let fast = by_parities(&counts, columns, coefficients, &masks);
+            let slow = by_outcomes(&outcomes, columns, coefficients, &masks);
+            assert!((fast.0 - slow.0).abs() < 1e-9 && (fast.1 - slow.1).abs() < 1e-9, "{fast:?} {slow:?}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Symbols: what words are spelt in, and the bit planes of each.
+//!
+//! A symbol has two planes over the snapshots: which of them match it, and the outcomes of those. Which symbols there are
+//! depends on how settings come; see the table of [`super::arrange`].
+//!
+//! Invariant: a word is revealed where all its symbols match, and its outcome is the parity of theirs.
+//! Cost: filling the planes of a block of snapshots is linear in the symbols asked for.
+
+use crate::ensemble::{Block, LocalParity};
+use crate::pauli::WordRef;
+use crate::snapshots::Snapshots;
+use std::ops::Range;
+
+/// Words of a block: 8,192 snapshots. The planes of 10 qubits take 41 KB, those of the prefixes being walked 8 KB. Longer
+/// blocks cost cache, shorter ones repeat what a visit costs once (measured: 64 is 10 to 20 % slower, 256 is no faster).
+pub(super) const BLOCK: usize = 128;
+
+/// Where the planes of symbols come from.
+pub(super) enum Source<'a> {
+    Letters(&'a Snapshots),
+    /// Outcome planes, sorted by setting.
+    Readout {
+        planes: Vec<Vec<u64>>,
+    },
+    Local {
+        snaps: &'a Snapshots,
+        blocks: Vec<LocalBlock<'a>>,
+        symbols: usize,
+    },
+}
+
+/// A block whose local words are symbols.
+pub(super) struct LocalBlock<'a> {
+    pub(super) block: &'a Block,
+    pub(super) readings: &'a [LocalParity],
+    /// Number of the symbol of local word 0, which is the identity and none.
+    pub(super) first: usize,
+}
+
+impl Source<'_> {
+    /// Symbols have numbers below this.
+    pub(super) fn symbols(&self) -> usize {
+        match self {
+            Source::Letters(snaps) => 3 * snaps.n_qubits(),
+            Source::Readout { planes } => planes.len(),
+            Source::Local { symbols, .. } => *symbols,
+        }
+    }
+
+    /// The number of the outcome plane of a symbol: letters of a qubit share one.
+    pub(super) fn outcome(&self, symbol: usize) -> usize {
+        match self {
+            Source::Letters(_) => symbol / 3,
+            Source::Readout { .. } | Source::Local { .. } => symbol,
+        }
+    }
+
+    /// Appends the symbols of `word`.
+    pub(super) fn spell(&self, word: WordRef<'_>, symbols: &mut Vec<u32>) {
+        match self {
+            Source::Letters(_) => {
+                let number = |x: bool, z: bool| usize::from(x) + 2 * usize::from(z) - 1;
+                symbols.extend(word.support().map(|(q, l)| (3 * q + number(l.x(), l.z())) as u32));
+            }
+            Source::Readout { .. } => symbols.extend(word.support().map(|(bit, _)| bit as u32)),
+            Source::Local { blocks, .. } => {
+                let local = blocks.iter().map(|b| (b.first, b.block.code(word)));
+                symbols
+                    .extend(local.filter(|(_, code)| *code > 0).map(|(first, code)| (first + code) as u32));
+            }
+        }
+    }
+
+    /// Writes the planes of `symbols` and `outcomes` from word `first` on, `used` words at the begin of every `BLOCK`.
+    /// `place` says where in `symbols` a symbol is, if anywhere.
+    #[inline(always)]
+    pub(super) fn fill(
+        &self,
+        symbols: &[u32],
+        outcomes: &[u32],
+        place: &[u32],
+        words: Range<usize>,
+        matched: &mut [u64],
+        outcome: &mut [u64],
+    ) {
+        let used = words.len();
+        match self {
+            Source::Letters(snaps) => {
+                for (&symbol, target) in symbols.iter().zip(matched.chunks_exact_mut(BLOCK)) {
+                    let [x, z] = snaps.letter_planes(symbol as usize / 3).map(|plane| &plane[words.clone()]);
+                    let code = symbol % 3 + 1;
+                    let flip = |bit: u32| if code >> bit & 1 == 1 { 0 } else { u64::MAX };
+                    let (flip_x, flip_z) = (flip(0), flip(1));
+                    for ((t, x), z) in target[..used].iter_mut().zip(x).zip(z) {
+                        *t = (x ^ flip_x) & (z ^ flip_z);
+                    }
+                }
+                for (&qubit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
+                    target[..used].copy_from_slice(&snaps.outcome_plane(qubit as usize)[words.clone()]);
+                }
+            }
+            Source::Readout { planes } => {
+                matched.chunks_exact_mut(BLOCK).for_each(|target| target[..used].fill(u64::MAX));
+                for (&bit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
+                    target[..used].copy_from_slice(&planes[bit as usize][words.clone()]);
+                }
+            }
+            Source::Local { snaps, blocks, .. } => {
+                for (b, block) in blocks.iter().enumerate() {
+                    block.fill(snaps, (b, blocks.len()), outcomes, place, words.clone(), matched, outcome);
+                }
+            }
+        }
+    }
+}
+
+impl LocalBlock<'_> {
+    /// The planes of the local words of one block, which is number `b` of `stride`. Here every symbol has an outcome
+    /// plane of its own, whose place is that of the symbol in `outcomes`.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "what one call of fill has, and which block")]
+    fn fill(
+        &self,
+        snaps: &Snapshots,
+        (b, stride): (usize, usize),
+        outcomes: &[u32],
+        place: &[u32],
+        words: Range<usize>,
+        matched: &mut [u64],
+        outcome: &mut [u64],
+    ) {
+        let qubits = self.block.qubits();
+        let codes = 1usize << (2 * qubits.len());
+        let each = (1 << qubits.len()) - 1;
+        let needed: Vec<(usize, usize, usize)> = (1..codes)
+            .filter_map(|code| {
+                let symbol = (self.first + code) as u32;
+                let plane = outcomes.binary_search(&symbol).ok()?;
+                Some((code, place[symbol as usize] as usize * BLOCK, plane * BLOCK))
+            })
+            .collect();
+        if needed.is_empty() {
+            return;
+        }
+        // Of 64 snapshots, by local word.
+        let (mut hits, mut signs) = ([0u64; 256], [0u64; 256]);
+        for (i, group) in words.enumerate() {
+            hits[..codes].fill(0);
+            signs[..codes].fill(0);
+            let mut bits = [0u64; 4];
+            bits.iter_mut().zip(qubits).for_each(|(bits, &q)| *bits = snaps.outcome_plane(q)[group]);
+            let rows = snaps.settings()[64 * group * stride..].chunks_exact(stride).take(64);
+            for (t, row) in rows.enumerate() {
+                let readout = bits.iter().enumerate().fold(0, |r, (j, bits)| r | (bits >> t & 1) << j);
+                for reading in &self.readings[row[b] as usize * each..][..each] {
+                    // Bit r of the constant is the parity of r.
+                    let odd = 0x6996u64 >> (readout & u64::from(reading.mask)) & 1;
+                    let code = usize::from(reading.code);
+                    hits[code] |= 1 << t;
+                    signs[code] |= (odd ^ u64::from(reading.negative)) << t;
+                }
+            }
+            for &(code, hit, sign) in &needed {
+                matched[hit + i] = hits[code];
+                outcome[sign + i] = signs[code];
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Experiments: what is run and read for some of a gradient.
+
+use crate::boundary::enter;
+use crate::circuit::product;
+use crate::error::{OrRaise, ShapeError};
+use crate::pauli::PauliSum;
+use crate::setting::Setting;
+use efl_core::bits::parallel;
+use efl_core::circuit::Gate;
+use efl_core::estimate;
+use efl_core::experiment as core;
+use efl_core::snapshots::{Outcomes, measure, measure_experiment};
+use num_complex::Complex64;
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::IntoPyObjectExt;
+use pyo3::prelude::*;
+use std::sync::Arc;
+
+/// A circuit, the setting that its final state is measured in, and what its outcomes mean.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Experiment(pub(crate) Arc<core::Experiment>);
+
+pub(crate) type Moments<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
+fn moments<'py>(py: Python<'py>, found: &[core::Moment]) -> Moments<'py> {
+    let mean: Vec<f64> = found.iter().map(|m| m.mean).collect();
+    let variance: Vec<f64> = found.iter().map(|m| m.variance).collect();
+    (mean.into_pyarray(py), variance.into_pyarray(py))
+}
+
+impl Experiment {
+    /// Bits of the right shape, row after row.
+    fn bits(&self, bits: &PyReadonlyArray2<'_, u8>) -> PyResult<Vec<u8>> {
+        let view = bits.as_array();
+        if view.ncols() != self.n_qubits() {
+            return Err(ShapeError::new_err(format!(
+                "bits: expected shape (shots, {}), got ({}, {})",
+                self.n_qubits(),
+                view.nrows(),
+                view.ncols()
+            )));
+        }
+        Ok(view.iter().copied().collect())
+    }
+}
+
+#[pymethods]
+impl Experiment {
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.circuit().n_qubits()
+    }
+
+    #[getter]
+    fn setting(&self) -> Setting {
+        Setting(self.0.setting().clone())
+    }
+
+    /// Whether it runs the original circuit.
+    #[getter]
+    fn served(&self) -> bool {
+        self.0.served()
+    }
+
+    /// The derivatives that it contributes to.
+    #[getter]
+    fn rows(&self) -> Vec<usize> {
+        self.0.readings().rows().to_vec()
+    }
+
+    /// What is read for the `index`-th of `rows`.
+    fn reading(&self, index: usize) -> PyResult<PauliSum> {
+        if index >= self.0.readings().rows().len() {
+            return Err(pyo3::exceptions::PyIndexError::new_err(index));
+        }
+        self.0.readings().sums().sum(index).or_raise().map(PauliSum)
+    }
+
+    /// Gates, two-qubit gates, depth.
+    #[getter]
+    fn cost(&self) -> (usize, usize, usize) {
+        let size = self.0.size();
+        (size.gates, size.two_qubit_gates, size.depth)
+    }
+
+    /// The gates of the circuit, without the rotation of the setting: ("rotation", [(qubit, letter)], angle),
+    /// ("clifford", name, wires) or ("unitary", matrix, wires).
+    fn gates<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let gates = self.0.circuit().gates(&theta.as_array().to_vec()).or_raise()?;
+        let describe = |gate: Gate| match gate {
+            Gate::Rotation(letters, angle) => {
+                let letters: Vec<(usize, String)> =
+                    letters.into_iter().map(|(q, letter)| (q, letter.to_string())).collect();
+                ("rotation", letters, angle).into_bound_py_any(py)
+            }
+            Gate::Clifford(gate, wires) => ("clifford", gate.name(), wires).into_bound_py_any(py),
+            Gate::Unitary(matrix, wires) => {
+                let side = 1 << wires.len();
+                ("unitary", matrix.into_pyarray(py).reshape([side, side])?, wires).into_bound_py_any(py)
+            }
+        };
+        gates.into_iter().map(describe).collect()
+    }
+
+    /// The same measurement, read for linear combinations: one for each row of weights.
+    fn combined(&self, weights: PyReadonlyArray2<'_, f64>) -> PyResult<Experiment> {
+        let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
+        self.0.combined(&weights).or_raise().map(|found| Experiment(Arc::new(found)))
+    }
+
+    /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
+    fn read<'py>(&self, py: Python<'py>, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Moments<'py>> {
+        let bits = self.bits(&bits)?;
+        let n = self.n_qubits();
+        let found =
+            enter(py, |cancel| estimate::read(&self.0, &Outcomes::from_bits(n, &bits, cancel)?, cancel))?;
+        Ok(moments(py, &found))
+    }
+
+    /// The same from exact probabilities: what infinitely many shots would say.
+    fn exact<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        bloch: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<Moments<'py>> {
+        let (theta, input) = (theta.as_array().to_vec(), product(&bloch)?);
+        let found = enter(py, |cancel| self.0.moments(&theta, &input, cancel))?;
+        Ok(moments(py, &found))
+    }
+}
+
+/// Bits as Python has them: a row of `n` for each shot.
+fn unpacked<'py>(py: Python<'py>, n: usize, shots: &[u64]) -> PyResult<Bound<'py, PyArray2<u8>>> {
+    let bits: Vec<u8> = shots.iter().flat_map(|shot| (0..n).map(move |q| (shot >> q & 1) as u8)).collect();
+    bits.into_pyarray(py).reshape([shots.len(), n])
+}
+
+/// The bits of several settings of one state, each given with its shots and its seed.
+#[pyfunction]
+pub(crate) fn measured<'py>(
+    py: Python<'py>,
+    state: PyReadonlyArray1<'_, Complex64>,
+    runs: Vec<(Setting, usize, u64)>,
+) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    let state = state.as_array().to_vec();
+    let found = enter(py, |cancel| {
+        parallel::map(runs.len(), cancel, |i| {
+            let (setting, shots, seed) = &runs[i];
+            measure(state.clone(), &setting.0, *shots, *seed, cancel)
+        })
+    })?;
+    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.0.n_qubits(), shots)).collect()
+}
+
+/// The bits of several experiments, each given with its shots and its seed, by simulation.
+#[pyfunction]
+pub(crate) fn simulated<'py>(
+    py: Python<'py>,
+    runs: Vec<(PyRef<'py, Experiment>, usize, u64)>,
+    theta: PyReadonlyArray1<'_, f64>,
+    bloch: PyReadonlyArray2<'_, f64>,
+) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+    let (theta, input) = (theta.as_array().to_vec(), product(&bloch)?);
+    let runs: Vec<_> = runs.into_iter().map(|(run, shots, seed)| (run.0.clone(), shots, seed)).collect();
+    let found = enter(py, |cancel| {
+        parallel::map(runs.len(), cancel, |i| {
+            let (experiment, shots, seed) = &runs[i];
+            measure_experiment(experiment, &theta, &input, *shots, *seed, cancel)
+        })
+    })?;
+    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.circuit().n_qubits(), shots)).collect()
+}
+
+/// What the bits of several experiments say together: the mean of every row of the gradient, and its variance.
+#[pyfunction]
+pub(crate) fn read_together<'py>(
+    py: Python<'py>,
+    runs: Vec<(PyRef<'py, Experiment>, PyReadonlyArray2<'py, u8>)>,
+    n_rows: usize,
+) -> PyResult<Moments<'py>> {
+    let mut taken = Vec::with_capacity(runs.len());
+    for (run, bits) in &runs {
+        let shots = bits.as_array().nrows();
+        taken.push((run.0.clone(), run.bits(bits)?, shots as f64));
+    }
+    let found = enter(py, |cancel| {
+        parallel::map(taken.len(), cancel, |i| {
+            let (run, bits, _) = &taken[i];
+            estimate::read(run, &Outcomes::from_bits(run.circuit().n_qubits(), bits, cancel)?, cancel)
+        })
+    })?;
+    let (mut mean, mut variance) = (vec![0.0; n_rows], vec![0.0; n_rows]);
+    for (moments, (_, _, shots)) in found.iter().zip(&taken) {
+        for moment in moments {
+            mean[moment.row] += moment.mean;
+            variance[moment.row] += moment.variance / shots;
+        }
+    }
+    Ok((mean.into_pyarray(py), variance.into_pyarray(py)))
+}
