@@ -64,6 +64,9 @@ $(STAMPS)/%: requirements/%.txt $(STAMPS)/venv
 	$(PIP) install --requirement $<
 	@touch $@
 
+# Messages of panics name source files: as seen from here, not where this machine keeps them.
+$(STAMPS)/wheel: export RUSTFLAGS += --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=registry \
+	--remap-path-prefix=$(CURDIR)=efl-core
 $(STAMPS)/wheel: $(SOURCES) $(STAMPS)/build | need-cargo
 	@rm -f dist/efl_core-*.whl
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist

@@ -26,7 +26,10 @@ pub enum CpuLevel {
 impl CpuLevel {
     /// Every level that this CPU can run, lowest first.
     pub fn available() -> Vec<CpuLevel> {
-        [CpuLevel::Baseline, CpuLevel::Avx2, CpuLevel::Avx512].into_iter().filter(|&level| level <= detect()).collect()
+        [CpuLevel::Baseline, CpuLevel::Avx2, CpuLevel::Avx512]
+            .into_iter()
+            .filter(|&level| level <= detect())
+            .collect()
     }
 
     /// The name that `EFL_CPU_LEVEL` takes.
