@@ -164,12 +164,13 @@ pub fn watched<T: Send, E: From<Error> + Send>(
     thread::scope(|scope| {
         let cancel = &cancel;
         let work = move || send.send(work(cancel)).is_ok(); // the receiver outlives the scope
-        let worker = Builder::new().name("efl".into()).spawn_scoped(scope, work).map_err(|_| Error::Limit {
-            what: "threads".into(),
-            needed: 1,
-            limit: 0,
-            remedy: "the operating system refuses to start one: end others, or raise the limit".into(),
-        })?;
+        let worker =
+            Builder::new().name("efl".into()).spawn_scoped(scope, work).map_err(|_| Error::Limit {
+                what: "threads".into(),
+                needed: 1,
+                limit: 0,
+                remedy: "the operating system refuses to start one: end others, or raise the limit".into(),
+            })?;
         let mut stopped = None;
         loop {
             match receive.recv_timeout(Duration::from_millis(20)) {

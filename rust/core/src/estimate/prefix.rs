@@ -17,18 +17,11 @@ use std::ops::Range;
 /// Words of a short block, for few snapshots or many buckets.
 const SHORT: usize = 16;
 
-/// A symbol and its outcome plane, by their places in the lists of the tree.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    symbol: u32,
-    outcome: u32,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Node {
-    step: Step,
-    /// The step of the only child, when that is a leaf and this node is no word: both are visited as one.
-    last: Option<Step>,
+    symbol: u32,
+    /// The symbol of the only child, when that is a leaf and this node is no word: both are visited as one.
+    last: u32,
     depth: u32,
     /// Slot of the word that ends here, or `NONE`.
     slot: u32,
@@ -41,8 +34,9 @@ const NONE: u32 = u32::MAX;
 /// A list of words, compiled for walking. Equal words share a slot; the identity has none.
 #[derive(Debug)]
 pub(super) struct PrefixTree {
-    /// The symbols that some word has, the most frequent first.
+    /// The symbols that some word has, the most frequent first, and the place of each in the list of its outcome.
     symbols: Vec<u32>,
+    outcome_of: Vec<u32>,
     /// Where a symbol is in that list, `NONE` if nowhere.
     place: Vec<u32>,
     /// The outcome planes that are needed, ascending.
@@ -77,7 +71,7 @@ impl PrefixTree {
         outcomes.sort_unstable();
         outcomes.dedup();
         let below = |plane: u32| outcomes.partition_point(|&other| other < plane) as u32;
-        let outcome_of: Vec<u32> = symbols.iter().map(|symbol| below(outcome(symbol))).collect();
+        let outcome_of = symbols.iter().map(|symbol| below(outcome(symbol))).collect();
         for (path, _) in &mut paths {
             path.iter_mut().for_each(|symbol| *symbol = place[*symbol as usize]);
             path.sort_unstable();
@@ -99,8 +93,7 @@ impl PrefixTree {
             }
             for (d, &symbol) in path.iter().enumerate().skip(shared) {
                 open.push(nodes.len());
-                let step = Step { symbol, outcome: outcome_of[symbol as usize] };
-                nodes.push(Node { step, last: None, depth: d as u32, slot: NONE, next: 0 });
+                nodes.push(Node { symbol, last: NONE, depth: d as u32, slot: NONE, next: 0 });
             }
             let end = &mut nodes[open[path.len() - 1]];
             if end.slot == NONE {
@@ -117,6 +110,7 @@ impl PrefixTree {
         (
             PrefixTree {
                 symbols,
+                outcome_of,
                 place,
                 outcomes,
                 nodes: join_only_children(&nodes),
@@ -127,8 +121,8 @@ impl PrefixTree {
         )
     }
 
-    /// The same tree for visitors that do not care for the order of the words: leaves come first.
-    pub(super) fn unordered(self) -> Self {
+    /// The same tree with leaves before all other children, for visitors to whom the order of words is nothing.
+    pub(super) fn leaves_first(self) -> Self {
         PrefixTree { nodes: leaves_first(&self.nodes), ..self }
     }
 
@@ -151,7 +145,7 @@ fn join_only_children(nodes: &[Node]) -> Vec<Node> {
     while let Some(&node) = nodes.get(i) {
         if joins(i) {
             let leaf = nodes[i + 1];
-            joined.push(Node { last: Some(leaf.step), slot: leaf.slot, ..node });
+            joined.push(Node { last: leaf.symbol, slot: leaf.slot, ..node });
             i += 1;
         } else {
             joined.push(node);
@@ -162,14 +156,13 @@ fn join_only_children(nodes: &[Node]) -> Vec<Node> {
     joined
 }
 
-/// The same tree with every node's children in this order: leaves of one step, leaves of two, all others. Neighbours
-/// are then treated alike, which branch prediction likes; values that are added up in floats would be added in another
-/// order.
+/// The same nodes with the children of each in this order: leaves, leaves joined with their parent, all others.
+/// Neighbours are then treated alike, which branch prediction likes.
 fn leaves_first(nodes: &[Node]) -> Vec<Node> {
     let kind = |i: usize| match (nodes[i].last, nodes[i].next as usize == i + 1) {
-        (None, true) => 0,
-        (Some(_), _) => 1,
-        (None, false) => 2,
+        (NONE, true) => 0,
+        (NONE, false) => 2,
+        (_, _) => 1,
     };
     let mut sorted: Vec<Node> = Vec::with_capacity(nodes.len());
     // The parent in the new order, and its children that are no leaves and still to come.
@@ -262,19 +255,17 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new(tree: &PrefixTree) -> Self {
+        let mut stack = vec![0; 2 * BLOCK * (tree.depth + 1)];
+        stack[..BLOCK].fill(u64::MAX);
         let planes = |count: usize| vec![0; count * BLOCK];
-        Scratch {
-            matched: planes(tree.symbols.len()),
-            outcome: planes(tree.outcomes.len()),
-            stack: planes(2 * (tree.depth + 1)),
-        }
+        Scratch { matched: planes(tree.symbols.len()), outcome: planes(tree.outcomes.len()), stack }
     }
 }
 
 /// Walks the tree over the snapshots `range`, at most `64 * BLOCK` of them and starting in the word where
-/// `range.start` lies, `L` words at a time (or fewer, where there are few): once for each such piece.
+/// `range.start` lies.
 #[inline(always)]
-pub(super) fn walk<const L: usize, V: Visit>(
+pub(super) fn walk<V: Visit>(
     tree: &PrefixTree,
     source: &Source<'_>,
     range: Range<usize>,
@@ -282,14 +273,20 @@ pub(super) fn walk<const L: usize, V: Visit>(
     visitor: &mut V,
 ) {
     if range.end.div_ceil(64) - range.start / 64 <= SHORT {
-        walk_pieces::<SHORT, V>(tree, source, range, scratch, visitor);
+        walk_words::<SHORT, V>(tree, source, range, scratch, visitor);
     } else {
-        walk_pieces::<L, V>(tree, source, range, scratch, visitor);
+        walk_words::<BLOCK, V>(tree, source, range, scratch, visitor);
     }
 }
 
+/// The first `L` words of a plane.
 #[inline(always)]
-fn walk_pieces<const L: usize, V: Visit>(
+fn head<const L: usize>(plane: &[u64]) -> &[u64; L] {
+    plane.first_chunk().expect("a plane has BLOCK words")
+}
+
+#[inline(always)]
+fn walk_words<const L: usize, V: Visit>(
     tree: &PrefixTree,
     source: &Source<'_>,
     range: Range<usize>,
@@ -298,56 +295,34 @@ fn walk_pieces<const L: usize, V: Visit>(
 ) {
     let first = range.start / 64;
     let used = range.end.div_ceil(64) - first;
-    debug_assert!(used <= BLOCK && !range.is_empty());
-    let (symbols, outcomes) = (tree.symbols.len(), tree.outcomes.len());
-    let matched = scratch.matched.as_chunks_mut::<L>().0;
-    let outcome = scratch.outcome.as_chunks_mut::<L>().0;
-    let stack = scratch.stack.as_chunks_mut::<L>().0;
+    debug_assert!(used <= L && !range.is_empty());
+    let Scratch { matched, outcome, stack } = scratch;
     source.fill(&tree.symbols, &tree.outcomes, &tree.place, first..first + used, matched, outcome);
-    let (head, tail) = (u64::MAX << (range.start % 64), tail_mask(range.end - first * 64, used - 1));
-    let last = (used - 1) / L;
-    matched[..symbols].iter_mut().for_each(|plane| plane[0] &= head);
-    for plane in &mut matched[last * symbols..][..symbols] {
-        plane[(used - 1) % L] &= tail;
-        plane[(used - 1) % L + 1..].fill(0);
+    for target in matched.chunks_exact_mut(BLOCK) {
+        target[used..L].fill(0);
+        target[0] &= u64::MAX << (range.start % 64);
+        target[used - 1] &= tail_mask(range.end - first * 64, used - 1);
     }
-    stack[0] = [u64::MAX; L];
-    stack[1] = [0; L];
-    for piece in 0..=last {
-        walk_piece(
-            tree,
-            &matched[piece * symbols..][..symbols],
-            &outcome[piece * outcomes..][..outcomes],
-            stack,
-            visitor,
-        );
-    }
-}
-
-#[inline(always)]
-fn walk_piece<const L: usize, V: Visit>(
-    tree: &PrefixTree,
-    matched: &[[u64; L]],
-    outcome: &[[u64; L]],
-    stack: &mut [[u64; L]],
-    visitor: &mut V,
-) {
     let mut at = 0;
     while let Some(node) = tree.nodes.get(at) {
-        let (below, above) = stack.split_at_mut(2 * node.depth as usize + 2);
-        let [.., revealed, sign] = below else { unreachable!("two planes for every depth") };
-        let planes = |step: Step| (&matched[step.symbol as usize], &outcome[step.outcome as usize]);
-        let (matched, outcome) = planes(node.step);
+        let (below, above) = stack.split_at_mut(2 * BLOCK * (node.depth as usize + 1));
+        let parent = &below[below.len() - 2 * BLOCK..];
+        let (revealed, sign) = (head::<L>(parent), head::<L>(&parent[BLOCK..]));
+        let planes = |symbol: u32| {
+            let plane = tree.outcome_of[symbol as usize] as usize;
+            (head::<L>(&matched[symbol as usize * BLOCK..]), head::<L>(&outcome[plane * BLOCK..]))
+        };
+        let (matched, outcome) = planes(node.symbol);
         let one = One { revealed, sign, matched, outcome };
-        if let Some(last) = node.last {
-            let (matched, outcome) = planes(last);
+        if node.last != NONE {
+            let (matched, outcome) = planes(node.last);
             visitor.visit(node.slot as usize, Two { one, matched, outcome });
         } else if node.slot != NONE {
             visitor.visit(node.slot as usize, one);
         }
         at += 1;
         if node.next as usize > at {
-            let [own_revealed, own_sign, ..] = above else { unreachable!("two planes for every depth") };
+            let (own_revealed, own_sign) = above[..2 * BLOCK].split_at_mut(BLOCK);
             let mut any = 0;
             for i in 0..L {
                 own_revealed[i] = revealed[i] & matched[i];

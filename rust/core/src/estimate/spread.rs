@@ -170,7 +170,7 @@ impl Kernel for Spread<'_> {
         for block in blocks {
             cancel.check()?;
             scatter.values.fill(0.0);
-            prefix::walk::<BLOCK, _>(tree, source, block.clone(), &mut scratch, &mut scatter);
+            prefix::walk(tree, source, block.clone(), &mut scratch, &mut scatter);
             let all = scatter.values.chunks_exact(64 * BLOCK);
             results.push(
                 all.zip(group)

@@ -71,47 +71,38 @@ impl Source<'_> {
         }
     }
 
-    /// Writes the planes of `symbols` and `outcomes` on the snapshots of `words`, cut into pieces of `L` words: first the
-    /// first piece of every plane, then the second of every plane, and so on. `place` says where in `symbols` a symbol
-    /// is, if anywhere.
+    /// Writes the planes of `symbols` and `outcomes` from word `first` on, `used` words at the begin of every `BLOCK`.
+    /// `place` says where in `symbols` a symbol is, if anywhere.
     #[inline(always)]
-    pub(super) fn fill<const L: usize>(
+    pub(super) fn fill(
         &self,
         symbols: &[u32],
         outcomes: &[u32],
         place: &[u32],
         words: Range<usize>,
-        matched: &mut [[u64; L]],
-        outcome: &mut [[u64; L]],
+        matched: &mut [u64],
+        outcome: &mut [u64],
     ) {
-        let copy = |plane: &[u64], targets: &mut [[u64; L]], i: usize, count: usize| {
-            for (piece, target) in plane[words.clone()].chunks(L).zip(targets[i..].iter_mut().step_by(count))
-            {
-                target[..piece.len()].copy_from_slice(piece);
-            }
-        };
+        let used = words.len();
         match self {
             Source::Letters(snaps) => {
-                for (i, &symbol) in symbols.iter().enumerate() {
+                for (&symbol, target) in symbols.iter().zip(matched.chunks_exact_mut(BLOCK)) {
                     let [x, z] = snaps.letter_planes(symbol as usize / 3).map(|plane| &plane[words.clone()]);
                     let code = symbol % 3 + 1;
                     let flip = |bit: u32| if code >> bit & 1 == 1 { 0 } else { u64::MAX };
                     let (flip_x, flip_z) = (flip(0), flip(1));
-                    let targets = matched[i..].iter_mut().step_by(symbols.len());
-                    for ((x, z), target) in x.chunks(L).zip(z.chunks(L)).zip(targets) {
-                        for ((t, x), z) in target.iter_mut().zip(x).zip(z) {
-                            *t = (x ^ flip_x) & (z ^ flip_z);
-                        }
+                    for ((t, x), z) in target[..used].iter_mut().zip(x).zip(z) {
+                        *t = (x ^ flip_x) & (z ^ flip_z);
                     }
                 }
-                for (i, &qubit) in outcomes.iter().enumerate() {
-                    copy(snaps.outcome_plane(qubit as usize), outcome, i, outcomes.len());
+                for (&qubit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
+                    target[..used].copy_from_slice(&snaps.outcome_plane(qubit as usize)[words.clone()]);
                 }
             }
             Source::Readout { planes } => {
-                matched.fill([u64::MAX; L]);
-                for (i, &bit) in outcomes.iter().enumerate() {
-                    copy(&planes[bit as usize], outcome, i, outcomes.len());
+                matched.chunks_exact_mut(BLOCK).for_each(|target| target[..used].fill(u64::MAX));
+                for (&bit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
+                    target[..used].copy_from_slice(&planes[bit as usize][words.clone()]);
                 }
             }
             Source::Local { snaps, blocks, .. } => {
@@ -128,17 +119,16 @@ impl LocalBlock<'_> {
     /// plane of its own, whose place is that of the symbol in `outcomes`.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "what one call of fill has, and which block")]
-    fn fill<const L: usize>(
+    fn fill(
         &self,
         snaps: &Snapshots,
         (b, stride): (usize, usize),
         outcomes: &[u32],
         place: &[u32],
         words: Range<usize>,
-        matched: &mut [[u64; L]],
-        outcome: &mut [[u64; L]],
+        matched: &mut [u64],
+        outcome: &mut [u64],
     ) {
-        let count = outcomes.len(); // and as many symbols: each has an outcome plane of its own
         let qubits = self.block.qubits();
         let codes = 1usize << (2 * qubits.len());
         let each = (1 << qubits.len()) - 1;
@@ -146,7 +136,7 @@ impl LocalBlock<'_> {
             .filter_map(|code| {
                 let symbol = (self.first + code) as u32;
                 let plane = outcomes.binary_search(&symbol).ok()?;
-                Some((code, place[symbol as usize] as usize, plane))
+                Some((code, place[symbol as usize] as usize * BLOCK, plane * BLOCK))
             })
             .collect();
         if needed.is_empty() {
@@ -171,8 +161,8 @@ impl LocalBlock<'_> {
                 }
             }
             for &(code, hit, sign) in &needed {
-                matched[i / L * count + hit][i % L] = hits[code];
-                outcome[i / L * count + sign][i % L] = signs[code];
+                matched[hit + i] = hits[code];
+                outcome[sign + i] = signs[code];
             }
         }
     }

@@ -6,8 +6,8 @@
 
 use super::arrange::{Arranged, Part, arrange, bucket_range};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
-use super::symbols::{BLOCK, Source};
-use crate::bits::dispatch::{Kernel, dispatch};
+use super::symbols::Source;
+use crate::bits::dispatch::{CpuLevel, Kernel, cpu_level, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
 use crate::ensemble::Ensemble;
@@ -19,10 +19,6 @@ use std::ops::Range;
 
 /// Words of one prefix tree: bounds the counters of a task, and gives tasks when there are few snapshots.
 const WORDS_PER_TREE: usize = 1 << 14;
-/// Words that are counted at a time where vectors have popcounts: with these a visit is so short that planes have to come from
-/// the first-level cache (those of 50 qubits take 51 KB; of a whole block 205 KB).
-const PIECE: usize = 32;
-
 /// A bucket, and some of its snapshots.
 type Piece = (usize, Range<usize>);
 
@@ -175,10 +171,12 @@ pub(super) fn count(
             start.map(move |start| (part, start..(start + WORDS_PER_TREE).min(count)))
         })
         .collect();
+    // Counts do not depend on the order. Where a visit is short, this one is 6 to 13 % faster; else 4 % slower.
+    let leaves_first = cpu_level() >= CpuLevel::Avx512;
     let trees: Vec<(PrefixTree, Vec<Option<u32>>)> = parallel::map(selections.len(), cancel, |i| {
         let (part, selection) = &selections[i];
         let (tree, slots) = PrefixTree::build(source, &part.words, selection.clone());
-        Ok((tree.unordered(), slots))
+        Ok((if leaves_first { tree.leaves_first() } else { tree }, slots))
     })?;
     let pieces: Vec<Vec<Piece>> = selections
         .iter()
@@ -233,7 +231,8 @@ struct Count<'a> {
     cancel: &'a Cancel,
 }
 
-/// With `PLAIN`, words are counted one by one; else they are added up first.
+/// With `PLAIN`, words are counted one by one, for vectors that have a popcount (measured: a quarter to a third faster than by
+/// adders); else they are added up first.
 struct Counter<const PLAIN: bool> {
     counts: Vec<[u64; 2]>,
 }
@@ -242,7 +241,7 @@ impl<const PLAIN: bool> Visit for Counter<PLAIN> {
     #[inline(always)]
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         let mut totals = [0u64; 2];
-        if PLAIN || L < 8 * FOLD {
+        if PLAIN {
             for i in 0..L {
                 let (hit, negative) = planes.at(i);
                 totals[0] += u64::from(hit.count_ones());
@@ -269,18 +268,18 @@ impl Kernel for Count<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        self.count::<BLOCK, false>()
+        self.count::<false>()
     }
 
     #[inline(always)]
     fn run_with_popcounts(self) -> Self::Output {
-        self.count::<PIECE, true>()
+        self.count::<true>()
     }
 }
 
 impl Count<'_> {
     #[inline(always)]
-    fn count<const L: usize, const PLAIN: bool>(self) -> Result<Vec<(usize, Vec<[u64; 2]>)>> {
+    fn count<const PLAIN: bool>(self) -> Result<Vec<(usize, Vec<[u64; 2]>)>> {
         let mut scratch = Scratch::new(self.tree);
         let mut done: Vec<(usize, Vec<[u64; 2]>)> = Vec::new();
         let mut counter = Counter::<PLAIN> { counts: Vec::new() };
@@ -292,7 +291,7 @@ impl Count<'_> {
                 done.extend(current.map(|bucket| (bucket, finished)));
                 current = Some(*bucket);
             }
-            prefix::walk::<L, _>(self.tree, self.source, block.clone(), &mut scratch, &mut counter);
+            prefix::walk(self.tree, self.source, block.clone(), &mut scratch, &mut counter);
         }
         done.extend(current.map(|bucket| (bucket, counter.counts)));
         Ok(done)
