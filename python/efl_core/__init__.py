@@ -9,6 +9,7 @@ Importing this module imports numpy and nothing else. Optional dependencies are 
 that needs them: `efl_core.storage` needs pyarrow, `Plan.plot` matplotlib.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from efl_core._native import VERSION as __version__
@@ -26,24 +27,16 @@ from efl_core.errors import (
     ResourceLimitError,
     ShapeError,
 )
-from efl_core.estimates import Estimate, Tally, estimate, tally
+from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, tally
 from efl_core.experiments import Experiment
-from efl_core.gradients import (
-    Dropped,
-    Gradient,
-    GradientObservables,
-    Propagation,
-    Truncation,
-    gradient,
-    gradient_observables,
-    propagate,
-)
+from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Plan, PlanRow, Simulated, plan
-from efl_core.report import show_versions
+from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 
 if TYPE_CHECKING:
+    from efl_core.cli.versions import show_versions
     from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
@@ -92,15 +85,18 @@ __all__ = [
     "tally",
 ]
 
-_OF_PENNYLANE = ("echo_grad", "gradient_with_errors", "shadow_grad")
+_LATER = {
+    "echo_grad": "efl_core.pennylane",
+    "gradient_with_errors": "efl_core.pennylane",
+    "shadow_grad": "efl_core.pennylane",
+    "show_versions": "efl_core.cli.versions",
+}
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (what PennyLane makes)
-    """Import what needs PennyLane when it is asked for."""
-    if name in _OF_PENNYLANE:
-        import efl_core.pennylane
-
-        return getattr(efl_core.pennylane, name)
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (what those modules have)
+    """Import what needs PennyLane, or the command line, when it is asked for."""
+    if name in _LATER:
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

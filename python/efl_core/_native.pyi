@@ -24,6 +24,7 @@ __all__ = [
     "available_cpu_levels",
     "cpu_level",
     "design",
+    "draw_settings",
     "estimate",
     "estimate_gradient",
     "estimate_tally",
@@ -31,9 +32,10 @@ __all__ = [
     "gradient_observables",
     "measured",
     "num_threads",
-    "predicted_variances",
-    "propagate",
+    "read_sum",
+    "read_sums",
     "read_together",
+    "read_word",
     "rebase",
     "sample",
     "set_cpu_level",
@@ -176,6 +178,10 @@ class Ensemble:
     def allocate(self, shots: SupportsIndex, seed: SupportsIndex) -> NDArray[np.uint64]: ...
     def __eq__(self, other: object, /) -> bool: ...
 
+def read_word(name: str, value: object, n_qubits: int) -> PauliWord: ...
+def read_sum(name: str, value: object, n_qubits: int | None) -> PauliSum: ...
+def read_sums(name: str, value: object, n_qubits: int) -> tuple[list[PauliSum], bool]: ...
+
 _Angle = float | tuple[int, float, float] | tuple[int]
 _Limits = tuple[int | None, float, int | None]
 
@@ -217,8 +223,6 @@ class GradientObservables:
     def n_parameters(self) -> int: ...
     @property
     def n_words(self) -> int: ...
-    @property
-    def n_entries(self) -> int: ...
     def row(self, index: int) -> PauliSum: ...
     def row_lengths(self) -> NDArray[np.uint64]: ...
     def dropped(self) -> tuple[int, float]: ...
@@ -245,9 +249,6 @@ def rebase(
 def simulate(
     circuit: Circuit, theta: NDArray[np.float64], bloch: NDArray[np.float64]
 ) -> NDArray[np.complex128]: ...
-def propagate(
-    circuit: Circuit, theta: NDArray[np.float64], sum: PauliSum, forward: bool, limits: _Limits
-) -> tuple[PauliSum, tuple[int, float]]: ...
 
 @final
 class Snapshots:
@@ -263,11 +264,21 @@ class Snapshots:
         version: NDArray[np.uint32] | None = None,
         replica: NDArray[np.uint64] | None = None,
         sequence: NDArray[np.uint64] | None = None,
+        allocated: bool = False,
     ) -> Snapshots: ...
     @staticmethod
     def from_settings(
-        bits: NDArray[np.uint8], settings: NDArray[np.uint32], ensemble: Ensemble
+        bits: NDArray[np.uint8], setting_index: NDArray[np.uint32], ensemble: Ensemble, allocated: bool
     ) -> Snapshots: ...
+    @staticmethod
+    def from_addresses(
+        bits: NDArray[np.uint8], addresses: NDArray[np.uint64], ensemble: Ensemble
+    ) -> Snapshots: ...
+    @property
+    def addresses(self) -> NDArray[np.uint64] | None: ...
+    @property
+    def allocated(self) -> bool: ...
+    def with_allocated(self, allocated: bool) -> Snapshots: ...
     def rows(
         self,
     ) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32]]: ...
@@ -302,7 +313,8 @@ class Snapshots:
 
 @final
 class Observables:
-    def __new__(cls, items: Sequence[Any], n_qubits: int) -> Observables: ...
+    @staticmethod
+    def read(observables: object, n_qubits: int | None) -> tuple[Observables, bool]: ...
     def __len__(self) -> int: ...
 
 def design(
@@ -311,15 +323,11 @@ def design(
     wanted: str,
     weights: NDArray[np.float64] | None,
     value_weight: float,
-    connect: str,
+    connectivity: str,
     qubits_per_block: int,
     effort: int | None,
+    shots: int | None,
 ) -> Ensemble: ...
-def predicted_variances(
-    ensemble: Ensemble,
-    observables: Observables | GradientObservables,
-    state: NDArray[np.complex128] | None,
-) -> NDArray[np.float64]: ...
 
 _Moments = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -337,7 +345,6 @@ class Experiment:
     @property
     def cost(self) -> tuple[int, int, int]: ...
     def gates(self, theta: NDArray[np.float64]) -> list[tuple[Any, ...]]: ...
-    def combined(self, weights: NDArray[np.float64]) -> Experiment: ...
     def read(self, bits: NDArray[np.uint8]) -> _Moments: ...
     def exact(self, theta: NDArray[np.float64], bloch: NDArray[np.float64]) -> _Moments: ...
 
@@ -349,32 +356,42 @@ def measured(
 def simulated(
     runs: Sequence[tuple[Experiment, int, int]], theta: NDArray[np.float64], bloch: NDArray[np.float64]
 ) -> list[NDArray[np.uint8]]: ...
+
+@final
+class Outcomes:
+    @staticmethod
+    def count(runs: Sequence[tuple[Experiment, NDArray[np.uint8]]]) -> list[Outcomes]: ...
+    @property
+    def nbytes(self) -> int: ...
+    @property
+    def shots(self) -> int: ...
+
 def read_together(
-    runs: Sequence[tuple[Experiment, NDArray[np.uint8]]], n_rows: int
+    outcomes: Sequence[Outcomes], n_rows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def read_combined(outcomes: Sequence[Outcomes], weights: NDArray[np.float64]) -> NDArray[np.float64]: ...
 
 @final
 class Plan:
     def __new__(
         cls,
+        *,
         circuit: Circuit,
         theta: NDArray[np.float64],
         observables: Sequence[PauliSum],
         bloch: NDArray[np.float64] | None,
-        wanted: str,
-        weights: NDArray[np.float64] | None,
-        value_weight: float,
-        connect: str,
-        effort: int | None,
-        max_terms: int | None,
+        connectivity: str,
+        goal: str = "mean",
+        weights: NDArray[np.float64] | None = None,
+        value_weight: float = 0.0,
+        effort: int | None = None,
+        max_terms: int | None = None,
         max_settings: int | None = None,
     ) -> Plan: ...
     def at(self, theta: NDArray[np.float64], names: list[str] | None) -> Plan: ...
     def rows(self) -> list[_Row]: ...
     @property
     def best(self) -> str: ...
-    @property
-    def theta(self) -> NDArray[np.float64]: ...
     @property
     def observables(self) -> GradientObservables: ...
     def variances(self, name: str) -> NDArray[np.float64]: ...
@@ -394,6 +411,8 @@ class Tally:
     @property
     def shots(self) -> int: ...
     @property
+    def allocated(self) -> bool: ...
+    @property
     def bucket_shots(self) -> NDArray[np.uint64]: ...
     @property
     def revealed(self) -> NDArray[np.uint64]: ...
@@ -407,7 +426,7 @@ class Tally:
     def __len__(self) -> int: ...
     def __eq__(self, other: object, /) -> bool: ...
 
-_Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], int]
+_Columns = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int]
 
 def estimate(snaps: Snapshots, observables: Observables, combine: str, buckets: int) -> _Columns: ...
 def estimate_gradient(
@@ -422,6 +441,7 @@ def sample(
     counts: NDArray[np.uint64] | None,
     seed: int,
 ) -> Snapshots: ...
+def draw_settings(ensemble: Ensemble, shots: int, seed: int) -> NDArray[np.uint32]: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: SupportsIndex) -> None: ...
 def cpu_level() -> str: ...

@@ -10,9 +10,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
-__all__ = ["array", "byte_table", "check_range", "column", "integer", "real"]
+__all__ = ["array", "byte_table", "check_range", "column", "described", "integer", "listed", "real"]
 
 Unsigned = TypeVar("Unsigned", np.uint32, np.uint64)
+
+
+def described(value: object) -> str:
+    """Return what came, for a message: its type, and a short form of it."""
+    try:
+        return f"{type(value).__name__} {value!r:.40}"
+    except Exception:  # a message must not fail where the __repr__ of what came does
+        return type(value).__name__
 
 
 def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
@@ -20,37 +28,45 @@ def integer(name: str, value: object, least: int, most: int = 2**63 - 1) -> int:
     try:
         found = int(value.__index__())  # type: ignore[attr-defined]
     except (AttributeError, TypeError):
-        raise InputTypeError(
-            f"{name}: expected an integer, got {type(value).__name__} {value!r:.40}"
-        ) from None
+        raise InputTypeError.of(name, "an integer", described(value)) from None
     if not least <= found <= most:
-        raise InvalidInputError(f"{name}: expected an integer from {least} to {most}, got {found}")
+        # Python refuses to spell numbers of thousands of digits.
+        got = found if found.bit_length() <= 256 else "a larger one"
+        raise InvalidInputError.of(name, f"an integer from {least} to {most}", got)
     return found
 
 
 def real(name: str, value: object, expected: str = "a real number") -> float:
     """Return a real number; text and complex numbers are refused."""
-    wrong = InputTypeError(f"{name}: expected {expected}, got {type(value).__name__} {value!r:.40}")
     if isinstance(value, (str, bytes, complex, np.complexfloating)):
-        raise wrong
+        raise InputTypeError.of(name, expected, described(value))
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise wrong from None
+        raise InputTypeError.of(name, expected, described(value)) from None
     except OverflowError:
-        raise InvalidInputError(
-            f"{name}: expected a number that a float can hold, got a larger one"
-        ) from None
+        raise InvalidInputError.of(name, "a number that a float can hold", "a larger one") from None
+
+
+def listed(name: str, value: object, expected: str) -> list[Any]:
+    """Return the items of a sequence; text is none."""
+    if isinstance(value, (str, bytes)):
+        raise InputTypeError.of(name, expected, described(value))
+    try:
+        items = iter(value)  # type: ignore[call-overload]
+    except TypeError:  # of an array without axes, too
+        raise InputTypeError.of(name, expected, described(value)) from None
+    return list(items)
 
 
 def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:
-    """Return an array of numbers."""
+    """Return an array of numbers. What a framework raises on a tracer or a tensor on a device passes."""
     try:
         found = np.asarray(value)
     except ValueError:
-        raise ShapeError(f"{name}: expected {expected}, got rows of different lengths") from None
+        raise ShapeError.of(name, expected, "rows of different lengths") from None
     if found.dtype.kind not in "biufc":
-        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+        raise InputTypeError.of(name, expected, f"dtype {found.dtype}")
     return found
 
 
@@ -59,9 +75,9 @@ def byte_table(name: str, value: ArrayLike, most: int) -> NDArray[np.uint8]:
     expected = f"integers from 0 to {most} of shape (shots, n_qubits)"
     found = array(name, value, expected)
     if found.dtype.kind not in "biu":
-        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+        raise InputTypeError.of(name, expected, f"dtype {found.dtype}")
     if found.ndim != 2 or found.shape[1] == 0:
-        raise ShapeError(f"{name}: expected shape (shots, n_qubits), got {found.shape}")
+        raise ShapeError.of(name, "shape (shots, n_qubits)", found.shape)
     if found.dtype.itemsize > 1:
         check_range(name, found, most)
         return found.astype(np.uint8, order="C")
@@ -73,9 +89,8 @@ def check_range(name: str, table: NDArray[Any], most: int) -> None:
     bad = (table < 0) | (table > most)
     if bad.any():
         row, qubit = (int(i) for i in np.argwhere(bad)[0])
-        raise InvalidInputError(
-            f"{name}[{row}, {qubit}]: expected an integer from 0 to {most}, got {table[row, qubit]}"
-        )
+        place = f"{name}[{row}, {qubit}]"
+        raise InvalidInputError.of(place, f"an integer from 0 to {most}", table[row, qubit])
 
 
 def column(
@@ -87,14 +102,12 @@ def column(
     limits = np.iinfo(dtype)
     expected = f"integers from 0 to {limits.max}, one per snapshot"
     found = array(name, value, expected)
-    if found.dtype.kind not in "biu" and found.size:
-        raise InputTypeError(f"{name}: expected {expected}, got dtype {found.dtype}")
+    if found.dtype.kind not in "iu" and found.size:
+        raise InputTypeError.of(name, expected, f"dtype {found.dtype}")
+    if found.size and (found.min() < 0 or found.max() > limits.max):
+        raise InvalidInputError.of(name, expected, f"values from {found.min()} to {found.max()}")
     if found.ndim == 0:
         found = np.broadcast_to(found, length)
     if found.shape != (length,):
-        raise ShapeError(f"{name}: expected shape ({length},), got {found.shape}")
-    if found.size and (found.min() < 0 or found.max() > limits.max):
-        raise InvalidInputError(
-            f"{name}: expected {expected}, got values from {found.min()} to {found.max()}"
-        )
+        raise ShapeError.of(name, f"shape ({length},)", found.shape)
     return np.ascontiguousarray(found, dtype=dtype)

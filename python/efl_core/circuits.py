@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import array, integer, real
+from efl_core.arguments import array, described, integer, listed, real
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
-from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_word
+from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_sums, read_word
 
 if TYPE_CHECKING:
     from pennylane import QNode
@@ -40,8 +40,8 @@ class Parameter:
 
     def __mul__(self, factor: SupportsFloat) -> "Parameter":
         if isinstance(factor, Parameter):
-            raise InputTypeError(
-                "factor: expected a real number (an angle is affine in one parameter), got a Parameter"
+            raise InputTypeError.of(
+                "factor", "a real number (an angle is affine in one parameter)", "a Parameter"
             )
         by = real("factor", factor)
         return Parameter(self.index, self.scale * by, self.offset * by)
@@ -51,13 +51,13 @@ class Parameter:
     def __truediv__(self, divisor: SupportsFloat) -> "Parameter":
         by = real("divisor", divisor)
         if by == 0:
-            raise InvalidInputError("divisor: expected a number that is not zero, got 0")
+            raise InvalidInputError.of("divisor", "a number that is not zero", "0")
         return self * (1 / by)
 
     def __add__(self, offset: SupportsFloat) -> "Parameter":
         if isinstance(offset, Parameter):
-            raise InputTypeError(
-                "offset: expected a real number (an angle is affine in one parameter), got a Parameter"
+            raise InputTypeError.of(
+                "offset", "a real number (an angle is affine in one parameter)", "a Parameter"
             )
         return Parameter(self.index, self.scale, self.offset + real("offset", offset))
 
@@ -182,11 +182,11 @@ class Circuit:
         other = self._copy(self._native)
         other._parameters = _real_vector("parameters", parameters)
         if len(other._parameters) != self.n_parameters:
-            raise ShapeError(f"parameters: expected {self.n_parameters} values, got {len(other._parameters)}")
+            raise ShapeError.of("parameters", f"{self.n_parameters} values", len(other._parameters))
         if inputs is not None:
             other._inputs = _real_vector("inputs", inputs)
             if len(other._inputs) != len(self._inputs):
-                raise ShapeError(f"inputs: expected {len(self._inputs)} values, got {len(other._inputs)}")
+                raise ShapeError.of("inputs", f"{len(self._inputs)} values", len(other._inputs))
         return other
 
     def copy(self) -> "Circuit":
@@ -217,9 +217,9 @@ class Circuit:
             return self
         found = array("bloch", bloch, f"real numbers of shape ({self.n_qubits}, 3)")
         if found.dtype.kind == "c":
-            raise InputTypeError(f"bloch: expected real numbers, got dtype {found.dtype}")
+            raise InputTypeError.of("bloch", "real numbers", f"dtype {found.dtype}")
         if found.shape != (self.n_qubits, 3):
-            raise ShapeError(f"bloch: expected shape ({self.n_qubits}, 3), got {found.shape}")
+            raise ShapeError.of("bloch", f"shape ({self.n_qubits}, 3)", found.shape)
         table = np.array(found, dtype=np.float64)
         table.flags.writeable = False  # shared by copies
         self._bloch = table
@@ -250,7 +250,7 @@ class Circuit:
         The names are I, X, Y, Z, H, S, SDG, SX, SXDG, CNOT, CY, CZ, SWAP, ISWAP, ISWAPDG, ECR.
         """
         if not isinstance(name, str):
-            raise InputTypeError(f"name: expected the name of a gate, got {type(name).__name__} {name!r:.40}")
+            raise InputTypeError.of("name", "the name of a gate", described(name))
         return self._add("clifford", name, _wires(wires))
 
     def rotation(self, word: WordLike, angle: Angle) -> "Circuit":
@@ -279,12 +279,11 @@ class Circuit:
 
     def channel(self, kraus: Sequence[ArrayLike], *wires: SupportsIndex) -> "Circuit":
         """Add a channel on one or two wires, given by its Kraus operators."""
-        if not isinstance(kraus, Iterable):
-            raise InputTypeError(f"kraus: expected a sequence of matrices, got {type(kraus).__name__}")
-        operators = [_matrix(f"kraus[{i}]", k) for i, k in enumerate(kraus)]
+        found = listed("kraus", kraus, "a sequence of matrices")
+        operators = [_matrix(f"kraus[{i}]", k) for i, k in enumerate(found)]
         for i, operator in enumerate(operators):
             if operator.shape != operators[0].shape:
-                raise ShapeError(f"kraus[{i}]: expected shape {operators[0].shape}, got {operator.shape}")
+                raise ShapeError.of(f"kraus[{i}]", f"shape {operators[0].shape}", operator.shape)
         return self._add("channel", operators, _wires(wires))
 
     def _letter(self, wire: SupportsIndex, letter: str) -> dict[int, str]:
@@ -324,13 +323,13 @@ def _rebuild(
 def _real_vector(name: str, values: ArrayLike) -> NDArray[np.float64]:
     found = array(name, values, "a vector of real numbers")
     if found.dtype.kind == "c":
-        raise InputTypeError(f"{name}: expected a vector of real numbers, got dtype {found.dtype}")
+        raise InputTypeError.of(name, "a vector of real numbers", f"dtype {found.dtype}")
     if found.ndim != 1:
-        raise ShapeError(f"{name}: expected a vector of real numbers, got shape {found.shape}")
+        raise ShapeError.of(name, "a vector of real numbers", f"shape {found.shape}")
     vector = np.array(found, dtype=np.float64)
     if not np.isfinite(vector).all():
         position = int(np.flatnonzero(~np.isfinite(vector))[0])
-        raise InvalidInputError(f"{name}[{position}]: expected a finite number, got {vector[position]}")
+        raise InvalidInputError.of(f"{name}[{position}]", "a finite number", vector[position])
     vector.flags.writeable = False
     return vector
 
@@ -342,14 +341,40 @@ def _wires(wires: Sequence[SupportsIndex]) -> list[int]:
 def _matrix(name: str, matrix: ArrayLike) -> NDArray[np.complex128]:
     found = array(name, matrix, "a square matrix")
     if found.ndim != 2 or found.shape[0] != found.shape[1]:
-        raise ShapeError(f"{name}: expected a square matrix, got shape {found.shape}")
+        raise ShapeError.of(name, "a square matrix", f"shape {found.shape}")
     return np.ascontiguousarray(found, dtype=np.complex128)
 
 
 def check_circuit(circuit: Circuit) -> None:
     """Refuse anything but a circuit."""
     if not isinstance(circuit, Circuit):
-        raise InputTypeError(f"circuit: expected a Circuit, got {type(circuit).__name__}")
+        raise InputTypeError.of("circuit", "a Circuit", type(circuit).__name__)
+
+
+def given_sums(
+    circuit: Circuit, observables: Observable | Iterable[Observable] | None
+) -> tuple[list[PauliSum], bool]:
+    """Return the observables asked for, or those of the circuit, and whether it is one."""
+    if observables is None:
+        sums, single = list(circuit.observables), len(circuit.observables) == 1
+        if not sums:
+            raise InvalidInputError.of("observables", "some, because the circuit has none of its own", "none")
+    else:
+        sums, single = read_sums(observables, circuit.n_qubits)
+        if not sums:
+            raise InvalidInputError.of("observables", "at least one", "an empty sequence")
+    return sums, single
+
+
+def only_observable(circuit: Circuit, observable: Observable | None) -> PauliSum:
+    """Return the observable asked for, or the only one that the circuit has."""
+    if observable is not None:
+        return read_sum("observable", observable, circuit.n_qubits)
+    if len(circuit.observables) != 1:
+        raise InvalidInputError.of(
+            "observable", f"one, as the circuit has {len(circuit.observables)} of its own", "none"
+        )
+    return circuit.observables[0]
 
 
 def simulate(circuit: Circuit) -> NDArray[np.complex128]:
@@ -365,8 +390,8 @@ def simulate(circuit: Circuit) -> NDArray[np.complex128]:
     """
     check_circuit(circuit)
     if circuit.bloch is None:
-        raise InvalidInputError(
-            "circuit: expected a product input state, got another one (circuit.prepare sets Bloch vectors)"
+        raise InvalidInputError.of(
+            "circuit", "a product input state", "another one (circuit.prepare sets Bloch vectors)"
         )
     return _native.simulate(circuit._native, circuit._theta, circuit.bloch)
 

@@ -1,4 +1,4 @@
-"""Ensembles that are designed for what is to be estimated, and what ensembles will do.
+"""Ensembles that are designed for what is to be estimated.
 
 `design` finds the settings, and how often to take each, that make the variance of given observables small.
 `Ensemble.predicted_variance` says what an ensemble will reach, before anything is measured.
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import array, integer, real
+from efl_core.arguments import array, described, integer, real
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, read_observables
 
-__all__ = ["Connectivity", "Goal", "Kind", "design", "predicted_variance", "read_connectivity", "read_goal"]
+__all__ = ["Connectivity", "Goal", "Kind", "design", "read_connectivity", "read_goal"]
 
 Kind: TypeAlias = Literal["auto", "uniform", "biased", "product", "clifford", "block"]
 Connectivity: TypeAlias = Literal["all", "line", "none"]
@@ -34,6 +34,7 @@ def design(
     connectivity: Connectivity = "all",
     qubits_per_block: SupportsIndex = 2,
     effort: SupportsIndex | None = None,
+    shots: SupportsIndex | None = None,
 ) -> Ensemble:
     """Find the ensemble whose snapshots estimate the observables with the smallest variance.
 
@@ -62,6 +63,11 @@ def design(
         1 to 4, for ``"block"``.
     effort
         Bound on the search for settings, in words visited; the default takes about a second.
+    shots
+        How many snapshots will be taken. A list of settings is then as long as they can feed: no setting gets
+        fewer than two, and what costs more to read than it may be worth is left out, first of all words with
+        small coefficients. `Estimate.unrevealed` says how much that was; the error bars contain it. Without
+        a number the list is that of very many shots, and few of them leave many settings with one or none.
 
     Examples
     --------
@@ -79,7 +85,7 @@ def design(
         rows, _ = read_observables(observables, None)
         shape = (len(rows),)
     if not isinstance(kind, str):
-        raise InputTypeError(f"kind: expected a name, got {type(kind).__name__} {kind!r:.40}")
+        raise InputTypeError.of("kind", "a name", described(kind))
     read_connectivity(connectivity)
     kinds = ["uniform", "biased", "product", "clifford", "block"] if kind == "auto" else [kind]
     return _native.design(
@@ -90,53 +96,33 @@ def design(
         connectivity,
         integer("qubits_per_block", qubits_per_block, 1, 4),
         None if effort is None else integer("effort", effort, 1),
+        None if shots is None else integer("shots", shots, 2),
     )
-
-
-def predicted_variance(
-    ensemble: Ensemble,
-    observables: GradientObservables | Observable | Iterable[Observable],
-    state: ArrayLike | None = None,
-) -> NDArray[np.float64] | float:
-    """Return the variances; the method of the same name of `Ensemble` documents them."""
-    amplitudes = None
-    if state is not None:
-        amplitudes = np.ascontiguousarray(array("state", state, "2^n amplitudes"), dtype=np.complex128)
-        if amplitudes.ndim != 1:
-            raise ShapeError(f"state: expected a vector of 2^n amplitudes, got shape {amplitudes.shape}")
-    if isinstance(observables, GradientObservables):
-        slopes = _native.predicted_variances(ensemble, observables._native, amplitudes)
-        return slopes if observables._single else slopes.reshape(-1, observables.n_parameters)
-    rows, single = read_observables(observables, ensemble.n_qubits)
-    found = _native.predicted_variances(ensemble, rows, amplitudes)
-    return float(found[0]) if single else found
 
 
 def read_goal(goal: Goal, shape: tuple[int, ...]) -> tuple[str, NDArray[np.float64] | None]:
     """Return the name of a goal, or the weights that it is."""
     if isinstance(goal, str):
         if goal not in ("mean", "max"):
-            raise InvalidInputError(f"goal: expected 'mean', 'max' or an array of weights, got {goal!r}")
+            raise InvalidInputError.of("goal", "'mean', 'max' or an array of weights", described(goal))
         return goal, None
     found = array("goal", goal, "'mean', 'max' or an array of weights")
     if found.dtype.kind == "c":
-        raise InputTypeError(f"goal: expected real weights, got dtype {found.dtype}")
+        raise InputTypeError.of("goal", "real weights", f"dtype {found.dtype}")
     if found.shape != shape and not (shape[0] == 1 and found.shape == shape[1:]):
-        raise ShapeError(f"goal: expected weights of shape {shape}, got {found.shape}")
+        raise ShapeError.of("goal", f"weights of shape {shape}", found.shape)
     weights = np.array(found, dtype=np.float64)
     bad = ~(np.isfinite(weights) & (weights >= 0))
     if bad.any():
         place = ", ".join(str(i) for i in np.argwhere(bad)[0])
-        raise InvalidInputError(
-            f"goal[{place}]: expected a weight that is not negative, got {weights[bad][0]}"
-        )
+        raise InvalidInputError.of(f"goal[{place}]", "a weight that is not negative", weights[bad][0])
     if weights.size and not weights.any():
-        raise InvalidInputError("goal: expected a weight above zero, got zeros only")
+        raise InvalidInputError.of("goal", "a weight above zero", "zeros only")
     return "weighted", weights.ravel()
 
 
 def read_connectivity(connectivity: Connectivity) -> str:
     """Return the name, checked."""
     if connectivity not in ("all", "line", "none"):
-        raise InvalidInputError(f"connectivity: expected 'all', 'line' or 'none', got {connectivity!r:.40}")
+        raise InvalidInputError.of("connectivity", "'all', 'line' or 'none'", described(connectivity))
     return connectivity

@@ -1,8 +1,11 @@
 """The exceptions of efl_core: one tree, and each also is the built-in that a user would expect.
 
-Every message names the argument, what was expected and what came. This module imports nothing: the
-compiled module raises these classes by name.
+Every message names the argument, what was expected and what came; `EflError.argument` is that name, so that
+no code has to read a message. This module imports nothing of the package: the compiled module raises these
+classes by name.
 """
+
+from typing import Self
 
 __all__ = [
     "CorruptDataError",
@@ -18,6 +21,16 @@ __all__ = [
 
 class EflError(Exception):
     """Everything that efl_core raises on purpose."""
+
+    argument: str | None = None
+    """The argument that the message begins with, and the place in it; None where none is to blame."""
+
+    @classmethod
+    def of(cls, argument: str, expected: object, got: object) -> Self:
+        """Make the error about an argument: what was expected of it, and what came."""
+        error = cls(f"{argument}: expected {expected}, got {got}")
+        error.argument = argument
+        return error
 
 
 class InvalidInputError(EflError, ValueError):

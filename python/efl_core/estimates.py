@@ -1,6 +1,7 @@
 """Counts, and values with error bars.
 
-`tally` counts (integers, mergeable); `estimate` turns snapshots or tallies into values and standard errors.
+`tally` counts (integers, mergeable); `estimate` turns snapshots or tallies into values and standard errors;
+`gradient` does so for the value and all derivatives of a circuit at once.
 """
 
 import math
@@ -13,12 +14,13 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core._native import Tally
-from efl_core.arguments import integer
-from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.arguments import described, integer, listed
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, PauliWord, WordLike, read_observables
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Combine", "Estimate", "Tally", "estimate", "tally"]
+__all__ = ["Combine", "Estimate", "Gradient", "Tally", "estimate", "gradient", "tally"]
 
 Combine: TypeAlias = Literal["mean", "hit_normalised", "median_of_means"]
 """How snapshots become a value; see `estimate`."""
@@ -36,6 +38,8 @@ class Estimate:
     """How many snapshots revealed the observable (for a sum: its rarest word)."""
     shots: int
     """Number of snapshots used."""
+    unrevealed: NDArray[np.float64] | float = 0.0
+    """Sum of the absolute coefficients of the words that no snapshot revealed: their part of the value is zero."""
 
     def __len__(self) -> int:
         return int(np.size(self.value))
@@ -75,13 +79,10 @@ def tally(snaps: Snapshots, words: Iterable[WordLike] | WordLike, *, buckets: Su
     Estimate(0.9783 +- 0.02, shots=20000)
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
-    if isinstance(words, (str, PauliWord)):
-        words = [words]
-    if not isinstance(words, Iterable):
-        raise InputTypeError(f"words: expected a sequence of Pauli words, got {type(words).__name__}")
-    listed: list[Any] = [words] if isinstance(words, Mapping) else list(words)
-    return _native.tally(snaps._native, listed, integer("buckets", buckets, 1))
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    one = isinstance(words, (str, PauliWord, Mapping))
+    found: list[Any] = [words] if one else listed("words", words, "a sequence of Pauli words")
+    return _native.tally(snaps._native, found, integer("buckets", buckets, 1))
 
 
 def estimate(
@@ -127,26 +128,104 @@ def estimate(
     """
     if isinstance(data, Tally):
         if buckets is not None:
-            raise InvalidInputError("buckets: expected none with a Tally, which has its own, got one")
+            raise InvalidInputError.of("buckets", "none with a Tally, which has its own", "one")
         wanted = data.words if observables is None else observables
         check_rule(combine)
         compiled, single = read_observables(wanted, data.ensemble.n_qubits)
         columns = _native.estimate_tally(data, compiled, combine)
         return _estimate(columns, single)
     if not isinstance(data, Snapshots):
-        raise InputTypeError(f"data: expected Snapshots or a Tally, got {type(data).__name__}")
+        raise InputTypeError.of("data", "Snapshots or a Tally", type(data).__name__)
     if observables is None:
-        raise InvalidInputError("observables: expected a Pauli word or sum, or a list of them, got none")
+        raise InvalidInputError.of("observables", "a Pauli word or sum, or a list of them", "none")
     compiled, single = read_observables(observables, data.n_qubits)
     count = check_combination(combine, buckets, len(compiled), len(data))
     return _estimate(_native.estimate(data._native, compiled, combine, count), single)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gradient:
+    """Values and gradients estimated from snapshots; with a leading axis if there are several observables."""
+
+    value: NDArray[np.float64] | float
+    """Estimated value of the observable; NaN if the ensemble was not designed to reveal its words."""
+    value_stderr: NDArray[np.float64] | float
+    """Its standard error."""
+    gradient: NDArray[np.float64]
+    """Estimated derivative by each parameter."""
+    stderr: NDArray[np.float64]
+    """Standard error of each derivative, covariances between its words included."""
+    revealed: NDArray[np.uint64]
+    """How many snapshots revealed the rarest word of each derivative."""
+    bound: NDArray[np.float64]
+    """How far each derivative may be off besides, because of truncation."""
+    shots: int
+    """Number of snapshots used."""
+
+    def __repr__(self) -> str:
+        rms = float(np.sqrt(np.mean(np.square(self.stderr)))) if self.stderr.size else 0.0
+        return f"Gradient({self.gradient.shape[-1]} parameters, rms stderr {rms:.2g}, shots={self.shots})"
+
+
+def gradient(
+    snaps: Snapshots,
+    observables: GradientObservables,
+    *,
+    combine: Combine = "mean",
+    buckets: SupportsIndex | None = None,
+) -> Gradient:
+    """Estimate the value and all derivatives from one set of snapshots of the final state.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots of the state at the parameters that the observables were made (or rebased) for.
+    observables
+        Made by `gradient_observables`.
+    combine, buckets
+        As in `estimate`.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> circuit = efl.Circuit(1, parameters=[0.3]).ry(efl.Parameter(0), 0)
+    >>> state = [np.cos(0.15), np.sin(0.15)]
+    >>> found = efl.gradient(efl.sample(state, shots=50_000, seed=3), efl.gradient_observables(circuit, "Z"))
+    >>> bool(abs(found.gradient[0] + np.sin(0.3)) < 5 * found.stderr[0])
+    True
+    """
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    if not isinstance(observables, GradientObservables):
+        raise InputTypeError.of(
+            "observables", "the result of gradient_observables", type(observables).__name__
+        )
+    if snaps.n_qubits != observables.n_qubits:
+        raise ShapeError.of(
+            "snaps", f"{observables.n_qubits} qubits, as the circuit has", f"{snaps.n_qubits} qubits"
+        )
+    rows, single = observables.n_observables, observables._single
+    count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
+    value, stderr, revealed, _, shots = _native.estimate_gradient(
+        snaps._native, observables._native, combine, count
+    )
+    shape = (observables.n_parameters,) if single else (rows, observables.n_parameters)
+    return Gradient(
+        value=float(value[0]) if single else value[:rows],
+        value_stderr=float(stderr[0]) if single else stderr[:rows],
+        gradient=value[rows:].reshape(shape),
+        stderr=stderr[rows:].reshape(shape),
+        revealed=revealed[rows:].reshape(shape),
+        bound=observables._native.dropped_rows()[rows:].reshape(shape),
+        shots=shots,
+    )
 
 
 def check_rule(combine: str) -> None:
     """Refuse an unknown combination rule."""
     if combine not in get_args(Combine):
         *others, last = (repr(rule) for rule in get_args(Combine))
-        raise InvalidInputError(f"combine: expected {', '.join(others)} or {last}, got {combine!r}")
+        raise InvalidInputError.of("combine", f"{', '.join(others)} or {last}", described(combine))
 
 
 def check_combination(combine: str, buckets: SupportsIndex | None, observables: int, shots: int) -> int:
@@ -158,14 +237,15 @@ def check_combination(combine: str, buckets: SupportsIndex | None, observables: 
         wanted = math.ceil(2 * math.log(2 * max(observables, 1) / 0.05))
         return max(1, min(wanted + 1 - wanted % 2, shots))
     if buckets is not None:
-        raise InvalidInputError(f"buckets: expected none unless combine='median_of_means', got {buckets!r}")
+        raise InvalidInputError.of("buckets", "none unless combine='median_of_means'", described(buckets))
     return 1
 
 
 def _estimate(
-    columns: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], int], single: bool
+    columns: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int],
+    single: bool,
 ) -> Estimate:
-    value, stderr, revealed, shots = columns
+    value, stderr, revealed, unrevealed, shots = columns
     if single:
-        return Estimate(float(value[0]), float(stderr[0]), int(revealed[0]), shots)
-    return Estimate(value, stderr, revealed, shots)
+        return Estimate(float(value[0]), float(stderr[0]), int(revealed[0]), shots, float(unrevealed[0]))
+    return Estimate(value, stderr, revealed, shots, unrevealed)

@@ -102,13 +102,13 @@ class Experiment:
         """
         outcomes = byte_table("bits", bits, 1)
         if outcomes.shape[1] != self.n_qubits:
-            raise ShapeError(f"bits: expected shape (shots, {self.n_qubits}), got {outcomes.shape}")
+            raise ShapeError.of("bits", f"shape (shots, {self.n_qubits})", outcomes.shape)
         return self._native.read(outcomes)
 
     def exact(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return what infinitely many shots would say, by simulation: `read` of them."""
         if self._circuit.bloch is None:
-            raise InvalidInputError("circuit: expected a product input state, got another one")
+            raise InvalidInputError.of("circuit", "a product input state", "another one")
         return self._native.exact(self._circuit._theta, self._circuit.bloch)
 
     def __repr__(self) -> str:

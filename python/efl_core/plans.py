@@ -10,36 +10,68 @@ for every method. `Plan.exact_error` is for the state that is prepared, by simul
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, overload
+from dataclasses import dataclass, replace
+from numbers import Number
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypedDict, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import array, integer, real
-from efl_core.circuits import Circuit, simulate
+from efl_core.arguments import array, described, integer, listed, real
+from efl_core.circuits import Circuit, given_sums, simulate
 from efl_core.circuits import circuit as circuit_of
 from efl_core.designs import Connectivity, Goal, read_connectivity, read_goal
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
-from efl_core.gradients import given_sums
 from efl_core.observables import Observable, PauliSum
-from efl_core.snapshots import sample
+from efl_core.plan_table import as_dict, as_html, as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pennylane import QNode
 
-__all__ = ["Plan", "PlanRow", "Simulated", "plan"]
+__all__ = ["Plan", "PlanKeywords", "PlanOptions", "PlanRow", "Simulated", "plan"]
 
-_PASTE = '@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
-_CURRENCY = (
-    "shots: runs of a circuit, all circuits together, until the RMS error of the derivatives is the target.",
-    "worst: until the worst derivative has it. served: shots are of the state that answers are read from.",
-)
+
+class PlanKeywords(TypedDict, total=False):
+    """The options of `plan`, as it takes them; `PlanOptions` says what they are if they are not given."""
+
+    target: float
+    goal: Goal
+    value_weight: float
+    connectivity: Connectivity
+    effort: SupportsIndex | None
+    max_terms: SupportsIndex | None
+    max_settings: SupportsIndex | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlanOptions:
+    """What a plan is made for: checked once, and kept by the plan. `plan` documents each."""
+
+    target: float = 0.01
+    goal: Goal = "mean"
+    value_weight: float = 0.0
+    connectivity: Connectivity = "all"
+    effort: SupportsIndex | None = None
+    max_terms: SupportsIndex | None = None
+    max_settings: SupportsIndex | None = None
+
+    def __post_init__(self) -> None:
+        error = real("target", self.target)
+        if not (math.isfinite(error) and error > 0):
+            raise InvalidInputError.of("target", "a number above zero", error)
+        object.__setattr__(self, "target", error)
+        read_connectivity(self.connectivity)
+        object.__setattr__(self, "value_weight", real("value_weight", self.value_weight))
+        for name, given in self.limits().items():
+            object.__setattr__(self, name, None if given is None else integer(name, given, 1))
+
+    def limits(self) -> dict[str, int | None]:
+        """Return what bounds the work and the settings."""
+        return {name: getattr(self, name) for name in ("effort", "max_terms", "max_settings")}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,19 +135,21 @@ class Plan:
     A plan is a mapping from names to rows: ``plan["echo"].shots``, ``for row in plan``.
     """
 
-    __slots__ = ("_circuit", "_native", "_observables", "_pasted", "_rows", "_target")
+    __slots__ = ("_circuit", "_native", "_observables", "_options", "_rows", "of_qnode")
 
     def __init__(
         self,
         native: _native.Plan,
         circuit: Circuit,
         observables: list[PauliSum],
-        target: float,
+        options: PlanOptions,
         *,
-        pasted: bool,
+        of_qnode: bool,
     ) -> None:
         self._native, self._circuit, self._observables = native, circuit, observables
-        self._target, self._pasted = target, pasted
+        self._options = options
+        self.of_qnode = of_qnode
+        """Whether it was made for a QNode, which can take its shots as they are."""
         self._rows = {row[0]: self._row(*row) for row in native.rows()}
 
     def _row(
@@ -133,8 +167,8 @@ class Plan:
         found = self._native.variances(name)
         return PlanRow(
             name=name,
-            shots=_shots(cost, self._target),
-            worst_shots=_shots(worst, self._target),
+            shots=_shots(cost, self.target),
+            worst_shots=_shots(worst, self.target),
             settings=settings,
             circuits=circuits,
             extra_gates=extra[0],
@@ -168,7 +202,7 @@ class Plan:
     @property
     def target(self) -> float:
         """The RMS error that `PlanRow.shots` is for."""
-        return self._target
+        return self._options.target
 
     @property
     def methods(self) -> list[str]:
@@ -192,7 +226,7 @@ class Plan:
 
     def __getitem__(self, name: str) -> PlanRow:
         if name not in self:
-            raise InvalidInputError(f"name: expected one of {', '.join(self._rows)}, got {name!r:.40}")
+            raise InvalidInputError.of("name", f"one of {', '.join(self._rows)}", described(name))
         return self._rows[name]
 
     def __iter__(self) -> Iterator[PlanRow]:
@@ -210,9 +244,8 @@ class Plan:
     def _runnable(self, name: str | None) -> PlanRow:
         row = self._named(name)
         if not row.applies:
-            raise InvalidInputError(
-                f"name: expected a method that can be run ({', '.join(self.methods)}), "
-                f"got {row.name}: {row.note}"
+            raise InvalidInputError.of(
+                "name", f"a method that can be run ({', '.join(self.methods)})", f"{row.name}: {row.note}"
             )
         return row
 
@@ -238,14 +271,18 @@ class Plan:
         ['product', 'echo']
         """
         circuit = self._circuit.at(parameters, inputs)
-        wanted = [methods] if isinstance(methods, str) else methods
+        if methods is None or isinstance(methods, str):
+            wanted = methods if methods is None else [methods]
+        else:
+            wanted = listed("methods", methods, "the name of a method, or a sequence of them")
         names = None if wanted is None else [self[name].name for name in wanted]
         native = self._native.at(circuit._theta, names)
-        return Plan(native, circuit, self._observables, self._target, pasted=self._pasted)
+        return Plan(native, circuit, self._observables, self._options, of_qnode=self.of_qnode)
 
     def retarget(self, target: float) -> "Plan":
         """Return the same plan with shots for another target."""
-        return Plan(self._native, self._circuit, self._observables, _read_target(target), pasted=self._pasted)
+        options = replace(self._options, target=target)
+        return Plan(self._native, self._circuit, self._observables, options, of_qnode=self.of_qnode)
 
     def ensemble(self, name: str | None = None) -> Ensemble:
         """Return the settings to measure the final state in, of a method that does no more than that."""
@@ -285,10 +322,9 @@ class Plan:
         row, count = self._runnable(name), integer("shots", shots, 1)
         if row.settings is not None:
             return np.sqrt(self._shaped(self._native.exact(row.name)) / count)
-        found = _native.predicted_variances(
-            self._native.ensemble(row.name), self._native.observables, simulate(self._circuit)
-        )
-        return np.sqrt(self._shaped(found) / count)
+        ensemble = self._native.ensemble(row.name)
+        found = ensemble.predicted_variance(self._native.observables, simulate(self._circuit))
+        return np.sqrt(np.asarray(found) / count)
 
     def simulate(
         self, shots: SupportsIndex, name: str | None = None, *, seed: SupportsIndex = 0
@@ -308,9 +344,9 @@ class Plan:
         if row.settings is not None:
             slopes, stderr = self._native.simulate(row.name, count, key)
         else:
-            snaps = sample(simulate(self._circuit), self._native.ensemble(row.name), shots=count, seed=key)
-            rows = self._native.observables
-            value, deviation, _, _ = _native.estimate_gradient(snaps._native, rows, "mean", 1)
+            ensemble = self._native.ensemble(row.name)
+            snaps = _native.sample(simulate(self._circuit), ensemble, count, None, key)
+            value, deviation, *_ = _native.estimate_gradient(snaps, self._native.observables, "mean", 1)
             first = len(self._observables)
             slopes, stderr = value[first:], deviation[first:]
         return Simulated(self._shaped(slopes), self._shaped(stderr), count)
@@ -330,89 +366,19 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the variances of single derivatives, ready for JSON."""
-        fields = [name for name in PlanRow.__slots__ if name != "variances"]
-        rows = [{name: getattr(row, name) for name in fields} for row in self]
-        for row in rows:
-            row["cost"] = row["cost"] if math.isfinite(row["cost"]) else None
-        return {
-            "target": self._target,
-            "n_qubits": self._circuit.n_qubits,
-            "n_observables": len(self._observables),
-            "n_parameters": self._circuit.n_parameters,
-            "best": self.best.name,
-            "rows": rows,
-        }
-
-    def _head(self) -> str:
-        observables = _counted(len(self._observables), "observable")
-        parameters = _counted(self._circuit.n_parameters, "parameter")
-        qubits = _counted(self._circuit.n_qubits, "qubit")
-        return (
-            f"The gradient of {observables} by {parameters} on {qubits}, to an RMS error of {self._target:g}"
-        )
-
-    def _tail(self) -> list[str]:
-        lines = [f"not here: {row.name} ({row.note})" for row in self if row.shots is None]
-        lines += [f"{row.name}: {row.note}" for row in self if row.shots is not None and row.note]
-        best = self.best
-        if best.shots == 0:
-            lines.append("Every derivative is identically zero: nothing has to be measured.")
-        elif best.gain is not None and self.redesign_pays:
-            lines.append(
-                f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
-            )
-        if self._pasted and best.shots:
-            lines.append(_PASTE.format(shots=best.shots))
-        return lines
-
-    def _table(self) -> list[tuple[str, ...]]:
-        listed = sorted((row for row in self if row.shots is not None), key=lambda row: (row.bound, row.cost))
-        return [
-            ("", "method", "shots", "worst", "settings", "circuits", "2-qubit gates added", "served"),
-            *(
-                (
-                    "*" if row.name == self.best.name else "",
-                    row.name,
-                    (">= " if row.bound else "") + _spelled(row.shots),
-                    "" if row.bound else _spelled(row.worst_shots),
-                    "drawn" if row.settings is None else str(row.settings),
-                    str(row.circuits),
-                    "" if row.bound else str(row.extra_two_qubit_gates),
-                    "yes" if row.served else "no",
-                )
-                for row in listed
-            ),
-        ]
+        return as_dict(self)
 
     def __str__(self) -> str:
-        table = self._table()
-        widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if i < 2 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            for line in table
-        ]
-        return "\n".join(
-            [self._head(), "", *(line.rstrip() for line in lines), "", *_CURRENCY, *self._tail()]
-        )
+        return as_text(self)
 
     def _repr_html_(self) -> str:
-        head, *rows = self._table()
-        cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        notes = "<br>".join(escape(line) for line in [*_CURRENCY, *self._tail()])
-        return (
-            f"<p>{escape(self._head())}</p><table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p><small>{notes}</small></p>"
-        )
+        return as_html(self)
 
     def __repr__(self) -> str:
         best = self.best
         return (
             f"Plan({self._circuit.n_qubits} qubits, {self._circuit.n_parameters} parameters, "
-            f"best={best.name!r}, shots={best.shots}, target={self._target:g})"
+            f"best={best.name!r}, shots={best.shots}, target={self.target:g})"
         )
 
     def __reduce__(self) -> NoReturn:
@@ -422,61 +388,29 @@ class Plan:
 def _shots(cost: float, target: float) -> int | None:
     if not math.isfinite(cost):
         return None
-    return math.ceil(cost / target**2 * (1 - 1e-12))  # a whole number stays one after rounding
-
-
-def _spelled(shots: int | None) -> str:
-    return "" if shots is None else f"{shots:,}" if shots < 10**12 else f"{shots:.3g}"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def _read_target(target: float) -> float:
-    found = real("target", target)
-    if not (math.isfinite(found) and found > 0):
-        raise InvalidInputError(f"target: expected a number above zero, got {found}")
-    return found
+    found = cost / target / target
+    if not math.isfinite(found):
+        raise InvalidInputError.of("target", "an error that fewer than 1e308 shots reach", target)
+    # A whole number stays one after rounding; and what varies at all takes a shot, whatever the target.
+    return max(math.ceil(found * (1 - 1e-12)), int(cost > 0))
 
 
 @overload
 def plan(
     circuit: Circuit,
     observables: Observable | Iterable[Observable] | None = None,
-    *,
-    target: float = 0.01,
-    goal: Goal = "mean",
-    value_weight: float = 0.0,
-    connectivity: Connectivity = "all",
-    effort: SupportsIndex | None = None,
-    max_terms: SupportsIndex | None = None,
-    max_settings: SupportsIndex | None = None,
+    **options: Unpack[PlanKeywords],
 ) -> Plan: ...
 @overload
 def plan(
     circuit: "QNode",
     observables: Observable | Iterable[Observable] | None = None,
-    *,
-    target: float = 0.01,
-    goal: Goal = "mean",
-    value_weight: float = 0.0,
-    connectivity: Connectivity = "all",
-    effort: SupportsIndex | None = None,
-    max_terms: SupportsIndex | None = None,
-    max_settings: SupportsIndex | None = None,
+    **options: Unpack[PlanKeywords],
 ) -> Callable[..., Plan]: ...
 def plan(
     circuit: "Circuit | QNode",
     observables: Observable | Iterable[Observable] | None = None,
-    *,
-    target: float = 0.01,
-    goal: Goal = "mean",
-    value_weight: float = 0.0,
-    connectivity: Connectivity = "all",
-    effort: SupportsIndex | None = None,
-    max_terms: SupportsIndex | None = None,
-    max_settings: SupportsIndex | None = None,
+    **options: Unpack[PlanKeywords],
 ) -> Plan | Callable[..., Plan]:
     """Compare the ways of measuring the gradient of a circuit, and design each for it.
 
@@ -488,16 +422,17 @@ def plan(
     observables
         What the circuit answers with: a Pauli word or sum, or a list; by default the circuit's own.
     target
-        The RMS error over the derivatives that are not identically zero.
+        The RMS error over the derivatives that are not identically zero; 0.01 if not given.
     goal
-        What designs make small: the ``"mean"`` of the variances, the largest (``"max"``), or a mean with the
-        weights of an array of shape ``(n_observables, n_parameters)``; an upstream gradient is squared by the
-        caller. A derivative of weight 0 is not measured.
+        What designs make small: the ``"mean"`` of the variances (if not given), the largest (``"max"``), or a
+        mean with the weights of an array of shape ``(n_observables, n_parameters)``; an upstream gradient is
+        squared by the caller. A derivative of weight 0 is not measured.
     value_weight
-        Weight of the values of the observables in designs on the final state, beside one for all derivatives.
+        Weight of the values of the observables in designs on the final state, beside one for all derivatives;
+        0 if not given.
     connectivity
-        Two-qubit gates that settings may use: between ``"all"`` pairs, neighbours on a ``"line"``, or
-        ``"none"``.
+        Two-qubit gates that settings may use: between ``"all"`` pairs (if not given), neighbours on a
+        ``"line"``, or ``"none"``.
     effort
         Bound on each search for settings, in words visited; the default takes about a second.
     max_terms
@@ -517,41 +452,49 @@ def plan(
     >>> plan["uniform"].shots
     7500
     """
-    if not isinstance(circuit, Circuit):
-        if not callable(circuit):
-            raise InputTypeError(
-                f"circuit: expected a Circuit or a PennyLane QNode, got {type(circuit).__name__}"
-            )
-        converted = circuit_of(circuit)
-    sums, _ = ([], False) if not isinstance(circuit, Circuit) else given_sums(circuit, observables)
-    error = _read_target(target)
-    read_connectivity(connectivity)
-    weight = real("value_weight", value_weight)
-    work = None if effort is None else integer("effort", effort, 1)
-    terms = None if max_terms is None else integer("max_terms", max_terms, 1)
-    settings = None if max_settings is None else integer("max_settings", max_settings, 1)
-
-    def made(circuit: Circuit, sums: list[PauliSum], *, pasted: bool) -> Plan:
-        circuit = circuit.copy()  # gates may be added later
-        native = _native.Plan(
-            circuit._native,
-            circuit._theta,
-            sums,
-            circuit.bloch,
-            *read_goal(goal, (len(sums), circuit.n_parameters)),
-            weight,
-            connectivity,
-            work,
-            terms,
-            settings,
-        )
-        return Plan(native, circuit, sums, error, pasted=pasted)
-
     if isinstance(circuit, Circuit):
-        return made(circuit, sums, pasted=False)
+        return _planned(circuit, observables, PlanOptions(**options), of_qnode=False)
+    if not callable(circuit):
+        raise InputTypeError.of("circuit", "a Circuit or a PennyLane QNode", described(circuit))
+    _refuse_arguments(observables)
+    converted, checked = circuit_of(circuit), PlanOptions(**options)
 
     def planned(*args: object, **kwargs: object) -> Plan:
-        found = converted(*args, **kwargs)
-        return made(found, given_sums(found, observables)[0], pasted=True)
+        return _planned(converted(*args, **kwargs), observables, checked, of_qnode=True)
 
     return planned
+
+
+def _planned(
+    circuit: Circuit,
+    observables: Observable | Iterable[Observable] | None,
+    options: PlanOptions,
+    *,
+    of_qnode: bool,
+) -> Plan:
+    sums, _ = given_sums(circuit, observables)
+    circuit = circuit.copy()  # gates may be added later
+    goal, weights = read_goal(options.goal, (len(sums), circuit.n_parameters))
+    native = _native.Plan(
+        circuit=circuit._native,
+        theta=circuit._theta,
+        observables=sums,
+        bloch=circuit.bloch,
+        goal=goal,
+        weights=weights,
+        value_weight=options.value_weight,
+        connectivity=options.connectivity,
+        **options.limits(),
+    )
+    return Plan(native, circuit, sums, options, of_qnode=of_qnode)
+
+
+def _refuse_arguments(observables: object) -> None:
+    """Refuse numbers, which were meant for the QNode."""
+    items = observables if isinstance(observables, (list, tuple)) else [observables]
+    if any(isinstance(item, Number) or hasattr(item, "dtype") for item in items):
+        raise InputTypeError.of(
+            "observables",
+            "Pauli words or sums",
+            f"{described(observables)} (for the QNode? write efl.plan(qnode)(theta))",
+        )

@@ -25,7 +25,7 @@ def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
     if ax is None:
         _, ax = plt.subplots()
     elif not isinstance(ax, Axes):
-        raise InputTypeError(f"ax: expected matplotlib Axes, got {type(ax).__name__}")
+        raise InputTypeError.of("ax", "matplotlib Axes", type(ax).__name__)
     needed = [row.shots for row in plan if row.shots]
     shots = np.geomspace(max(1, min(needed) / 10), max(needed) * 10, 2) if needed else np.array([1.0, 1e6])
     for name, error in plan.curves(shots).items():

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core._native import Ensemble
-from efl_core.arguments import array, byte_table, check_range, column, integer
+from efl_core.arguments import array, byte_table, check_range, column, described, integer, listed
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Snapshots:
         """
         outcomes, letters = byte_table("bits", bits, 1), byte_table("bases", bases, 2)
         if outcomes.shape != letters.shape:
-            raise ShapeError(f"bases: expected shape {outcomes.shape}, as bits has, got {letters.shape}")
+            raise ShapeError.of("bases", f"shape {outcomes.shape}, as bits has", letters.shape)
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
         try:
             snaps = cls(_native.Snapshots.from_arrays(outcomes, letters, ensemble))
@@ -97,9 +97,10 @@ class Snapshots:
     def from_settings(
         cls,
         bits: ArrayLike,
-        settings: ArrayLike,
+        setting_index: ArrayLike,
         *,
         ensemble: Ensemble,
+        allocated: bool = False,
         version: ArrayLike | None = None,
         replica: ArrayLike | None = None,
         sequence: ArrayLike | None = None,
@@ -110,10 +111,13 @@ class Snapshots:
         ----------
         bits
             Outcomes 0 or 1, shape ``(shots, n_qubits)``, integers or booleans, in the order of the qubits.
-        settings
+        setting_index
             Which setting of the list, shape ``(shots,)``; of several blocks, shape ``(shots, n_blocks)``.
         ensemble
             What the settings were drawn from, of kind ``"settings"`` or ``"blocks"``.
+        allocated
+            Of a list of settings: whether how often each was measured was fixed beforehand, as by
+            `Ensemble.allocate`, and not left to chance. Estimates then take the numbers of shots as they are.
         version, replica, sequence
             As in `from_arrays`.
 
@@ -129,15 +133,49 @@ class Snapshots:
         """
         outcomes = byte_table("bits", bits, 1)
         ensemble = _check_ensemble(ensemble, outcomes.shape[1])
-        indices = _index_table(settings, len(outcomes), ensemble)
+        indices = _index_table(setting_index, len(outcomes), ensemble)
         try:
-            snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble))
+            snaps = cls(_native.Snapshots.from_settings(outcomes, indices, ensemble, bool(allocated)))
         except InvalidInputError:  # bytes went over: say what the value is in the caller's own type
             check_range("bits", np.asarray(bits), 1)
             raise
         if version is None and replica is None and sequence is None:
             return snaps
         return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
+
+    @classmethod
+    def from_addresses(cls, bits: ArrayLike, addresses: ArrayLike, *, ensemble: Ensemble) -> "Snapshots":
+        """Pack bits whose settings are known by address: nothing else of them is kept or sent.
+
+        Parameters
+        ----------
+        bits
+            Outcomes 0 or 1, shape ``(shots, n_qubits)``, in the order of the qubits.
+        addresses
+            Seed and index, shape ``(shots, 2)``: the setting of a snapshot is the one that `sample` draws from
+            the ensemble for snapshot ``index`` of that seed. Tables and pickles hold the settings instead.
+        ensemble
+            What the settings are drawn from.
+
+        Examples
+        --------
+        >>> import efl_core as efl
+        >>> drawn = efl.sample([1, 0, 0, 0], shots=50, seed=7)
+        >>> addresses = [(7, index) for index in range(50)]
+        >>> known = efl.Snapshots.from_addresses(drawn.to_arrays()[0], addresses, ensemble=drawn.ensemble)
+        >>> bool((known.to_arrays()[1] == drawn.to_arrays()[1]).all())
+        True
+        """
+        outcomes = byte_table("bits", bits, 1)
+        ensemble = _check_ensemble(ensemble, outcomes.shape[1])
+        found = array("addresses", addresses, "seed and index, two integers per snapshot")
+        if found.shape != (len(outcomes), 2):
+            raise ShapeError.of("addresses", f"shape ({len(outcomes)}, 2)", found.shape)
+        if found.dtype.kind not in "iu" and found.size:
+            raise InputTypeError.of("addresses", "integers", f"dtype {found.dtype}")
+        check_range("addresses", found, 2**64 - 1)
+        where = np.ascontiguousarray(found, dtype=np.uint64)
+        return cls(_native.Snapshots.from_addresses(outcomes, where, ensemble))
 
     @classmethod
     def from_pennylane(cls, shadow: ArrayLike, *, ensemble: Ensemble | None = None) -> "Snapshots":
@@ -152,40 +190,49 @@ class Snapshots:
         else:
             found = array("shadow", shadow, "bits and recipes, shape (2, shots, n_qubits)")
             if found.ndim != 3 or found.shape[0] != 2:
-                raise ShapeError(f"shadow: expected shape (2, shots, n_qubits), got {found.shape}")
+                raise ShapeError.of("shadow", "shape (2, shots, n_qubits)", found.shape)
             bits, recipes = found[0], found[1]
         return cls.from_arrays(bits, recipes, ensemble=ensemble)
 
     @classmethod
-    def from_arrow(cls, data: object, *, ensemble: Ensemble | None = None) -> "Snapshots":
+    def from_arrow(
+        cls, data: object, *, ensemble: Ensemble | None = None, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
         """Read exported snapshots from any object with an Arrow stream (pyarrow, polars, duckdb ...).
 
-        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them.
+        ``ensemble`` is needed if the schema metadata are lost, as polars and duckdb lose them. ``max_bytes``
+        bounds the size of the snapshots: half of the memory if not given.
         """
         from efl_core import storage
 
-        return storage.from_arrow(data, ensemble=ensemble)
+        return storage.from_arrow(data, ensemble=ensemble, max_bytes=max_bytes)
 
     @classmethod
-    def read_parquet(cls, path: "str | PathLike[str]") -> "Snapshots":
-        """Read a Parquet file of snapshots, after checking all of it."""
+    def read_parquet(
+        cls, path: "str | PathLike[str]", *, max_bytes: SupportsIndex | None = None
+    ) -> "Snapshots":
+        """Read a Parquet file of snapshots, after checking all of it.
+
+        ``max_bytes`` bounds the size that it may declare: half of the memory if not given.
+        """
         from efl_core import storage
 
-        return storage.read_parquet(path)
+        return storage.read_parquet(path, max_bytes=max_bytes)
 
     @classmethod
     def concat(cls, parts: Iterable["Snapshots"]) -> "Snapshots":
         """Join snapshots of one width and ensemble, in order."""
-        if not isinstance(parts, Iterable):
-            raise InputTypeError(f"parts: expected a sequence of Snapshots, got {type(parts).__name__}")
-        listed = list(parts)
-        for i, part in enumerate(listed):
+        found = listed("parts", parts, "a sequence of Snapshots")
+        for i, part in enumerate(found):
             if not isinstance(part, Snapshots):
-                raise InputTypeError(f"parts[{i}]: expected Snapshots, got {type(part).__name__}")
-        return cls(_native.Snapshots.concat([part._native for part in listed]))
+                raise InputTypeError.of(f"parts[{i}]", "Snapshots", type(part).__name__)
+        return cls(_native.Snapshots.concat([part._native for part in found]))
 
     def write_parquet(self, path: "str | PathLike[str]") -> None:
-        """Write a Parquet file; it appears complete, by rename, or not at all."""
+        """Write a Parquet file; it appears complete, by rename, or not at all.
+
+        A file that is replaced keeps its mode; a device, a pipe or a socket is not replaced.
+        """
         from efl_core import storage
 
         storage.write_parquet(self, path)
@@ -200,7 +247,7 @@ class Snapshots:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.uint32]]:
-        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, settings)`` of `from_settings`."""
+        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, setting_index)`` of `from_settings`."""
         bits, bases = self._native.to_arrays()
         if self.ensemble.kind in ("uniform", "biased"):
             return bits, bases
@@ -229,6 +276,20 @@ class Snapshots:
         It may draw the settings with other probabilities, but they have to be the same settings.
         """
         return Snapshots(self._native.with_ensemble(_check_ensemble(ensemble, self.n_qubits)))
+
+    def with_allocated(self, allocated: bool) -> "Snapshots":
+        """Return the same snapshots, said to have settings in fixed numbers of shots, or drawn ones."""
+        return Snapshots(self._native.with_allocated(bool(allocated)))
+
+    @property
+    def allocated(self) -> bool:
+        """Whether how often each setting of the list was measured was fixed beforehand."""
+        return self._native.allocated
+
+    @property
+    def addresses(self) -> NDArray[np.uint64] | None:
+        """Seed and index that each setting is drawn from, if that is how they are kept."""
+        return self._native.addresses
 
     @property
     def n_qubits(self) -> int:
@@ -269,7 +330,7 @@ class Snapshots:
             try:
                 start, stop, step = key.indices(len(self))
             except (TypeError, ValueError) as error:
-                raise InvalidInputError(f"slice: expected integers and a step, got {key} ({error})") from None
+                raise InvalidInputError.of("slice", "integers and a step", f"{key} ({error})") from None
             if step == 1:
                 return Snapshots(self._native.slice(start, max(start, stop)))
             order = np.arange(start, stop, step)
@@ -278,24 +339,28 @@ class Snapshots:
         return Snapshots(self._native.take(np.ascontiguousarray(order, dtype=np.uint64)))
 
     def _order(self, key: ArrayLike) -> NDArray[Any]:
-        found = np.asarray(key)
+        try:
+            found = np.asarray(key)
+        except ValueError:
+            raise ShapeError.of(
+                "mask or indices", f"shape ({len(self)},)", "rows of different lengths"
+            ) from None
         if found.ndim == 0:
             raise InputTypeError(
                 "snapshots are selected by a slice, a mask or an array of indices, got "
-                f"{type(key).__name__} {key!r:.40} (write snaps[i : i + 1] for one)"
+                f"{described(key)} (write snaps[i : i + 1] for one)"
             )
         if found.ndim != 1 or (found.dtype.kind == "b" and len(found) != len(self)):
-            raise ShapeError(f"mask or indices: expected shape ({len(self)},), got {found.shape}")
+            raise ShapeError.of("mask or indices", f"shape ({len(self)},)", found.shape)
         if found.dtype.kind == "b":
             return np.flatnonzero(found)
         if found.dtype.kind not in "iu" and found.size:
-            raise InputTypeError(f"indices: expected integers, got dtype {found.dtype}")
+            raise InputTypeError.of("indices", "integers", f"dtype {found.dtype}")
         wide = found.astype(np.int64) if found.dtype.kind == "i" else found
         order = np.where(wide < 0, wide + len(self), wide) if found.dtype.kind == "i" else wide
         if order.size and (order.min() < 0 or order.max() >= len(self)):
-            raise InvalidInputError(
-                f"indices: expected -{len(self)} to {len(self) - 1}, "
-                f"got values from {found.min()} to {found.max()}"
+            raise InvalidInputError.of(
+                "indices", f"-{len(self)} to {len(self) - 1}", f"values from {found.min()} to {found.max()}"
             )
         return order
 
@@ -317,7 +382,7 @@ class Snapshots:
 
     def __reduce__(self) -> tuple[Any, ...]:
         columns = (self.version, self.replica, self.sequence)
-        return _from_rows, (*self._native.rows(), self.ensemble, *columns)
+        return _from_rows, (*self._native.rows(), self.ensemble, *columns, self.allocated)
 
 
 def _from_rows(*arguments: Any) -> Snapshots:  # noqa: ANN401 (the arguments of Snapshots.__reduce__)
@@ -328,25 +393,26 @@ def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
     if ensemble is None:
         return Ensemble.uniform(n_qubits)
     if not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if ensemble.n_qubits != n_qubits:
-        raise ShapeError(f"ensemble: expected {n_qubits} qubits, got {ensemble.n_qubits} qubits")
+        raise ShapeError.of("ensemble", f"{n_qubits} qubits", f"{ensemble.n_qubits} qubits")
     return ensemble
 
 
-def _index_table(settings: ArrayLike, shots: int, ensemble: Ensemble) -> NDArray[np.uint32]:
+def _index_table(setting_index: ArrayLike, shots: int, ensemble: Ensemble) -> NDArray[np.uint32]:
     """Return indices of settings, a row for each snapshot and a column for each block."""
     expected = "indices of settings, an integer per snapshot and block"
-    found = array("settings", settings, expected)
+    found = array("setting_index", setting_index, expected)
     blocks = 1 if ensemble.kind == "settings" else len(ensemble.block_list)
+    shape = found.shape
     if found.ndim == 1 and blocks == 1:
         found = found[:, np.newaxis]
     if found.shape != (shots, blocks):
-        shape = f"({shots},)" if blocks == 1 else f"({shots}, {blocks})"
-        raise ShapeError(f"settings: expected shape {shape}, got {np.shape(settings)}")
+        wanted = f"({shots},)" if blocks == 1 else f"({shots}, {blocks})"
+        raise ShapeError.of("setting_index", f"shape {wanted}", shape)
     if found.dtype.kind not in "iu" and found.size:
-        raise InputTypeError(f"settings: expected {expected}, got dtype {found.dtype}")
-    check_range("settings", found, 2**32 - 1)
+        raise InputTypeError.of("setting_index", expected, f"dtype {found.dtype}")
+    check_range("setting_index", found, 2**32 - 1)
     return np.ascontiguousarray(found, dtype=np.uint32)
 
 
@@ -354,11 +420,11 @@ def _counts(counts: ArrayLike) -> NDArray[np.uint64]:
     expected = "integers that are not negative, one for each setting"
     found = array("counts", counts, expected)
     if found.ndim != 1:
-        raise ShapeError(f"counts: expected shape (n_settings,), got {found.shape}")
+        raise ShapeError.of("counts", "shape (n_settings,)", found.shape)
     if found.dtype.kind not in "iu":
-        raise InputTypeError(f"counts: expected {expected}, got dtype {found.dtype}")
+        raise InputTypeError.of("counts", expected, f"dtype {found.dtype}")
     if found.size and found.min() < 0:
-        raise InvalidInputError(f"counts: expected {expected}, got {found.min()}")
+        raise InvalidInputError.of("counts", expected, found.min())
     return np.ascontiguousarray(found, dtype=np.uint64)
 
 
@@ -368,6 +434,7 @@ def sample(
     *,
     shots: SupportsIndex | None = None,
     counts: ArrayLike | None = None,
+    allocated: bool | None = None,
     seed: SupportsIndex | None = None,
 ) -> Snapshots:
     """Simulate snapshots of a pure state.
@@ -380,13 +447,17 @@ def sample(
     ensemble
         Distribution of the settings; uniform letters if not given.
     shots
-        Number of snapshots, whose settings are drawn at random.
+        Number of snapshots.
     counts
         In place of ``shots``, for an ensemble of a list of settings: how often each is measured, one after
-        the other. With the counts of `Ensemble.allocate` the estimates stay unbiased.
+        the other.
+    allocated
+        Whether the settings of a list come in fixed numbers, those of `Ensemble.allocate`, one setting after
+        the other (the default for lists); or each snapshot draws one, as it does for other ensembles. Chance
+        in these numbers only adds to the error.
     seed
-        0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and fewer shots
-        give the first of them. Without one, fresh entropy is drawn.
+        0 to 2^64 - 1. The same seed gives the same snapshots with any number of threads, and, where settings
+        are drawn, fewer shots give the first of them. Without one, fresh entropy is drawn.
 
     Examples
     --------
@@ -396,32 +467,37 @@ def sample(
     >>> efl.estimate(snaps, ["XX", "YY", "ZZ"]).value.round(1)
     array([ 1., -1.,  1.])
     >>> ensemble = efl.Ensemble.settings(["XX", "ZZ"], [0.3, 0.7])
-    >>> efl.sample(bell, ensemble, counts=ensemble.allocate(1000, seed=1), seed=7)
-    Snapshots(1000 of 2 qubits, settings)
+    >>> efl.sample(bell, ensemble, shots=1000, seed=7).allocated
+    True
+    >>> efl.sample(bell, ensemble, counts=[1, 3], seed=7).to_arrays()[1]
+    array([0, 1, 1, 1], dtype=uint32)
     """
     expected = "2^n real or complex amplitudes"
     amplitudes = array("state", state, expected)
     if amplitudes.ndim != 1:
-        raise ShapeError(f"state: expected {expected} of shape (2**n,), got shape {amplitudes.shape}")
+        raise ShapeError.of("state", f"{expected} of shape (2**n,)", f"shape {amplitudes.shape}")
     amplitudes = np.ascontiguousarray(amplitudes, dtype=np.complex128)
     if ensemble is None:
         length = len(amplitudes)
         if length < 2 or length & (length - 1):
-            raise ShapeError(f"state: expected {expected}, got {length}")
+            raise ShapeError.of("state", expected, length)
         ensemble = Ensemble.uniform(length.bit_length() - 1)
     elif not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if shots is not None and counts is not None:
-        raise InvalidInputError("counts: expected none with shots, got both")
+        raise InvalidInputError.of("counts", "none with shots", "both")
+    if allocated and ensemble.kind != "settings":
+        raise InvalidInputError.of(
+            "allocated",
+            "none, as only a list of settings comes in fixed numbers",
+            f"True for {ensemble.kind}",
+        )
+    if allocated is False and counts is not None:
+        raise InvalidInputError.of("allocated", "none with counts, which are fixed numbers", "False")
+    given = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
+    key = integer("seed", operator.index(given) if isinstance(given, np.integer) else given, 0, 2**64 - 1)
     count = integer("shots", shots, 1) if counts is None else 0
     each = None if counts is None else _counts(counts)
-    key = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
-    return Snapshots(
-        _native.sample(
-            amplitudes,
-            ensemble,
-            count,
-            each,
-            integer("seed", operator.index(key) if isinstance(key, np.integer) else key, 0, 2**64 - 1),
-        )
-    )
+    if each is None and ensemble.kind == "settings" and allocated is not False:
+        each = ensemble.allocate(count, key)
+    return Snapshots(_native.sample(amplitudes, ensemble, count, each, key))

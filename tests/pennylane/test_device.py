@@ -87,7 +87,7 @@ def test_errors_of_values_are_calibrated():
 
 def test_evaluation_measures_values_only():
     inner = qml.device("default.qubit", wires=3)
-    device = qml.device("efl.fleet", inner, shots=1_000, seed=1, device_settings={"mode": "tapes"})
+    device = qml.device("efl.fleet", inner, shots=1_000, seed=1, device_options={"mode": "tapes"})
     circuit, parameters = node(device, "ring"), arguments("ring")[0]
     for given in (parameters, np.array(parameters)):
         with qml.Tracker(inner) as tracker:
@@ -159,7 +159,7 @@ def test_error_targets():
     # The cost of a plan is that of the mixed state; a value has less variance than that.
     assert np.sqrt(np.mean(np.square(report.value_stderr))) < 0.005
 
-    counted = qml.device("efl.fleet", inner, value_target=0.01, device_settings={"mode": "tapes"})
+    counted = qml.device("efl.fleet", inner, value_target=0.01, device_options={"mode": "tapes"})
     with qml.Tracker(inner) as tracker:
         node(counted, "ring")(arguments("ring")[0])
     assert tracker.totals["shots"] == 10_000  # words of variance 1, one setting
@@ -373,16 +373,16 @@ BAD = {
         "method: expected",
     ),
     "setting": (
-        lambda: qml.device("efl.fleet", "default.qubit", wires=1, device_settings={"speed": 1}),
+        lambda: qml.device("efl.fleet", "default.qubit", wires=1, device_options={"speed": 1}),
         efl.InvalidInputError,
-        "device_settings: expected some of",
+        "device_options: expected some of",
     ),
     "device in settings": (
         lambda: qml.device(
-            "efl.fleet", "default.qubit", wires=1, device_settings={"device": qml.device("default.qubit")}
+            "efl.fleet", "default.qubit", wires=1, device_options={"device": qml.device("default.qubit")}
         ),
         efl.InvalidInputError,
-        "device_settings: expected no device",
+        "device_options: expected no device",
     ),
 }
 

@@ -72,7 +72,7 @@ def test_jax_jacobian_is_one_submission(jax, inner, device, way):
 
 def test_jax_evaluation_measures_values_only(jax, inner):
     settings = {"mode": "tapes"}
-    device = qml.device("efl.fleet", inner, shots=20_000, seed=1, device_settings=settings)
+    device = qml.device("efl.fleet", inner, shots=20_000, seed=1, device_options=settings)
     node = qml.QNode(gates, device)
     for function in (node, jax.jit(node)):
         with qml.Tracker(inner) as tracker:
@@ -114,7 +114,7 @@ def test_torch_jacobian_is_one_submission(torch, inner, device):
 
 def test_torch_evaluation_measures_values_only(torch, inner):
     settings = {"mode": "tapes"}
-    device = qml.device("efl.fleet", inner, shots=20_000, seed=1, device_settings=settings)
+    device = qml.device("efl.fleet", inner, shots=20_000, seed=1, device_options=settings)
     node = qml.QNode(gates, device)
     point = torch.tensor(POINT, requires_grad=True)
     with qml.Tracker(inner) as tracker, torch.no_grad():

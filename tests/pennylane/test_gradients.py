@@ -36,9 +36,9 @@ def assert_close(found, wanted, stderr):
         {"method": "echo"},
         {"method": "uniform", "shots": 3_000},
         {"method": "block"},
-        {"method": "product", "device_settings": {"mode": "broadcast"}},
-        {"method": "product", "device_settings": {"equal_shots": True}},
-        {"device_settings": {"connectivity": "none"}},
+        {"method": "product", "device_options": {"mode": "broadcast"}},
+        {"method": "product", "device_options": {"equal_shots": True}},
+        {"device_options": {"connectivity": "none"}},
         {"ensemble": True},
     ],
     ids=str,
@@ -49,7 +49,7 @@ def test_tapes(name, options):
     if options.get("ensemble"):
         options = {"ensemble": efl.Ensemble.uniform(len(wires_of(name)))}
     given = {"shots": 20_000, **options}
-    given["device_settings"] = {"mode": "tapes", **options.get("device_settings", {})}
+    given["device_options"] = {"mode": "tapes", **options.get("device_options", {})}
     device = qml.device("default.qubit", seed=3)
     gradient, stderr = measured(model, device, [theta], **given)
     assert_close(gradient, exact(model, theta), stderr)

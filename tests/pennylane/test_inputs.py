@@ -4,8 +4,6 @@ A bound of five standard errors fails by chance once in 1.7 million normal devia
 gradients of this file together, seeds being fixed.
 """
 
-from collections import OrderedDict
-
 import numpy as np
 import pennylane as qml
 import pytest
@@ -14,6 +12,7 @@ from tests.pennylane.models import exact, trainable
 
 import efl_core as efl
 from efl_core.pennylane import planning
+from efl_core.pennylane.caches import Cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # of PennyLane
 OPTIONS = {"shots": 5_000, "seed": 3}
@@ -23,7 +22,7 @@ THETA = trainable(np.random.default_rng(2).uniform(-1, 1, (2, 2, 3)))
 @pytest.fixture
 def kept(monkeypatch):
     """The plans that are kept, of which there are none yet."""
-    monkeypatch.setattr(planning, "_kept", found := OrderedDict())
+    monkeypatch.setattr(planning, "PLANS", found := Cache(64))
     return found
 
 

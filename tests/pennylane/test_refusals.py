@@ -40,9 +40,9 @@ def run(measurement=None, options=None, shots=None, **arguments):
         ({"options": {"shots": 10, "combine": "median_of_means"}}, ValueError, "combine: .*ensemble="),
         ({"options": {"shots": 10, "combine": "median"}}, ValueError, "combine: expected one of mean"),
         ({"options": {"shots": 10, "truncation": efl.Truncation()}}, ValueError, "truncation: .*ensemble="),
-        ({"options": {"shots": 10, "device_settings": {"mode": "fast"}}}, ValueError, "mode auto, state"),
-        ({"options": {"shots": 10, "device_settings": {"chunk": 3}}}, ValueError, "expected some of mode"),
-        ({"options": {"shots": 10, "device_settings": 3}}, TypeError, "device_settings: expected a dict"),
+        ({"options": {"shots": 10, "device_options": {"mode": "fast"}}}, ValueError, "mode auto, state"),
+        ({"options": {"shots": 10, "device_options": {"chunk": 3}}}, ValueError, "expected some of mode"),
+        ({"options": {"shots": 10, "device_options": 3}}, TypeError, "device_options: expected a dict"),
         ({"options": {"shots": 10, "report": 3}}, TypeError, "report: expected a list or a function"),
         ({"options": {"shots": 10, "argnum": 0.5}}, TypeError, "argnum: expected an integer"),
         ({"options": {"shots": 10, "seed": -1}}, ValueError, "seed: expected an integer from 0"),
@@ -79,18 +79,21 @@ def test_too_few_shots():
     device = qml.device("default.qubit")
     options = {"shots": 2, "method": "echo"}
     qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
-    with pytest.raises(ValueError, match="shots: expected at least"):
+    with pytest.raises(ValueError, match=r"shots: expected shots for every .*, got 2 \(.*at least"):
         qml.grad(qnode)(theta)
 
 
 def test_methods_that_do_not_apply():
     with pytest.raises(ValueError, match=r"method: .*commuting"):
-        run(options={"shots": 100, "method": "block", "device_settings": {"connectivity": "none"}})
+        run(options={"shots": 100, "method": "block", "device_options": {"connectivity": "none"}})
 
 
 def test_too_many_tapes():
-    options = {"shots": 100, "method": "shift", "device_settings": {"mode": "tapes", "max_tapes": 1}}
-    with pytest.raises(ValueError, match="max_tapes of at least 2"):
+    options = {"shots": 100, "method": "shift", "device_options": {"mode": "tapes", "max_tapes": 1}}
+    with pytest.raises(
+        ValueError,
+        match=r"device_options: expected max_tapes for every .*, got 1 \(.*at least 2",
+    ):
         run(options=options)
 
 

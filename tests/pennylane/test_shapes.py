@@ -44,7 +44,7 @@ def test_one_batch_after_the_forward_execution():
 @pytest.mark.parametrize("device", ["default.mixed", "default.qubit"])
 def test_shots_are_those_asked_for(device):
     device = qml.device(device, wires=3)
-    options = {"shots": 1_000, "device_settings": {"mode": "tapes"}}
+    options = {"shots": 1_000, "device_options": {"mode": "tapes"}}
     qnode = qml.QNode(entangler, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
     with device.tracker:
         qml.jacobian(stacked(qnode))(trainable(THETA))
@@ -84,7 +84,7 @@ def test_direct_form():
 
 def test_argnum():
     tape = tape_of(3, 1)
-    tapes, post = efl.shadow_grad(tape, argnum=[1], shots=500, device_settings={"mode": "state"})
+    tapes, post = efl.shadow_grad(tape, argnum=[1], shots=500, device_options={"mode": "state"})
     found = post(qml.execute(tapes, qml.device("default.qubit")))
     assert found[0] == found[2] == 0
     assert found[1] != 0
@@ -92,7 +92,7 @@ def test_argnum():
 
 def test_a_tape_that_is_asked_again_is_not_measured_again():
     tape = tape_of(3, 2)
-    options = {"shots": 500, "device_settings": {"mode": "state"}}
+    options = {"shots": 500, "device_options": {"mode": "state"}}
     tapes, post = efl.shadow_grad(tape, **options)
     first = post(qml.execute(tapes, qml.device("default.qubit")))
     again, post = efl.shadow_grad(tape, **options)

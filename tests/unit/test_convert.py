@@ -12,7 +12,7 @@ from pennylane import numpy as pnp
 import efl_core as efl
 from efl_core import Circuit, InputTypeError, InvalidInputError, PauliSum
 from efl_core.pennylane import from_qnode, from_tape
-from efl_core.pennylane.conversion import CLIFFORDS
+from efl_core.pennylane.tapes.gates import CLIFFORDS, ROTATIONS, clifford, rotation
 
 Z0 = qml.expval(qml.Z(0))
 
@@ -188,7 +188,7 @@ def test_all_cliffords_are_named():
     )
     gates = [getattr(qml, n)(0) for n in one] + [getattr(qml, n)([0, 1]) for n in two]
     gates += [qml.adjoint(g) for g in (qml.S(0), qml.SX(0), qml.ISWAP([0, 1]))]
-    assert {g.name for g in gates} == set(CLIFFORDS)
+    assert {g.name for g in gates} == set(CLIFFORDS) - {"Identity"}
 
 
 def test_inputs():
@@ -438,3 +438,21 @@ def test_what_is_no_angle_is_no_input():
         qml.Hadamard(0),
     ]
     assert from_tape(tape(*gates, trainable=[]), inputs=True).inputs.size == 0
+
+
+def test_gates_are_read_as_they_are_written():
+    """One table serves both directions."""
+    for name, own in CLIFFORDS.items():
+        width = 2 if own in ("CNOT", "CY", "CZ", "SWAP", "ISWAP", "ISWAPDG", "ECR") else 1
+        assert clifford(own, range(width)).name == name
+    for letters in set(ROTATIONS.values()) | {"XYZ", "XY"}:
+        written = rotation(letters, 0.3, range(len(letters)))
+        circuit = from_tape(tape(written, trainable=[0]))
+        [(kind, (word, _))] = circuit._gates
+        assert (kind, word.label) == ("rotation", letters)
+
+
+def test_integer_scalars():
+    """Those of pennylane.numpy are numpy's, and no tensors of a framework."""
+    circuit = from_tape(tape(qml.RY(qml.numpy.int64(1), 0), qml.RX(np.int32(2), 0), trainable=[0]))
+    np.testing.assert_array_equal(circuit.parameters, [1.0])

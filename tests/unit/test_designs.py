@@ -262,7 +262,7 @@ def test_bad_states_are_refused():
         (ShapeError, "state: expected", [1, 0, 0]),
         (ShapeError, "state: expected a vector", [[1, 0], [0, 0]]),
         (InvalidInputError, "state: expected a normalised", [1, 1, 0, 0]),
-        (InputTypeError, "state: expected 2", ["a"]),
+        (InputTypeError, "state: expected a vector", ["a"]),
     ]:
         with pytest.raises(error, match=match):
             uniform.predicted_variance("ZZ", state)

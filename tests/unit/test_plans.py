@@ -1,6 +1,7 @@
 """Plans: what they say, what they give to run, and what they refuse."""
 
 import copy
+import dataclasses
 import itertools
 import json
 import pickle
@@ -15,6 +16,7 @@ import pytest
 import efl_core as efl
 from efl_core import InputTypeError, InvalidInputError, ShapeError
 from efl_core.cli import main
+from efl_core.plans import PlanKeywords, PlanOptions
 
 matplotlib.use("Agg")
 
@@ -498,7 +500,7 @@ def test_bad_input_of_a_plan_is_refused(error, match, options):
 
 
 def test_bad_arguments_of_methods_are_refused(plan):
-    with pytest.raises(InvalidInputError, match=r"name: expected one of uniform, .*shift, got 'spsa'"):
+    with pytest.raises(InvalidInputError, match=r"name: expected one of uniform, .*shift, got str 'spsa'"):
         plan["spsa"]
     for bad in (3, None, ["echo"]):
         with pytest.raises(InvalidInputError, match="name: expected one of"):
@@ -557,3 +559,13 @@ def test_the_command_line_plans(tmp_path, monkeypatch, capsys):
     ]:
         assert main(["plan", *arguments]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_the_options_are_stated_alike_for_callers_and_for_the_plan():
+    fields = {field.name: field for field in dataclasses.fields(PlanOptions)}
+    assert list(fields) == list(PlanKeywords.__annotations__)
+    assert PlanOptions().target == 0.01
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        PlanOptions().target = 0.1
+    with pytest.raises(TypeError, match="unexpected keyword argument 'tarGet'"):
+        efl.plan(efl.Circuit(1), "Z", tarGet=0.1)

@@ -9,8 +9,8 @@ except ImportError as error:
         f'efl_core.pennylane needs pennylane ({error}): pip install "efl-core[pennylane]"'
     ) from error
 
-from efl_core.pennylane.conversion import from_qnode, from_tape, trainable
 from efl_core.pennylane.reports import Report
+from efl_core.pennylane.tapes import from_qnode, from_tape, trainable
 from efl_core.pennylane.transforms import echo_grad, shadow_grad
 from efl_core.pennylane.uncertainty import gradient_with_errors
 

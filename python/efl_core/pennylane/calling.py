@@ -1,26 +1,43 @@
 """What PennyLane is doing when it asks for a gradient.
 
 A gradient transform is handed a tape and its own options; the device and the order of the derivative stay
-with the caller. Both are read off the calling frames, where PennyLane's Jacobian product holds them. They
-only choose how to submit and what to refuse: where no caller is found, tapes of samples serve every device.
+with the caller. A device that is given as an option goes first. Without one, both are read off the calling
+frames, where PennyLane's Jacobian product holds them under private names. They only choose how to submit and
+what to refuse: where no caller is found, tapes of samples serve every device.
 """
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from pennylane.devices import Device
 from pennylane.workflow.jacobian_products import TransformJacobianProducts
 
 from efl_core.errors import InvalidInputError
 
-__all__ = ["calling_device"]
+__all__ = ["Found", "find_device"]
 
 
-def calling_device() -> Device | None:
-    """Return the device whose Jacobian is being computed, if that can be seen; refuse second derivatives."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A device, and who named it."""
+
+    device: Device | None
+    by: Literal["option", "frame"] | None
+
+
+def find_device(given: Device | None) -> Found:
+    """Return the device whose gradient is asked for, given or seen; refuse second derivatives."""
+    seen = _calling_device()  # in any case: it refuses
+    if given is not None:
+        return Found(given, "option")
+    return Found(seen, None if seen is None else "frame")
+
+
+def _calling_device() -> Device | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         caller = frame.f_locals.get("self")

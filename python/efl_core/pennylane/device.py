@@ -38,13 +38,13 @@ from pennylane.transforms.core import CompilePipeline
 from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
-from efl_core.pennylane.conversion import from_tape
-from efl_core.pennylane.execution import Program, choose_mode, submit
-from efl_core.pennylane.measuring import Request, has_equal_shots
-from efl_core.pennylane.options import Options
+from efl_core.pennylane.calling import Found
+from efl_core.pennylane.jobs.gradient import gradient_job
+from efl_core.pennylane.jobs.values import value_job
+from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
+from efl_core.pennylane.tapes.conversion import from_tape
 from efl_core.pennylane.transforms import expand, nested
-from efl_core.pennylane.values import Values
 
 __all__ = ["FleetDevice"]
 
@@ -78,7 +78,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         In place of ``shots``: the root-mean-square error of the derivatives.
     value_target
         In place of ``shots``: the root-mean-square error of the values; ``target`` by default.
-    device_settings
+    device_options
         How settings reach the inner device, as in ``efl.shadow_grad``.
     report
         A list or a function that is handed a `Report` for every measured Jacobian, one for each tape.
@@ -113,9 +113,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         method: str = "auto",
         target: float | None = None,
         value_target: float | None = None,
-        device_settings: dict[str, Any] | None = None,
+        device_options: dict[str, Any] | None = None,
         report: Sink | None = None,
+        **others: Any,  # noqa: ANN401 (refused by name)
     ) -> None:
+        check_names(others)
         self._inner = _inner(inner, wires)
         super().__init__(wires=self._inner.wires)
         # Device(shots=...) is deprecated, but a default for QNodes is what the argument means here.
@@ -126,13 +128,13 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             "target": target,
             "method": method,
             "seed": seed,
-            "device_settings": device_settings,
+            "device_options": device_options,
             "report": report,
         }
         self._options = Options.read(given)
         if self._options.device is not None:
             raise InvalidInputError(
-                "device_settings: expected no device, as it is the first argument, got one"
+                "device_options: expected no device, as it is the first argument, got one"
             )
         self._value_target = self._options.target if value_target is None else _positive(value_target)
         self._random = np.random.default_rng(self._options.seed)
@@ -270,35 +272,26 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             )
         if jacobians and tape.trainable_params:
             return self._values_and_jacobian(tape, options, values)
-        return self._values(tape, options, Values(observables, self._value_target), values)
+        if not values or not observables:
+            return [], lambda _: (None, nested(tape, np.zeros((len(tape.measurements), 0))))
+        return self._values(tape, options, observables)
 
     def _values_and_jacobian(self, tape: QuantumScript, options: Options, values: bool) -> Job:
         target = None if tape.shots else self._value_target
-        request = Request(tape, options, self._inner, values=values, value_target=target)
-        tapes, measured = request.submit()
+        device = Found(self._inner, "option")
+        job = gradient_job(tape, options, device, values=values, value_target=target)
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
-            found = measured(results)
+            found = job.read(results)
             return (_nested(found.value) if values else None), nested(tape, found.gradient)
 
-        return tapes, read
+        return job.tapes, read
 
-    def _values(self, tape: QuantumScript, options: Options, wanted: Values, values: bool) -> Job:
+    def _values(self, tape: QuantumScript, options: Options, observables: Sequence[PauliSum]) -> Job:
         """Measure the values alone; derivatives by no parameter come with them."""
-        shots = wanted.needed if options.shots is None else options.shots
-        seeds = np.random.SeedSequence(options.seed).generate_state(2, np.uint64)
-        piece = None if has_equal_shots(options, self._inner) else 1
-        jobs = wanted.runs(Program(tape.operations), shots, int(seeds[0]), piece) if values else []
-        mode = options.mode or choose_mode(self._inner, jobs, len(tape.wires))
-        tapes, outcomes_of = submit(jobs, tape.wires, mode=mode, seed=int(seeds[1]), device=self._inner)
+        job = value_job(tape, observables, options, self._inner, self._value_target)
         no_derivatives = np.zeros((len(tape.measurements), 0))
-
-        def read(results: Sequence[Any]) -> tuple[Any, Any]:
-            outcomes = outcomes_of(results)
-            found, _ = wanted.read([(job.setting, bits) for job, bits in zip(jobs, outcomes, strict=True)])
-            return (_nested(found) if values else None), nested(tape, no_derivatives)
-
-        return tapes, read
+        return job.tapes, lambda results: (_nested(job.read(results)), nested(tape, no_derivatives))
 
     def _next_seed(self) -> int:
         with self._lock:

@@ -7,20 +7,17 @@ from typing import Any, get_args
 
 import numpy as np
 from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
-from pennylane.measurements import ExpectationMP
-from pennylane.tape import QuantumScript
 
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.gradients import Truncation
 from efl_core.pennylane.execution import Mode
 from efl_core.pennylane.reports import Sink, check_sink
-from efl_core.pennylane.tracing import described
+from efl_core.propagation import Truncation
 
-__all__ = ["NAMES", "Options", "check_measurements", "check_names", "shots_of"]
+__all__ = ["NAMES", "Options", "check_names"]
 
 METHODS = (
     "uniform",
@@ -36,7 +33,7 @@ METHODS = (
 )
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
-SETTINGS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")
+DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +60,15 @@ class Options:
         """Check options as they come from ``gradient_kwargs``."""
         check_names(given)
         values = {name: value for name, value in given.items() if value is not None}
-        settings = values.pop("device_settings", {})
-        if not isinstance(settings, Mapping):
-            raise InputTypeError(f"device_settings: expected a dict, got {settings!r:.40}")
-        unknown = [name for name in settings if name not in SETTINGS]
+        chosen = values.pop("device_options", {})
+        if not isinstance(chosen, Mapping):
+            raise InputTypeError(f"device_options: expected a dict, got {chosen!r:.40}")
+        unknown = [name for name in chosen if name not in DEVICE_OPTIONS]
         if unknown:
             raise InvalidInputError(
-                f"device_settings: expected some of {', '.join(SETTINGS)}, got {unknown[0]!r}"
+                f"device_options: expected some of {', '.join(DEVICE_OPTIONS)}, got {unknown[0]!r}"
             )
-        values |= {name: value for name, value in settings.items() if value is not None}
+        values |= {name: value for name, value in chosen.items() if value is not None}
         for name, reader in READERS.items():
             if name in values:
                 values[name] = reader(values[name])
@@ -138,7 +135,7 @@ def _mode(value: object) -> Mode | None:
         return None
     if value not in modes:
         known = ", ".join(("auto", *modes))
-        raise InvalidInputError(f"device_settings: expected mode {known}, got {value!r:.40}")
+        raise InvalidInputError(f"device_options: expected mode {known}, got {value!r:.40}")
     return value  # type: ignore[return-value]
 
 
@@ -146,7 +143,7 @@ def _device(value: object) -> Device:
     if isinstance(value, LegacyDevice):
         return LegacyDeviceFacade(value)
     if not isinstance(value, Device):
-        raise InputTypeError(f"device_settings: expected a PennyLane device, got {type(value).__name__}")
+        raise InputTypeError(f"device_options: expected a PennyLane device, got {type(value).__name__}")
     return value
 
 
@@ -172,36 +169,22 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "truncation": _truncation,
     "mode": _mode,
     "device": _device,
-    "max_tapes": lambda value: integer("device_settings: max_tapes", value, 1),
+    "max_tapes": lambda value: integer("device_options: max_tapes", value, 1),
     "equal_shots": bool,
     "connectivity": read_connectivity,
     "report": _report,
 }
-NAMES = (*(f.name for f in fields(Options) if f.name not in SETTINGS), "device_settings")
+NAMES = (*(f.name for f in fields(Options) if f.name not in DEVICE_OPTIONS), "device_options")
+
+
+# Names of former versions.
+RENAMED = {"device_settings": "device_options"}
 
 
 def check_names(given: Mapping[str, Any]) -> None:
     """Refuse options that there are not."""
     for name in given:
+        if name in RENAMED:
+            raise InputTypeError(f"{name}: expected {RENAMED[name]}, which is its name now, got {name}")
         if name not in NAMES:
             raise InputTypeError(f"gradient_kwargs: expected some of {', '.join(NAMES)}, got {name!r}")
-
-
-def check_measurements(tape: QuantumScript) -> None:
-    """Refuse what has no gradient from snapshots."""
-    for measurement in tape.measurements:
-        if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
-            raise InvalidInputError(
-                f"diff_method: expected measurements qml.expval(observable), got {described(measurement)}; "
-                'write it by expectation values, or use diff_method="parameter-shift"'
-            )
-
-
-def shots_of(tape: QuantumScript) -> list[int]:
-    """Return the shots of a tape, copy by copy."""
-    if not tape.shots:
-        raise InvalidInputError(
-            "shots: expected a number of shots for the gradient, and the QNode has none; write "
-            'gradient_kwargs={"shots": 10_000}, or {"target": 0.01} for an RMS error'
-        )
-    return list(tape.shots)

@@ -1,4 +1,4 @@
-"""Plans of gradients, one per structure of a circuit, and the method that is chosen from them.
+"""Plans of gradients, one per structure of a circuit, with the method that is chosen; plans of values.
 
 What depends on the gates alone is planned once and kept; other parameters and inputs start from it, and
 only the methods that may be run are planned there. A plan is a function of the circuit and its angles, not of
@@ -7,25 +7,31 @@ leave a qubit as it is, and no more.
 """
 
 import math
-import threading
 import warnings
-from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core import _native
 from efl_core.circuits import Circuit
 from efl_core.designs import Connectivity
+from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
+from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.pennylane.caches import Cache
+from efl_core.pennylane.options import Options
 from efl_core.plans import Plan, PlanRow, plan
 
-__all__ = ["Chosen", "choose"]
+__all__ = ["Chosen", "Drawn", "Plans", "ValuePlan", "choose", "make_plans", "plan_values"]
 
-CAPACITY = 64
+PLANS = Cache(128)
+# Circuits and methods that there was a warning for.
+_TOLD = Cache(1024)
 # Costs within this factor count as equal.
 CLOSE = 1.02
 # What is within this factor of the best may be better at other angles.
@@ -36,9 +42,16 @@ QUARTER = np.pi / 2
 # What a method that is asked for may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
 
-_kept: OrderedDict[Hashable, Plan] = OrderedDict()
-_told: set[Hashable] = set()
-_lock = threading.Lock()
+# Words that a search for settings of values visits; sums of a few hundred words are done long before.
+VALUE_EFFORT = 5_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Gradient observables, and the ensemble that a setting is drawn from for every shot."""
+
+    observables: GradientObservables
+    ensemble: Ensemble
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +66,105 @@ class Chosen:
     """The best method of this circuit."""
     factor: float
     """How many times more shots the method needs than the best one."""
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The settings of a method that measures the final state only."""
+        return self.plan.ensemble(self.row.name)
+
+    @property
+    def reads_the_state(self) -> bool:
+        """Whether the method has a list of settings, all of the final state."""
+        return self.row.served and self.row.settings is not None and self.row.cost > 0
+
+    @property
+    def drawn(self) -> Drawn | None:
+        """What the method draws settings for, and from, if it does."""
+        if self.row.settings is not None or not self.row.cost > 0:
+            return None
+        native = self.plan._native.observables
+        observables = GradientObservables(native, self.plan.circuit, single=False, made=None)
+        return Drawn(observables, self.ensemble)
+
+
+@dataclass(frozen=True, eq=False)
+class ValuePlan:
+    """Product settings that reveal every word of some sums, with their shares of the shots."""
+
+    sums: tuple[PauliSum, ...]
+    _native: _native.Plan
+
+    @cached_property
+    def n_settings(self) -> int:
+        """How many settings there are: none, where the sums are multiples of the identity."""
+        return len(self._native.experiments("product"))
+
+    @cached_property
+    def cost(self) -> float:
+        """Variance of one shot, averaged over the sums: ``cost / eps**2`` shots for the error eps."""
+        return self.cost_in(self._native.ensemble("product")) if self.n_settings else 0.0
+
+    def cost_in(self, ensemble: Ensemble) -> float:
+        """Return the cost in settings of another ensemble; infinite if it does not reveal every word."""
+        return float(np.mean([_variance(sum, ensemble) for sum in self.sums]))
+
+    def allocate(self, shots: int, seed: int) -> list[tuple[Setting, int]]:
+        """Return the settings with whole numbers of shots, at least one each; without bias."""
+        found = self._native.allocate("product", shots, seed) if self.n_settings else []
+        return [(experiment.setting, count) for experiment, count in found]
+
+
+@dataclass(frozen=True, eq=False)
+class Plans:
+    """How everything that is wanted of a tape is measured; None for what is not wanted."""
+
+    chosen: Chosen | None
+    """Derivatives by gates, unless an ensemble is given for them."""
+    drawn: Drawn | None
+    """Those too, where a setting is drawn for every shot."""
+    words: ValuePlan | None
+    """Derivatives by coefficients: values of what they multiply."""
+    values: ValuePlan | None
+    most_runs: float
+    """The longest batch, for one copy of a shot vector and without settings of the values' own."""
+
+    @cached_property
+    def free(self) -> float:
+        """Variance of the values in one shot of the gradient; infinite if its settings do not reveal them."""
+        if self.values is None or self.chosen is None or not self.chosen.reads_the_state:
+            return math.inf
+        return self.values.cost_in(self.chosen.ensemble)
+
+
+def make_plans(
+    circuit: Circuit,
+    words: Sequence[PauliSum],
+    options: Options,
+    *,
+    shots: float,
+    copies: int,
+    values: bool,
+) -> Plans:
+    """Plan the derivatives of a circuit, those that are values of ``words``, and its values on demand."""
+    of_words = plan_values(words) if words else None
+    of_values = plan_values(circuit.observables) if values else None
+    own = 0 if of_values is None else of_values.n_settings
+    most_runs = max(1.0, options.max_tapes / copies - own)
+    chosen = drawn = None
+    if circuit.n_parameters and options.ensemble is None:
+        chosen = choose(
+            circuit,
+            options.method,
+            shots=shots,
+            max_tapes=most_runs,
+            connectivity=options.connectivity,
+            value_weight=1 / circuit.n_parameters if values else 0.0,
+        )
+        drawn = chosen.drawn
+    elif circuit.n_parameters and options.ensemble is not None:
+        sums = list(circuit.observables)
+        drawn = Drawn(gradient_observables(circuit, sums, truncation=options.truncation), options.ensemble)
+    return Plans(chosen, drawn, of_words, of_values, most_runs)
 
 
 def choose(
@@ -78,16 +190,21 @@ def choose(
         return _kept_plan(circuit, connectivity, value_weight, most)
 
     def fewer(methods: Sequence[str] | None = None) -> Plan:
-        named = "shots: expected" if shots <= max_tapes else "device_settings: expected max_tapes of"
+        name = "shots" if shots <= max_tapes else "device_options"
+        what = "shots" if shots <= max_tapes else "max_tapes"
         try:
             found = at(kept(most), methods)
         except InvalidInputError as error:
-            if not str(error).startswith("max_settings"):
+            if error.argument not in (None, "max_settings"):  # the plan without a bound was made
                 raise
-            raise InvalidInputError(f"{named} {str(error).partition('expected ')[2]}") from None
-        for name in methods or []:
-            if not found[name].applies:
-                raise InvalidInputError(f"{named} more for method {name!r}, got {most} ({found[name].note})")
+            raise InvalidInputError(
+                f"{name}: expected {what} for every circuit and setting, got {most:g} ({error})"
+            ) from error
+        for wanted in methods or []:
+            if not found[wanted].applies:
+                raise InvalidInputError(
+                    f"{name}: expected more {what} for method {wanted!r}, got {most:g} ({found[wanted].note})"
+                )
         return found
 
     def at(base: Plan, methods: Sequence[str] | None = None) -> Plan:
@@ -121,28 +238,22 @@ def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float
     special = bool(np.all(np.abs(circuit.parameters - turns * QUARTER) < SPECIAL))
     pattern = tuple(turns % 4) if special else ()
     key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, most, pattern)
-    with _lock:
-        base = _kept.get(key)
-        if base is not None:
-            _kept.move_to_end(key)
-    if base is None:
+
+    def make() -> Plan:
         random = np.random.default_rng(0)
         parameters = random.uniform(-np.pi, np.pi, circuit.n_parameters)
         if special:  # where many words have small coefficients, which a usual plan does not foresee
             parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
         elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
         elsewhere.prepare(_kept_letters(circuit))
-        base = plan(
+        return plan(
             elsewhere,
             value_weight=value_weight,
             connectivity=connectivity,
             max_settings=None if math.isinf(most) else int(most),
         )
-        with _lock:
-            _kept[key] = base
-            while len(_kept) > CAPACITY:
-                _kept.popitem(last=False)
-    return base
+
+    return PLANS.get(key, make)
 
 
 def _promising(base: Plan) -> list[str]:
@@ -168,10 +279,8 @@ def _warn_if_losing(found: Plan, row: PlanRow) -> None:
     if not row.cost > LOSING * best.cost > 0:
         return
     told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, row.name, best.name)
-    with _lock:
-        if told in _told:
-            return
-        _told.add(told)
+    if not _TOLD.add(told):
+        return
     warnings.warn(
         f"method {row.name!r} needs {row.cost / best.cost:.1f} times as many shots as {best.name!r} for this "
         f"circuit (variance of one shot {row.cost:.3g}, against {best.cost:.3g})",
@@ -199,3 +308,33 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return tuple(_key(v) for v in value)
     found: Hashable = value  # names, wires and angles
     return found
+
+
+def plan_values(sums: Sequence[PauliSum]) -> ValuePlan:
+    """Plan the measurement of sums on one state."""
+    width = sums[0].n_qubits
+
+    def make() -> ValuePlan:
+        circuit, nothing = _native.Circuit(width, 0), np.zeros(0)
+        native = _native.Plan(
+            circuit=circuit,
+            theta=nothing,
+            observables=list(sums),
+            bloch=None,
+            connectivity="none",
+            value_weight=1.0,
+            effort=VALUE_EFFORT,
+        )
+        return ValuePlan(tuple(sums), native)
+
+    return PLANS.get(("values", width, _key(sums)), make)
+
+
+def _variance(sum: PauliSum, ensemble: Ensemble) -> float:
+    """Return the variance of one shot at the maximally mixed state."""
+    variance = 0.0
+    for word, coefficient in sum.terms():
+        if word.weight:
+            chance = ensemble.reveal_probability(word)
+            variance += coefficient**2 / chance if chance > 0 else math.inf
+    return variance

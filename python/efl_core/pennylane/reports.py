@@ -2,16 +2,20 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from efl_core.errors import InputTypeError, ShapeError
-from efl_core.gradients import Dropped
+from efl_core.errors import InputTypeError, ResourceLimitError, ShapeError
+from efl_core.pennylane.statistics import Measured
+from efl_core.propagation import Dropped
 
 __all__ = ["Report", "Sink", "deliver", "last_report"]
+
+# Bytes of counted outcomes that a report holds for as long as somebody keeps it.
+MOST_KEPT = 2**26
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +26,8 @@ class Report:
     """The method of the plan, or the kind of the ensemble that was given."""
     mode: str
     """How the settings reached the device: state, broadcast or tapes."""
+    found_device: Literal["option", "frame"] | None
+    """Who named the device: an option, or the frames of PennyLane's own calls; None where nobody did."""
     shots: int
     """Shots in all, for all derivatives together."""
     settings: int
@@ -46,7 +52,8 @@ class Report:
     """Values by measurement, if they were measured with the gradient; a shot vector leads."""
     value_stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
-    _errors: Callable[[NDArray[np.float64]], NDArray[np.float64]] = field(repr=False)
+    _measured: Measured | None = field(repr=False)
+    """How often each outcome came; None where that is too much to keep."""
 
     def stderr_of(self, weights: ArrayLike) -> NDArray[np.float64]:
         """Return the standard errors of linear combinations of the derivatives, covariances included.
@@ -59,7 +66,18 @@ class Report:
             raise ShapeError(
                 f"weights: expected shape (combinations, {self.gradient.shape[-1]}), got {matrix.shape}"
             )
-        return self._errors(matrix)
+        if self._measured is None:
+            raise ResourceLimitError(
+                f"weights: expected a report of at most {MOST_KEPT:,} bytes of outcomes, which is kept, got "
+                "one of more; efl.gradient_with_errors combines them before they are let go"
+            )
+        return self._measured.errors(matrix)
+
+    def kept(self) -> "Report":
+        """Return a report that does not hold much memory."""
+        if self._measured is None or self._measured.nbytes <= MOST_KEPT:
+            return self
+        return replace(self, _measured=None)
 
 
 Sink: TypeAlias = Callable[[Report], object] | list[Report]
@@ -86,6 +104,7 @@ def check_sink(report: object) -> None:
 
 def deliver(report: Report, sink: Sink | None) -> None:
     """Keep a report, and hand it to whom it was asked for."""
+    report = report.kept()
     with _lock:
         _last[:] = [report]
     if isinstance(sink, list):

@@ -22,15 +22,16 @@ from pennylane.tape import QuantumScript
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.gradients import Truncation
-from efl_core.pennylane.calling import calling_device
-from efl_core.pennylane.conversion import AFFINE, NOT_ANGLES
-from efl_core.pennylane.measuring import measurement
+from efl_core.pennylane.calling import find_device
+from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options, check_names
-from efl_core.pennylane.reports import Report, Sink, last_report
+from efl_core.pennylane.reports import Sink, last_report
+from efl_core.pennylane.tapes.operations import AFFINE, NOT_ANGLES
+from efl_core.propagation import Truncation
 
 __all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
 
+Gradient = NDArray[np.float64]
 Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 
 
@@ -90,21 +91,21 @@ class _Kept:
     """
 
     def __init__(self) -> None:
-        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Report]] = {}
+        self._found: dict[int, tuple[weakref.ref[QuantumScript], Options, Gradient]] = {}
         self._lock = threading.Lock()
 
-    def get(self, tape: QuantumScript, options: Options) -> Report | None:
+    def get(self, tape: QuantumScript, options: Options) -> Gradient | None:
         with self._lock:
             found = self._found.get(id(tape))
         if found is None or found[0]() is not tape or found[1] != options:
             return None
         return found[2]
 
-    def put(self, tape: QuantumScript, options: Options, report: Report) -> None:
+    def put(self, tape: QuantumScript, options: Options, gradient: Gradient) -> None:
         place = id(tape)
         reference = weakref.ref(tape, lambda _: self._found.pop(place, None))
         with self._lock:
-            self._found[place] = (reference, options, report)
+            self._found[place] = (reference, options, gradient)
 
 
 _kept = _Kept()
@@ -120,18 +121,18 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
         )
     known = _kept.get(tape, options)
     if known is not None:
-        return [], lambda _: nested(tape, known.gradient)
-    tapes, read = measurement(tape, options, calling_device())
+        return [], lambda _: nested(tape, known)
+    job = gradient_job(tape, options, find_device(options.device))
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
-        report = read(results)
-        _kept.put(tape, options, report)
-        return nested(tape, report.gradient)
+        gradient = job.read(results).gradient
+        _kept.put(tape, options, gradient)
+        return nested(tape, gradient)
 
-    return tapes, post
+    return job.tapes, post
 
 
-def nested(tape: QuantumScript, gradient: NDArray[np.float64]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+def nested(tape: QuantumScript, gradient: Gradient) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
 
     def row(values: Any) -> Any:  # noqa: ANN401
@@ -164,7 +165,7 @@ def shadow_grad(
     seed: SupportsIndex | None = None,
     argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
     truncation: Truncation | None = None,
-    device_settings: Mapping[str, Any] | None = None,
+    device_options: Mapping[str, Any] | None = None,
     report: Sink | None = None,
 ) -> Batch:
     """Estimate the gradient by all parameters from one measurement that is designed for it.
@@ -195,12 +196,13 @@ def shadow_grad(
         Trainable parameters of the tape to differentiate by; the other derivatives are 0.
     truncation
         Leaves out words of the gradient observables, with `ensemble`.
-    device_settings
+    device_options
+        ``"device"``: the device that runs the tapes. It decides the mode; without it, it is looked for in the
+        calls of PennyLane that ask for the gradient, and ``Report.found_device`` says what was found.
         ``"mode"``: how settings reach the device (`efl_core.pennylane.execution`), by default ``"state"`` on
         simulators of state vectors, where one ``qml.state()`` replaces all settings and shots and other
         circuits (echoes, shifts) are simulated by `efl_core` itself, and ``"tapes"`` elsewhere, a tape for
-        each circuit and setting; or ``"broadcast"``.
-        ``"device"``: the device, where it cannot be seen from the call. ``"max_tapes"``: the longest batch.
+        each circuit and setting; or ``"broadcast"``. ``"max_tapes"``: the longest batch.
         ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
         ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``.
     report
@@ -241,7 +243,7 @@ def shadow_grad(
         "seed": seed,
         "argnum": argnum,
         "truncation": truncation,
-        "device_settings": device_settings,
+        "device_options": device_options,
         "report": report,
     }
     return _gradient(tape, Options.read(given))
@@ -254,7 +256,7 @@ def echo_grad(
     target: SupportsFloat | None = None,
     seed: SupportsIndex | None = None,
     argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
-    device_settings: Mapping[str, Any] | None = None,
+    device_options: Mapping[str, Any] | None = None,
     report: Sink | None = None,
 ) -> Batch:
     """Estimate the gradient by all parameters from layered echoes.
@@ -264,7 +266,7 @@ def echo_grad(
 
     Parameters
     ----------
-    tape, shots, target, seed, argnum, device_settings, report
+    tape, shots, target, seed, argnum, device_options, report
         As in `shadow_grad`.
 
     Examples
@@ -287,7 +289,7 @@ def echo_grad(
         "method": "echo",
         "seed": seed,
         "argnum": argnum,
-        "device_settings": device_settings,
+        "device_options": device_options,
         "report": report,
     }
     return _gradient(tape, Options.read(given))
@@ -297,7 +299,7 @@ for _made in (shadow_grad, echo_grad):
 
     @_made.custom_qnode_transform  # type: ignore[untyped-decorator]
     def _with_device(self: Any, qnode: Any, targs: Any, tkwargs: Any) -> Any:  # noqa: ANN401 (PennyLane's)
-        settings = {"device": qnode.device, **(tkwargs.get("device_settings") or {})}
-        return self.default_qnode_transform(qnode, targs, {**tkwargs, "device_settings": settings})
+        options = {"device": qnode.device, **(tkwargs.get("device_options") or {})}
+        return self.default_qnode_transform(qnode, targs, {**tkwargs, "device_options": options})
 
     _made.last_report = last_report

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
 from efl_core.errors import InputTypeError, InvalidInputError
-from efl_core.pennylane.measuring import measurement
+from efl_core.pennylane.calling import Found
+from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.transforms import echo_grad, expand, shadow_grad
 
@@ -71,12 +72,13 @@ def gradient_with_errors(
                 "got none"
             )
         batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
-        requests = [measurement(tape, read, qnode.device) for tape in tapes]
-        batch = [tape for own, _ in requests for tape in own]
+        device = Found(qnode.device if read.device is None else read.device, "option")
+        jobs = [gradient_job(tape, read, device) for tape in tapes]
+        batch = [tape for job in jobs for tape in job.tapes]
         results = list(qml.execute(batch, qnode.device, diff_method=None)) if batch else []
         pairs: list[list[tuple[NDArray[Any], NDArray[Any]]]] = [[] for _ in trained]
-        for (own, reader), matrices in zip(requests, jacobians, strict=True):
-            report = reader([results.pop(0) for _ in own])
+        for job, matrices in zip(jobs, jacobians, strict=True):
+            report = job.read([results.pop(0) for _ in job.tapes])
             for pair, matrix in zip(pairs, matrices, strict=True):
                 weights = matrix.reshape(len(matrix), -1)
                 shape = (*report.gradient.shape[:-1], *matrix.shape[1:])

@@ -7,19 +7,22 @@ Cost: none; a copy of the column if its memory is misaligned, if the host is big
 views.
 """
 
+import os
+import resource
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from efl_core import _native
+from efl_core.arguments import integer
 from efl_core.errors import CorruptDataError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import Array, RecordBatch, Table, blame, pa
 from efl_core.storage.layout import PROVENANCE, Layout
 
-__all__ = ["Columns", "assemble", "export", "extract"]
+__all__ = ["Columns", "assemble", "budget", "export", "extract"]
 
 Columns: TypeAlias = Mapping[str, NDArray[Any]]
 
@@ -47,7 +50,7 @@ def extract(source: str, layout: Layout, batch: RecordBatch, start: int) -> Colu
     with blame(source):
         batch = batch.select(list(layout.columns))
         batch.validate(full=True)
-    return {name: _column(source, layout, name, batch.column(name), start) for name in layout.columns}
+        return {name: _column(source, layout, name, batch.column(name), start) for name in layout.columns}
 
 
 def _column(source: str, layout: Layout, name: str, array: Array, start: int) -> NDArray[Any]:
@@ -69,8 +72,7 @@ def _column(source: str, layout: Layout, name: str, array: Array, start: int) ->
 def _even(source: str, name: str, array: Array, width: int, start: int) -> tuple[Any, int]:
     """Check that all values of a binary column have one width; return its data and where they start."""
     if pa.types.is_binary_view(array.type):
-        with blame(source):
-            array = array.cast(pa.large_binary())
+        array = array.cast(pa.large_binary())
     if len(array) == 0:
         return None, 0
     dtype = np.dtype(np.int64 if pa.types.is_large_binary(array.type) else np.int32)
@@ -92,6 +94,18 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
     found = np.frombuffer(buffer, dtype.newbyteorder("<"), count, first)
     found.flags.writeable = False
     return np.require(found, dtype, ["C", "A"])
+
+
+def budget(max_bytes: SupportsIndex | None) -> int:
+    """Return how many bytes may be read: half of the memory if not given, as joining doubles it.
+
+    The memory is that of the machine, and at most half of what the process may address, if that is limited.
+    """
+    if max_bytes is not None:
+        return integer("max_bytes", max_bytes, 0)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    addressed, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return (memory if addressed == resource.RLIM_INFINITY else min(memory, addressed // 2)) // 2
 
 
 def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapshots:
@@ -124,9 +138,11 @@ def _check(source: str, layout: Layout, batches: list[Columns], start: int) -> S
         column(name) if name in layout.columns else np.empty((len(outcome), 0), kind)
         for name, kind in (("x", np.uint64), ("z", np.uint64), ("setting", np.uint32))
     )
-    provenance = (column(name) if name in layout.columns else None for name in PROVENANCE)
+    version, replica, sequence = (column(name) if name in layout.columns else None for name in PROVENANCE)
     try:
-        native = _native.Snapshots.from_rows(x, z, outcome, settings, layout.ensemble, *provenance)
+        native = _native.Snapshots.from_rows(
+            x, z, outcome, settings, layout.ensemble, version, replica, sequence, layout.allocated
+        )
     except CorruptDataError as error:
         raise CorruptDataError(f"{source}: counting rows from {start}: {error}") from error
     return Snapshots(native)

@@ -37,6 +37,7 @@ _SETTINGS_BUDGET = 1 << 30
 """Bytes that settings may take in memory: a few gates on very many qubits are few bytes at rest."""
 
 _SCHEMA, _N_QUBITS, _ENSEMBLE = b"efl.schema", b"efl.n_qubits", b"efl.ensemble"
+_ALLOCATED = b"efl.allocated"
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,17 @@ class Layout:
 
     ensemble: _native.Ensemble
     columns: tuple[str, ...]
+    allocated: bool = False
+    """Whether how often each setting of a list was measured was fixed beforehand."""
 
     @classmethod
     def of(cls, snaps: Snapshots) -> "Layout":
         """Return the layout that snapshots are stored in."""
         if snaps.n_qubits > MAX_QUBITS:
-            raise InvalidInputError(
-                f"snaps: expected up to {MAX_QUBITS} qubits to store, got {snaps.n_qubits}"
-            )
+            raise InvalidInputError.of("snaps", f"up to {MAX_QUBITS} qubits to store", snaps.n_qubits)
         none = snaps[:0]  # asking all of them for a column would copy it
         known = tuple(name for name in PROVENANCE if getattr(none, name) is not None)
-        return cls(snaps.ensemble, _measured(snaps.ensemble) + known)
+        return cls(snaps.ensemble, _measured(snaps.ensemble) + known, snaps.allocated)
 
     @property
     def format(self) -> int:
@@ -94,11 +95,12 @@ class Layout:
 
     def metadata(self) -> dict[bytes, bytes]:
         """Return the schema metadata."""
-        return {
+        said = {
             _SCHEMA: str(self.format).encode(),
             _N_QUBITS: str(self.n_qubits).encode(),
             _ENSEMBLE: _ensemble_text(self.ensemble).encode(),
         }
+        return said | {_ALLOCATED: b"true"} if self.allocated else said
 
     def schema(self) -> Schema:
         """Return the Arrow schema."""
@@ -113,7 +115,9 @@ class Layout:
 
     def checksum(self) -> int:
         """CRC-32 of all of the above."""
-        said = [self.format, self.n_qubits, _ensemble_text(self.ensemble), self.columns]
+        said: list[Any] = [self.format, self.n_qubits, _ensemble_text(self.ensemble), self.columns]
+        if self.allocated:  # nothing for others, whose checksums are older
+            said.append("allocated")
         return zlib.crc32(json.dumps(said).encode())
 
 
@@ -303,10 +307,21 @@ def read_layout(source: str, schema: Schema, ensemble: _native.Ensemble, *, ours
     unknown = [name for name in names if name not in planes and name not in PROVENANCE]
     if ours and unknown:
         raise CorruptDataError(f"{source}: unknown column {_listed(unknown)}")
-    layout = Layout(ensemble, planes + tuple(name for name in PROVENANCE if name in names))
+    known = tuple(name for name in PROVENANCE if name in names)
+    layout = Layout(ensemble, planes + known, _read_allocated(source, schema.metadata, ensemble))
     for name in layout.columns:
         _check_type(source, layout, name, schema.field(name).type, ours=ours)
     return layout
+
+
+def _read_allocated(source: str, metadata: Mapping[bytes, bytes] | None, ensemble: _native.Ensemble) -> bool:
+    found = (metadata or {}).get(_ALLOCATED)
+    if found is not None and (found != b"true" or ensemble.kind != "settings"):
+        raise CorruptDataError(
+            f"{source}: efl.allocated: expected nothing, or 'true' for a list of settings, got "
+            f"{_short(found)} for a {ensemble.kind} ensemble"
+        )
+    return found is not None
 
 
 def _check_type(source: str, layout: Layout, name: str, found: Any, *, ours: bool) -> None:  # noqa: ANN401

@@ -19,14 +19,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
-from efl_core.arguments import integer
-from efl_core.errors import CorruptDataError, InputTypeError, ResourceLimitError
+from efl_core.errors import CorruptDataError, InputTypeError, InvalidInputError, ResourceLimitError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.atomic import replacement
 from efl_core.storage.backend import blame, pa, pq
-from efl_core.storage.columns import Columns, assemble, export, extract
+from efl_core.storage.columns import Columns, assemble, budget, export, extract
 from efl_core.storage.layout import PROVENANCE, Layout, read_ensemble, read_layout
 
 __all__ = ["inspect", "read_parquet", "write_parquet"]
@@ -39,6 +38,8 @@ _REMEDY = "from_arrow(pyarrow.parquet.read_table(path)) reads what another tool 
 
 def write_parquet(snaps: Snapshots, path: "str | os.PathLike[str]") -> None:
     """Write a Parquet file; it appears complete, by rename, or not at all.
+
+    A file that is replaced keeps its mode; a device, a pipe or a socket is not replaced.
 
     Examples
     --------
@@ -53,7 +54,7 @@ def write_parquet(snaps: Snapshots, path: "str | os.PathLike[str]") -> None:
     1000
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     layout = Layout.of(snaps)
     height = max(64, min(_GROUP_ROWS, _GROUP_BYTES // layout.row_bytes // 64 * 64))
     checksum = _Checksum(layout)
@@ -83,7 +84,7 @@ def _settings(layout: Layout) -> dict[str, Any]:
     }
 
 
-def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: int | None = None) -> Snapshots:
+def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: SupportsIndex | None = None) -> Snapshots:
     """Read a file of `write_parquet`, after checking all of it.
 
     Parameters
@@ -91,8 +92,8 @@ def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: int | None = None
     path
         The file.
     max_bytes
-        Largest size that the file may declare, unpacked. Half of the physical memory if not given, since
-        reading takes about twice that size.
+        Largest size that the file may declare, unpacked. Half of the memory if not given, since reading takes
+        about twice that size.
 
     Examples
     --------
@@ -113,13 +114,13 @@ def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: int | None = None
     >>> again == snaps
     True
     """
-    limit = _half_of_memory() if max_bytes is None else integer("max_bytes", max_bytes, 0)
+    limit = budget(max_bytes)
     with _open(path) as file:
         needed = file.rows * file.layout.row_bytes
         if needed > limit:
             raise ResourceLimitError(
                 f"{file.source}: declares {needed} bytes of snapshots, the limit is {limit}; "
-                "storage.read_parquet takes another as max_bytes"
+                "another can be given as max_bytes"
             )
         checksum = _Checksum(file.layout)
         snaps = assemble(file.source, file.layout, file.batches(checksum))
@@ -213,12 +214,15 @@ def _open(path: "str | os.PathLike[str]") -> Iterator[_Opened]:
 
 def _path(path: "str | os.PathLike[str]") -> Path:
     if not isinstance(path, (str, os.PathLike)):
-        raise InputTypeError(f"path: expected a path, got {type(path).__name__}")
-    return Path(path)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        raise InputTypeError.of("path", "a path", type(path).__name__)
+    found = Path(path)
+    try:
+        encoded = os.fsencode(found)
+    except UnicodeEncodeError:
+        raise InvalidInputError.of("path", "characters that a file system can hold", ascii(path)) from None
+    if b"\0" in encoded:
+        raise InvalidInputError.of("path", "a path without NUL", ascii(path))
+    return found
 
 
 class _Checksum:

@@ -8,12 +8,20 @@ the parts.
 """
 
 from collections.abc import Iterator
+from typing import SupportsIndex
 
 from efl_core._native import Ensemble
-from efl_core.errors import CorruptDataError, EflError, InputTypeError, InvalidInputError, ShapeError
+from efl_core.errors import (
+    CorruptDataError,
+    EflError,
+    InputTypeError,
+    InvalidInputError,
+    ResourceLimitError,
+    ShapeError,
+)
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import RecordBatch, Table, blame, pa
-from efl_core.storage.columns import Columns, assemble, export, extract
+from efl_core.storage.columns import Columns, assemble, budget, export, extract
 from efl_core.storage.layout import Layout, read_ensemble, read_layout
 
 __all__ = ["from_arrow", "to_arrow"]
@@ -34,20 +42,27 @@ def to_arrow(snaps: Snapshots) -> Table:
     (b'2', '0300000000000000')
     """
     if not isinstance(snaps, Snapshots):
-        raise InputTypeError(f"snaps: expected Snapshots, got {type(snaps).__name__}")
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     return export(snaps, Layout.of(snaps))[0]
 
 
-def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
+def from_arrow(
+    data: object, *, ensemble: Ensemble | None = None, max_bytes: SupportsIndex | None = None
+) -> Snapshots:
     """Read exported snapshots from any object with an Arrow stream: pyarrow, polars, duckdb ...
 
-    Parameters ---------- data
+    Parameters
+    ----------
+    data
         An object with ``__arrow_c_stream__`` whose record batches have the columns of `to_arrow`, in any
         order. Rows may have been filtered, sorted or cut into batches. Other columns are left alone, as
         tables are passed around with labels of one's own: a misspelt provenance column is left alone too.
     ensemble
         What the settings were drawn from, which also says the number of qubits. Needed if the schema
         metadata are lost, as polars and duckdb lose them; if they are there, it has to agree.
+    max_bytes
+        Largest size of the snapshots; a stream that goes on beyond it is given up. Half of the memory if not
+        given, since joining the parts takes about twice that size.
 
     Examples
     --------
@@ -62,9 +77,10 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
     True
     """
     if not hasattr(data, "__arrow_c_stream__"):
-        raise InputTypeError(f"data: expected an object with __arrow_c_stream__, got {type(data).__name__}")
+        raise InputTypeError.of("data", "an object with __arrow_c_stream__", type(data).__name__)
     if ensemble is not None and not isinstance(ensemble, Ensemble):
-        raise InputTypeError(f"ensemble: expected an Ensemble, got {type(ensemble).__name__}")
+        raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
+    limit = budget(max_bytes)
     try:
         reader = pa.RecordBatchReader.from_stream(data)
     except EflError:
@@ -76,7 +92,7 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
     with blame(_SOURCE):
         found = _agree(read_ensemble(_SOURCE, reader.schema.metadata), ensemble)
         layout = read_layout(_SOURCE, reader.schema, found, ours=False)
-    return assemble(_SOURCE, layout, _batches(reader, layout))
+    return assemble(_SOURCE, layout, _batches(reader, layout, limit))
 
 
 def _agree(stored: Ensemble | None, given: Ensemble | None) -> Ensemble:
@@ -88,15 +104,15 @@ def _agree(stored: Ensemble | None, given: Ensemble | None) -> Ensemble:
             )
         return given
     if given is not None and given.n_qubits != stored.n_qubits:
-        raise ShapeError(f"ensemble: expected {stored.n_qubits} qubits, as stored, got {given.n_qubits}")
+        raise ShapeError.of("ensemble", f"{stored.n_qubits} qubits, as stored", given.n_qubits)
     if given is not None and given != stored:
-        raise InvalidInputError(
-            "ensemble: expected the stored ensemble, or none (with_ensemble changes it after)"
+        raise InvalidInputError.of(
+            "ensemble", "the stored ensemble, or none (with_ensemble changes it after)", "another"
         )
     return stored
 
 
-def _batches(reader: RecordBatch, layout: Layout) -> Iterator[Columns]:
+def _batches(reader: RecordBatch, layout: Layout, limit: int) -> Iterator[Columns]:
     start = 0
     while True:
         with blame(_SOURCE):
@@ -104,6 +120,12 @@ def _batches(reader: RecordBatch, layout: Layout) -> Iterator[Columns]:
                 batch = reader.read_next_batch()
             except StopIteration:
                 return
+        needed = (start + batch.num_rows) * layout.row_bytes
+        if needed > limit:
+            raise ResourceLimitError(
+                f"{_SOURCE}: {needed} bytes of snapshots or more, the limit is {limit}; "
+                "another can be given as max_bytes"
+            )
         if batch.num_rows:
             yield extract(_SOURCE, layout, batch, start)
             start += batch.num_rows

@@ -112,6 +112,31 @@ impl Error {
         Error::Corrupt { what: what.into(), reason: reason.into() }
     }
 
+    /// The argument that is to blame, as the caller knows it; none where no single one is.
+    pub fn argument(&self) -> Option<&str> {
+        match self {
+            Error::Invalid { argument, .. } | Error::Shape { argument, .. } => Some(argument),
+            _ => None,
+        }
+    }
+
+    /// This error with the name that a caller of the caller gave the argument; an error that blames no argument stays
+    /// what it is.
+    ///
+    /// ```
+    /// use efl_core::pauli::PauliWord;
+    /// let error = PauliWord::from_label("XQ").unwrap_err().named("words[3]");
+    /// assert_eq!(error.argument(), Some("words[3]"));
+    /// assert!(error.to_string().starts_with("words[3]: expected "));
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Text>) -> Self {
+        if let Error::Invalid { argument, .. } | Error::Shape { argument, .. } = &mut self {
+            *argument = name.into();
+        }
+        self
+    }
+
     /// The class of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -133,5 +158,20 @@ mod tests {
     fn messages_name_the_argument_the_expectation_and_the_value() {
         let text = Error::invalid("shots", "a positive number", "0").to_string();
         assert_eq!(text, "shots: expected a positive number, got 0");
+    }
+
+    #[test]
+    fn renaming_changes_the_argument_and_nothing_else() {
+        for error in [Error::invalid("label", "letters", "7"), Error::shape("label", "2", "3")] {
+            let named = error.clone().named("words[1]");
+            assert_eq!((error.argument(), named.argument()), (Some("label"), Some("words[1]")));
+            assert_eq!(named.kind(), error.kind());
+            assert_eq!(named.to_string(), error.to_string().replace("label", "words[1]"));
+        }
+        let memory = Error::Memory { what: "terms".into(), bytes: 8 };
+        for error in [Error::corrupt("tally", "short"), memory, Error::Interrupted] {
+            assert_eq!(error.argument(), None);
+            assert_eq!(error.clone().named("bits"), error);
+        }
     }
 }

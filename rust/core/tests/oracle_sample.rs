@@ -3,7 +3,8 @@
 use efl_core::Error;
 use efl_core::bits::parallel::Cancel;
 use efl_core::ensemble::Ensemble;
-use efl_core::snapshots::{sample, unpack};
+use efl_core::snapshots::{Address, draw_settings, sample, unpack};
+use efl_core::stabiliser::Setting;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
 
@@ -109,6 +110,44 @@ fn wide_states_use_fresh_randomness_per_group() {
         // 5 sigma on 18 qubits: a false-alarm rate of 1e-5.
         assert!((ones - total / 2.0).abs() < 5.0 * (total / 4.0).sqrt(), "qubit {q}: {ones} of {total}");
         assert!((total - shots as f64 * 2.0 / 3.0).abs() < 5.0 * (shots as f64 * 2.0 / 9.0).sqrt());
+    }
+}
+
+/// Settings that are drawn without a state are those that the simulator measures in, on more qubits than one random
+/// block serves and on more shots than one task draws.
+fn first(shots: u64, seed: u64) -> Vec<Address> {
+    (0..shots).map(|index| Address { seed, index }).collect()
+}
+
+#[test]
+fn settings_are_a_function_of_the_seed_alone() {
+    let (n, shots, seed) = (18, 20_000, 6);
+    let mut state = vec![Complex64::new(0.0, 0.0); 1 << n];
+    state[5] = Complex64::new(1.0, 0.0);
+    let rows = (0..n).map(|q| [0.5, 0.5 - 0.02 * q as f64, 0.02 * q as f64]).collect();
+    for ensemble in [Ensemble::uniform(n).unwrap(), Ensemble::biased(rows).unwrap()] {
+        let snaps =
+            sample(&StateVector::new(&state).unwrap(), &ensemble, shots, seed, &Cancel::new()).unwrap();
+        let (_, bases) = unpack(&snaps, &Cancel::new()).unwrap();
+        let drawn = draw_settings(&ensemble, &first(shots as u64, seed), &Cancel::new()).unwrap();
+        assert!(bases.iter().zip(&drawn).all(|(&base, &letter)| u32::from(base) == letter));
+        assert_eq!(drawn.len(), bases.len());
+        assert_eq!(drawn[..33 * n], draw_settings(&ensemble, &first(33, seed), &Cancel::new()).unwrap());
+    }
+    let listed = ["ZZX", "XYZ", "YYY"].map(|label| Setting::product(label).unwrap()).to_vec();
+    let list = Ensemble::settings(listed, vec![0.2, 0.7, 0.1]).unwrap();
+    for ensemble in [list, Ensemble::random_blocks(3, 2).unwrap()] {
+        let snaps =
+            sample(&StateVector::new(&state[..8]).unwrap(), &ensemble, shots, seed, &Cancel::new()).unwrap();
+        assert_eq!(
+            snaps.settings(),
+            draw_settings(&ensemble, &first(shots as u64, seed), &Cancel::new()).unwrap()
+        );
+    }
+    // Devices are wider than state vectors: letters of many groups, all of them drawn.
+    let wide = draw_settings(&Ensemble::uniform(100).unwrap(), &first(300, seed), &Cancel::new()).unwrap();
+    for q in 0..100 {
+        assert!((0..3).all(|letter| (0..300).any(|t| wide[t * 100 + q] == letter)));
     }
 }
 

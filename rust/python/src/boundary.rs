@@ -4,41 +4,25 @@
 //! more than about 20 us goes through it. [`integer`] and [`float`] turn arguments of the wrong type into errors of our
 //! own tree, which name the argument.
 
-use crate::error::{self, InputTypeError, InvalidInputError};
+use crate::error::{Outcome, describe, invalid, shape, wrong_type};
 use efl_core::Result;
 use efl_core::bits::MAX_QUBITS;
 use efl_core::bits::parallel::{self, Cancel};
+use numpy::{Element, PyArrayDescrMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 
 /// Runs `work` without the GIL, on the pool; signals are looked at every 20 ms.
 pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
-    py.detach(|| {
-        parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(error::Outcome::from))
-    })
-    .map_err(PyErr::from)
-}
-
-/// What came, for an error message: the type and a short form of the value.
-pub(crate) fn describe(value: &Bound<'_, PyAny>) -> String {
-    let kind = value.get_type().name().map_or_else(|_| "an object".to_owned(), |name| name.to_string());
-    let text = value.repr().map_or_else(|_| String::new(), |repr| repr.to_string());
-    if text.chars().count() > 40 {
-        return format!("{kind} {}...", text.chars().take(40).collect::<String>());
-    }
-    format!("{kind} {text}")
+    py.detach(|| parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(Outcome::from)))
+        .map_err(PyErr::from)
 }
 
 /// An integer argument of at least `least`.
 pub(crate) fn integer(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
-    let wrong_type =
-        || InputTypeError::new_err(format!("{name}: expected an integer, got {}", describe(value)));
-    let index = value.call_method0("__index__").map_err(|_| wrong_type())?;
+    let index = value.call_method0("__index__").map_err(|_| wrong_type(name, "an integer", value))?;
     match index.extract::<u64>() {
         Ok(found) if found >= least => Ok(found),
-        _ => Err(InvalidInputError::new_err(format!(
-            "{name}: expected an integer of at least {least} and below 2^64, got {}",
-            describe(value)
-        ))),
+        _ => Err(invalid(name, format!("an integer of at least {least} and below 2^64"), describe(value))),
     }
 }
 
@@ -51,16 +35,41 @@ pub(crate) fn size(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult
 pub(crate) fn width(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
     let found = size(name, value, 1)?;
     if found > MAX_QUBITS {
-        return Err(InvalidInputError::new_err(format!(
-            "{name}: expected 1 to {MAX_QUBITS} qubits, got {found}"
-        )));
+        return Err(invalid(name, format!("1 to {MAX_QUBITS} qubits"), found));
     }
     Ok(found)
 }
 
 /// A real number.
 pub(crate) fn float(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    value.extract::<f64>().map_err(|_| {
-        InputTypeError::new_err(format!("{name}: expected a real number, got {}", describe(value)))
-    })
+    value.extract::<f64>().map_err(|_| wrong_type(name, "a real number", value))
+}
+
+/// A word such as the name of an option.
+pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>, expected: &str) -> PyResult<String> {
+    value.extract::<String>().map_err(|_| wrong_type(name, expected, value))
+}
+
+/// An array argument of numbers that are read as `T` without loss, with so many dimensions.
+pub(crate) fn numbers<'py, T: Element>(
+    name: &str,
+    value: &Bound<'py, PyAny>,
+    expected: &str,
+    dimensions: usize,
+) -> PyResult<PyReadonlyArrayDyn<'py, T>> {
+    let py = value.py();
+    let wrong = || wrong_type(name, expected, value);
+    let array = py.import("numpy")?.call_method1("asarray", (value,)).map_err(|_| wrong())?;
+    let kind: char = array.getattr("dtype")?.getattr("kind")?.extract()?;
+    let dtype = T::get_dtype(py);
+    let complex = char::from(dtype.kind()) == 'c';
+    if !("biuf".contains(kind) || complex && kind == 'c') {
+        return Err(wrong());
+    }
+    let array = array.call_method1("astype", (dtype,))?;
+    let found: Vec<usize> = array.getattr("shape")?.extract()?;
+    if found.len() != dimensions {
+        return Err(shape(name, expected, format!("shape {found:?}")));
+    }
+    array.extract()
 }

@@ -1,7 +1,7 @@
 //! Circuits, propagation, and the observables of a gradient.
 
 use crate::boundary::{enter, float};
-use crate::error::{InvalidInputError, OrRaise};
+use crate::error::{OrRaise, invalid, shape};
 use crate::pauli::{PauliSum, read_sum, read_word};
 use efl_core::circuit::Angle;
 use efl_core::gates::Clifford;
@@ -43,11 +43,7 @@ fn angle(value: &Bound<'_, PyAny>) -> PyResult<Angle> {
 fn complex(name: &str, array: &PyReadonlyArray2<'_, Complex64>) -> PyResult<Vec<Complex64>> {
     let view = array.as_array();
     if view.nrows() != view.ncols() {
-        return Err(crate::error::ShapeError::new_err(format!(
-            "{name}: expected a square matrix, got {} x {}",
-            view.nrows(),
-            view.ncols()
-        )));
+        return Err(shape(name, "a square matrix", format!("{} x {}", view.nrows(), view.ncols())));
     }
     Ok(view.iter().copied().collect())
 }
@@ -93,10 +89,7 @@ impl Circuit {
     fn clifford(&self, name: &str, wires: Vec<usize>) -> PyResult<()> {
         let Some(gate) = Clifford::from_name(name) else {
             let known: Vec<&str> = Clifford::ALL.iter().map(|gate| gate.name()).collect();
-            return Err(InvalidInputError::new_err(format!(
-                "name: expected one of {}, got '{name}'",
-                known.join(", ")
-            )));
+            return Err(invalid("name", format!("one of {}", known.join(", ")), format!("'{name}'")));
         };
         self.add(|circuit| circuit.clifford(gate, &wires))
     }
@@ -159,27 +152,6 @@ pub(crate) fn product(bloch: &PyReadonlyArray2<'_, f64>) -> PyResult<efl_core::s
     efl_core::state::ProductState::from_bloch(rows).or_raise()
 }
 
-/// The sum at the other end of the circuit, and what was dropped.
-#[pyfunction]
-pub(crate) fn propagate(
-    py: Python<'_>,
-    circuit: &Circuit,
-    theta: PyReadonlyArray1<'_, f64>,
-    sum: &PauliSum,
-    forward: bool,
-    limits: Limits,
-) -> PyResult<(PauliSum, (u64, f64))> {
-    let (gates, theta, sum) = (circuit.gates(), theta.as_array().to_vec(), sum.0.clone());
-    let direction = if forward {
-        efl_core::gates::Direction::Schroedinger
-    } else {
-        efl_core::gates::Direction::Heisenberg
-    };
-    let limits = truncation(limits);
-    let found = enter(py, |cancel| core::propagate(&gates, &theta, &sum, direction, &limits, cancel))?;
-    Ok((PauliSum(found.sum), (found.dropped.count, found.dropped.l1)))
-}
-
 /// The state that the circuit prepares from a product of pure qubits.
 #[pyfunction]
 pub(crate) fn simulate<'py>(
@@ -218,12 +190,6 @@ impl GradientObservables {
     #[getter]
     fn n_words(&self) -> usize {
         self.0.sums().words().len()
-    }
-
-    /// Number of coefficients of all rows.
-    #[getter]
-    fn n_entries(&self) -> usize {
-        self.0.sums().entries()
     }
 
     /// A row as a sum: values first, then derivatives observable by observable.

@@ -1,16 +1,19 @@
 //! Designed ensembles, and what ensembles will do.
 
-use crate::boundary::enter;
+use crate::boundary::{enter, numbers};
 use crate::circuit::GradientObservables;
 use crate::ensemble::Ensemble;
-use crate::error::{InputTypeError, InvalidInputError};
+use crate::error::{OrRaise, invalid, wrong_type};
 use crate::estimate::Observables;
-use crate::plan::{connectivity, goal};
+use crate::pauli::read_sums;
+use crate::plan::goal;
+use crate::setting::read_connectivity;
 use efl_core::design::{self as core, Kind, Options};
 use efl_core::pauli::Sums;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArrayMethods, PyReadonlyArray1};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -25,7 +28,7 @@ impl Rows {
         if let Ok(plain) = observables.cast::<Observables>() {
             return Ok(Rows::Plain(plain.get().0.clone()));
         }
-        let wrong = |_| InputTypeError::new_err("observables: expected compiled observables");
+        let wrong = |_| wrong_type("observables", "compiled observables", observables);
         let gradient = observables.cast::<GradientObservables>().map_err(wrong)?;
         Ok(Rows::Gradient(gradient.get().0.clone()))
     }
@@ -35,10 +38,7 @@ fn kind(name: &str, qubits_per_block: usize) -> PyResult<Kind> {
     let known = [Kind::Uniform, Kind::Biased, Kind::Product, Kind::Clifford, Kind::Block(qubits_per_block)];
     known.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let names: Vec<String> = known.iter().map(|kind| format!("'{}'", kind.name())).collect();
-        InvalidInputError::new_err(format!(
-            "kind: expected 'auto' or one of {}, got '{name}'",
-            names.join(", ")
-        ))
+        invalid("kind", format!("'auto' or one of {}", names.join(", ")), format!("'{name}'"))
     })
 }
 
@@ -52,9 +52,10 @@ pub(crate) fn design(
     wanted: &str,
     weights: Option<PyReadonlyArray1<'_, f64>>,
     value_weight: f64,
-    connect: &str,
+    connectivity: &Bound<'_, PyAny>,
     qubits_per_block: usize,
     effort: Option<u64>,
+    shots: Option<u64>,
 ) -> PyResult<Ensemble> {
     let rows = Rows::read(observables)?;
     let kinds: Vec<Kind> = kinds.iter().map(|name| kind(name, qubits_per_block)).collect::<PyResult<_>>()?;
@@ -62,8 +63,9 @@ pub(crate) fn design(
     let options = Options {
         goal: goal(wanted, weights)?,
         value_weight,
-        connectivity: connectivity(connect)?,
+        connectivity: read_connectivity(connectivity)?,
         effort: effort.unwrap_or(standard.effort),
+        shots,
         ..standard
     };
     let (sums, n_values) = match &rows {
@@ -73,24 +75,40 @@ pub(crate) fn design(
     enter(py, |cancel| core::design(sums, n_values, &kinds, &options, cancel)).map(Ensemble)
 }
 
+/// What is estimated, in the shape that its variances have: of one observable, of a list, or of a gradient.
+fn estimated(observables: &Bound<'_, PyAny>, n_qubits: usize) -> PyResult<(Sums, Vec<usize>)> {
+    // The class of a gradient's observables is a Python one, around the handle that has them.
+    let handle = observables.getattr_opt("_native")?;
+    if let Ok(found) = handle.as_ref().unwrap_or(observables).cast::<GradientObservables>() {
+        let found = &found.get().0;
+        let single = observables.getattr_opt("_single")?.map_or(Ok(false), |single| single.extract())?;
+        let shape = [found.n_observables(), found.n_parameters()];
+        return Ok((found.derivatives(), shape[usize::from(single)..].to_vec()));
+    }
+    let (sums, single) = read_sums("observables", observables, Some(n_qubits))?;
+    let shape = if single { vec![] } else { vec![sums.len()] };
+    Ok((Sums::from_sums(n_qubits, &sums).or_raise()?, shape))
+}
+
 /// The variance of one snapshot of every observable, or of every derivative: on average over all states, or on a known
 /// one.
-#[pyfunction]
-pub(crate) fn predicted_variances<'py>(
+pub(crate) fn predicted_variance<'py>(
     py: Python<'py>,
-    ensemble: &Ensemble,
+    ensemble: &efl_core::ensemble::Ensemble,
     observables: &Bound<'py, PyAny>,
-    state: Option<PyReadonlyArray1<'py, Complex64>>,
-) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let sums = match Rows::read(observables)? {
-        Rows::Plain(sums) => sums,
-        Rows::Gradient(found) => found.derivatives(),
-    };
-    let ensemble = ensemble.0.clone();
-    let state = state.map(|amplitudes| amplitudes.as_array().to_vec());
-    let found = enter(py, |cancel| match &state {
+    state: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (sums, shape) = estimated(observables, ensemble.n_qubits())?;
+    let amplitudes: Option<Vec<Complex64>> = state
+        .map(|state| numbers::<Complex64>("state", state, "a vector of 2^n amplitudes", 1))
+        .transpose()?
+        .map(|amplitudes| amplitudes.as_array().iter().copied().collect());
+    let found = enter(py, |cancel| match &amplitudes {
         None => ensemble.predicted_variances(&sums, cancel),
         Some(amplitudes) => ensemble.exact_variances(&sums, &StateVector::new(amplitudes)?, cancel),
     })?;
-    Ok(found.into_pyarray(py))
+    match (&shape[..], &found[..]) {
+        ([], [one]) => one.into_bound_py_any(py),
+        _ => Ok(found.into_pyarray(py).reshape(shape)?.into_any()),
+    }
 }

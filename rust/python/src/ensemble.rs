@@ -1,11 +1,13 @@
 //! Ensembles of measurement settings.
 
-use crate::boundary::{describe, integer, size, width};
-use crate::error::{InputTypeError, InvalidInputError, OrRaise, ShapeError};
+use crate::boundary::{integer, numbers, size, width};
+use crate::design::predicted_variance;
+use crate::error::{OrRaise, invalid, shape, wrong_type};
 use crate::pauli::read_word;
 use crate::setting::Setting;
+use efl_core::Error;
 use efl_core::ensemble as core;
-use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, ToPyArray};
+use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -32,40 +34,11 @@ use pyo3::types::{PyList, PyTuple};
 #[derive(Clone)]
 pub(crate) struct Ensemble(pub(crate) core::Ensemble);
 
-/// Real numbers with as many dimensions as `expected` says.
-fn numbers<'py>(
-    name: &str,
-    value: &Bound<'py, PyAny>,
-    expected: &str,
-    dimensions: usize,
-) -> PyResult<PyReadonlyArrayDyn<'py, f64>> {
-    let numpy = value.py().import("numpy")?;
-    let wrong_type = || {
-        InputTypeError::new_err(format!(
-            "{name}: expected real numbers of shape {expected}, got {}",
-            describe(value)
-        ))
-    };
-    let array = numpy.call_method1("asarray", (value,)).map_err(|_| wrong_type())?;
-    let kind: String = array.getattr("dtype")?.getattr("kind")?.extract()?;
-    if !"biuf".contains(&kind) {
-        return Err(wrong_type());
-    }
-    let array = array.call_method1("astype", ("float64",))?;
-    let shape: Vec<usize> = array.getattr("shape")?.extract()?;
-    if shape.len() != dimensions {
-        return Err(ShapeError::new_err(format!("{name}: expected shape {expected}, got {shape:?}")));
-    }
-    array.extract()
-}
-
 fn sequence<'py>(name: &str, value: &Bound<'py, PyAny>, expected: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let wrong_type =
-        || InputTypeError::new_err(format!("{name}: expected {expected}, got {}", describe(value)));
     if value.is_instance_of::<pyo3::types::PyString>() {
-        return Err(wrong_type());
+        return Err(wrong_type(name, expected, value));
     }
-    value.try_iter().map_err(|_| wrong_type())?.collect()
+    value.try_iter().map_err(|_| wrong_type(name, expected, value))?.collect()
 }
 
 /// Settings, or labels such as "XYZ".
@@ -77,9 +50,7 @@ fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<efl_core:
         }
         let name = format!("{name}[{f}]");
         let word = read_word(&name, item, None)?;
-        efl_core::stabiliser::Setting::of_letters(word).map_err(|error| {
-            InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("letters: ", "", 1)))
-        })
+        efl_core::stabiliser::Setting::of_letters(word).map_err(|error| error.named(name)).or_raise()
     };
     items.iter().enumerate().map(read).collect()
 }
@@ -88,13 +59,20 @@ fn read_settings(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Vec<efl_core:
 fn read_probabilities(name: &str, value: Option<&Bound<'_, PyAny>>, settings: usize) -> PyResult<Vec<f64>> {
     match value {
         None => Ok(vec![1.0 / settings as f64; settings]),
-        Some(value) => Ok(numbers(name, value, "(n_settings,)", 1)?.as_array().iter().copied().collect()),
+        Some(value) => Ok(numbers::<f64>(name, value, "real numbers of shape (n_settings,)", 1)?
+            .as_array()
+            .iter()
+            .copied()
+            .collect()),
     }
 }
 
-/// The same error about an argument of a block.
-fn within(py: Python<'_>, name: &str, error: &PyErr) -> PyErr {
-    PyErr::from_type(error.get_type(py), format!("{name}.{}", error.value(py)))
+/// An error of the core about an argument of the block that `name` is.
+fn within(name: &str, error: Error) -> Error {
+    match error.argument().map(|argument| format!("{name}.{argument}")) {
+        Some(place) => error.named(place),
+        None => error,
+    }
 }
 
 #[pymethods]
@@ -108,13 +86,11 @@ impl Ensemble {
     /// The probabilities of X, Y and Z for each qubit, array-like of shape ``(n_qubits, 3)``; rows sum to one.
     #[staticmethod]
     fn biased(probabilities: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let array = numbers("probabilities", probabilities, "(n_qubits, 3)", 2)?;
+        let expected = "real numbers of shape (n_qubits, 3)";
+        let array = numbers::<f64>("probabilities", probabilities, expected, 2)?;
         let array = array.as_array();
         if array.shape()[1] != 3 {
-            return Err(ShapeError::new_err(format!(
-                "probabilities: expected shape (n_qubits, 3), got {:?}",
-                array.shape()
-            )));
+            return Err(shape("probabilities", expected, format!("shape {:?}", array.shape())));
         }
         let rows = array.rows().into_iter().map(|r| [r[0], r[1], r[2]]).collect();
         core::Ensemble::biased(rows).or_raise().map(Ensemble)
@@ -176,10 +152,7 @@ impl Ensemble {
                 [qubits, settings] => (qubits, settings, None),
                 [qubits, settings, probabilities] => (qubits, settings, Some(probabilities)),
                 _ => {
-                    return Err(ShapeError::new_err(format!(
-                        "{name}: expected {expected}, got {} items",
-                        parts.len()
-                    )));
+                    return Err(shape(&name, expected, format!("{} items", parts.len())));
                 }
             };
             let qubits: Vec<usize> = sequence(&format!("{name}.qubits"), qubits, "a sequence of qubits")?
@@ -202,7 +175,7 @@ impl Ensemble {
                 let q = read_probabilities(&format!("{name}.probabilities"), probabilities, list.len())?;
                 core::Block::new(qubits.clone(), list, q)
             };
-            made.push(block.or_raise().map_err(|error| within(item.py(), &name, &error))?);
+            made.push(block.map_err(|error| within(&name, error)).or_raise()?);
             items.push((settings.clone(), probabilities.cloned(), qubits.len()));
         }
         core::Ensemble::blocks(n_qubits, made).or_raise().map(Ensemble)
@@ -249,8 +222,10 @@ impl Ensemble {
             return Ok(list.probabilities().to_pyarray(py).to_dyn().clone());
         }
         if !self.0.block_list().is_empty() {
-            return Err(InvalidInputError::new_err(
-                "probabilities: several blocks have their own, see block_list".to_owned(),
+            return Err(invalid(
+                "probabilities",
+                "an ensemble with one list",
+                "several blocks, which have their own, see block_list",
             ));
         }
         let letters = (0..self.0.n_qubits()).filter_map(|q| self.0.letter_probabilities(q));
@@ -262,10 +237,8 @@ impl Ensemble {
     #[getter]
     fn setting_list(&self) -> PyResult<Vec<Setting>> {
         let Some(list) = self.0.single() else {
-            return Err(InvalidInputError::new_err(format!(
-                "setting_list: expected an ensemble of kind 'settings', got kind '{}'",
-                self.0.kind()
-            )));
+            let found = format!("kind '{}'", self.0.kind());
+            return Err(invalid("setting_list", "an ensemble of kind 'settings'", found));
         };
         Ok(list.settings().iter().cloned().map(Setting).collect())
     }
@@ -331,12 +304,12 @@ impl Ensemble {
     /// (9.0, 8.0)
     #[pyo3(signature = (observables, state=None))]
     fn predicted_variance<'py>(
-        slf: Bound<'py, Self>,
+        &self,
+        py: Python<'py>,
         observables: &Bound<'py, PyAny>,
         state: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let designs = slf.py().import("efl_core.designs")?;
-        designs.call_method1("predicted_variance", (slf, observables, state))
+        predicted_variance(py, &self.0, observables, state)
     }
 
     /// How many of ``shots`` snapshots each setting of a list gets.

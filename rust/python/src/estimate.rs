@@ -3,11 +3,11 @@
 use crate::boundary::enter;
 use crate::circuit::GradientObservables;
 use crate::ensemble::Ensemble;
-use crate::error::{InputTypeError, InvalidInputError, OrRaise};
-use crate::pauli::{PauliWord, read_sum, read_word};
+use crate::error::{OrRaise, invalid, wrong_type};
+use crate::pauli::{PauliWord, read_sums, read_word};
 use crate::snapshots::Snapshots;
 use efl_core::estimate::{self as core, Combine};
-use efl_core::pauli::{Sums, Words};
+use efl_core::pauli::{PauliSum, Sums, Words};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
@@ -19,14 +19,15 @@ pub(crate) struct Observables(pub(crate) Sums);
 
 #[pymethods]
 impl Observables {
-    #[new]
-    fn new(items: Vec<Bound<'_, PyAny>>, n_qubits: usize) -> PyResult<Self> {
-        let sums = items
-            .iter()
-            .enumerate()
-            .map(|(i, item)| read_sum(&format!("observables[{i}]"), item, Some(n_qubits)))
-            .collect::<PyResult<Vec<_>>>()?;
-        Sums::from_sums(n_qubits, &sums).or_raise().map(Observables)
+    /// Reads one observable or several, of the width of the first if none is given; the second result says whether it
+    /// was one.
+    #[staticmethod]
+    fn read(observables: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<(Self, bool)> {
+        let (sums, single) = read_sums("observables", observables, n_qubits)?;
+        let Some(width) = n_qubits.or_else(|| sums.first().map(PauliSum::n_qubits)) else {
+            return Err(invalid("observables", "at least one", "an empty sequence"));
+        };
+        Ok((Observables(Sums::from_sums(width, &sums).or_raise()?), single))
     }
 
     fn __len__(&self) -> usize {
@@ -39,19 +40,28 @@ fn rule(name: &str) -> PyResult<Combine> {
         "mean" => Ok(Combine::Mean),
         "hit_normalised" => Ok(Combine::HitNormalised),
         "median_of_means" => Ok(Combine::MedianOfMeans),
-        _ => Err(InvalidInputError::new_err(format!(
-            "combine: expected 'mean', 'hit_normalised' or 'median_of_means', got '{name}'"
-        ))),
+        _ => {
+            let known = "'mean', 'hit_normalised' or 'median_of_means'";
+            Err(invalid("combine", known, format!("'{name}'")))
+        }
     }
 }
 
-type Columns<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u64>>, u64);
+/// Value, standard error, revealed, unrevealed 1-norm, shots.
+type Columns<'py> = (
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<u64>>,
+    Bound<'py, PyArray1<f64>>,
+    u64,
+);
 
 fn columns(py: Python<'_>, found: core::Estimates) -> Columns<'_> {
     (
         found.value.into_pyarray(py),
         found.stderr.into_pyarray(py),
         found.revealed.into_pyarray(py),
+        found.unrevealed.into_pyarray(py),
         found.shots,
     )
 }
@@ -158,6 +168,12 @@ impl Tally {
         self.0.shots()
     }
 
+    /// Whether how often each setting of the list was measured was fixed beforehand.
+    #[getter]
+    fn allocated(&self) -> bool {
+        self.0.is_allocated()
+    }
+
     /// Number of snapshots in each bucket.
     #[getter]
     fn bucket_shots<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u64>> {
@@ -184,19 +200,12 @@ impl Tally {
     /// Reads what `to_bytes` wrote, after checking all of it.
     #[staticmethod]
     fn from_bytes(data: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let bytes = data.extract::<&[u8]>().map_err(|_| {
-            InputTypeError::new_err(format!("data: expected bytes, got {}", crate::boundary::describe(data)))
-        })?;
+        let bytes = data.extract::<&[u8]>().map_err(|_| wrong_type("data", "bytes", data))?;
         core::Tally::from_bytes(bytes).or_raise().map(Tally)
     }
 
     fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<Tally> {
-        let other = other.cast::<Tally>().map_err(|_| {
-            InputTypeError::new_err(format!(
-                "other: expected a Tally, got {}",
-                crate::boundary::describe(other)
-            ))
-        })?;
+        let other = other.cast::<Tally>().map_err(|_| wrong_type("other", "a Tally", other))?;
         self.0.merge(&other.get().0).or_raise().map(Tally)
     }
 
@@ -206,10 +215,7 @@ impl Tally {
             return Tally(self.0.clone()).into_py_any(py);
         }
         if other.is_instance_of::<PyInt>() || other.is_instance_of::<PyString>() {
-            return Err(InputTypeError::new_err(format!(
-                "other: expected a Tally (or the 0 that sum() begins with), got {}",
-                crate::boundary::describe(other)
-            )));
+            return Err(wrong_type("other", "a Tally (or the 0 that sum() begins with)", other));
         }
         Ok(py.NotImplemented())
     }

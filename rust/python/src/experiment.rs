@@ -2,14 +2,14 @@
 
 use crate::boundary::enter;
 use crate::circuit::product;
-use crate::error::{OrRaise, ShapeError};
+use crate::error::{OrRaise, shape};
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
 use efl_core::bits::parallel;
 use efl_core::circuit::Gate;
 use efl_core::estimate;
 use efl_core::experiment as core;
-use efl_core::snapshots::{Outcomes, measure, measure_experiment};
+use efl_core::snapshots::{self as counted, measure, measure_experiment};
 use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
@@ -33,12 +33,8 @@ impl Experiment {
     fn bits(&self, bits: &PyReadonlyArray2<'_, u8>) -> PyResult<Vec<u8>> {
         let view = bits.as_array();
         if view.ncols() != self.n_qubits() {
-            return Err(ShapeError::new_err(format!(
-                "bits: expected shape (shots, {}), got ({}, {})",
-                self.n_qubits(),
-                view.nrows(),
-                view.ncols()
-            )));
+            let expected = format!("shape (shots, {})", self.n_qubits());
+            return Err(shape("bits", expected, format!("({}, {})", view.nrows(), view.ncols())));
         }
         Ok(view.iter().copied().collect())
     }
@@ -106,18 +102,13 @@ impl Experiment {
         gates.into_iter().map(describe).collect()
     }
 
-    /// The same measurement, read for linear combinations: one for each row of weights.
-    fn combined(&self, weights: PyReadonlyArray2<'_, f64>) -> PyResult<Experiment> {
-        let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
-        self.0.combined(&weights).or_raise().map(|found| Experiment(Arc::new(found)))
-    }
-
     /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
     fn read<'py>(&self, py: Python<'py>, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Moments<'py>> {
         let bits = self.bits(&bits)?;
         let n = self.n_qubits();
-        let found =
-            enter(py, |cancel| estimate::read(&self.0, &Outcomes::from_bits(n, &bits, cancel)?, cancel))?;
+        let found = enter(py, |cancel| {
+            estimate::read(&self.0, &counted::Outcomes::from_bits(n, &bits, cancel)?, cancel)
+        })?;
         Ok(moments(py, &found))
     }
 
@@ -176,30 +167,55 @@ pub(crate) fn simulated<'py>(
     found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.circuit().n_qubits(), shots)).collect()
 }
 
-/// What the bits of several experiments say together: the mean of every row of the gradient, and its variance.
+/// An experiment and how often each of its outcomes came: what is left of bits once they are read.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Outcomes {
+    experiment: Arc<core::Experiment>,
+    outcomes: counted::Outcomes,
+}
+
+#[pymethods]
+impl Outcomes {
+    /// Counts bits of shape (shots, n_qubits).
+    #[new]
+    fn new(py: Python<'_>, experiment: &Experiment, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Self> {
+        let (bits, n) = (experiment.bits(&bits)?, experiment.n_qubits());
+        let outcomes = enter(py, |cancel| counted::Outcomes::from_bits(n, &bits, cancel))?;
+        Ok(Outcomes { experiment: experiment.0.clone(), outcomes })
+    }
+
+    /// Number of shots.
+    #[getter]
+    fn shots(&self) -> u64 {
+        self.outcomes.shots()
+    }
+}
+
+fn runs<'a>(outcomes: &'a [PyRef<'_, Outcomes>]) -> Vec<estimate::Run<'a>> {
+    outcomes.iter().map(|own| (&*own.experiment, &own.outcomes)).collect()
+}
+
+/// What several experiments say together: the mean of every row of the gradient, and its variance.
 #[pyfunction]
 pub(crate) fn read_together<'py>(
     py: Python<'py>,
-    runs: Vec<(PyRef<'py, Experiment>, PyReadonlyArray2<'py, u8>)>,
+    outcomes: Vec<PyRef<'py, Outcomes>>,
     n_rows: usize,
 ) -> PyResult<Moments<'py>> {
-    let mut taken = Vec::with_capacity(runs.len());
-    for (run, bits) in &runs {
-        let shots = bits.as_array().nrows();
-        taken.push((run.0.clone(), run.bits(bits)?, shots as f64));
-    }
-    let found = enter(py, |cancel| {
-        parallel::map(taken.len(), cancel, |i| {
-            let (run, bits, _) = &taken[i];
-            estimate::read(run, &Outcomes::from_bits(run.circuit().n_qubits(), bits, cancel)?, cancel)
-        })
-    })?;
-    let (mut mean, mut variance) = (vec![0.0; n_rows], vec![0.0; n_rows]);
-    for (moments, (_, _, shots)) in found.iter().zip(&taken) {
-        for moment in moments {
-            mean[moment.row] += moment.mean;
-            variance[moment.row] += moment.variance / shots;
-        }
-    }
+    let runs = runs(&outcomes);
+    let (mean, variance) = enter(py, |cancel| estimate::read_all(&runs, n_rows, cancel))?;
     Ok((mean.into_pyarray(py), variance.into_pyarray(py)))
+}
+
+/// The variances of linear combinations of the rows of a gradient, a row of weights for each.
+#[pyfunction]
+pub(crate) fn read_combined<'py>(
+    py: Python<'py>,
+    outcomes: Vec<PyRef<'py, Outcomes>>,
+    weights: PyReadonlyArray2<'_, f64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
+    let runs = runs(&outcomes);
+    let variances = enter(py, |cancel| estimate::read_combined(&runs, &weights, cancel))?;
+    Ok(variances.into_pyarray(py))
 }

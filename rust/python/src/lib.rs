@@ -20,25 +20,24 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, propagate, rebase,
-        simulate,
+        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, rebase, simulate,
     };
     #[pymodule_export]
-    use crate::design::{design, predicted_variances};
+    use crate::design::design;
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
-    use crate::experiment::{Experiment, measured, read_together, simulated};
+    use crate::experiment::{Experiment, Outcomes, measured, read_combined, read_together, simulated};
     #[pymodule_export]
-    use crate::pauli::{PauliSum, PauliWord};
+    use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]
     use crate::setting::Setting;
     #[pymodule_export]
-    use crate::snapshots::{Snapshots, sample};
+    use crate::snapshots::{Snapshots, draw_settings, sample};
     #[pymodule_export]
     use crate::system::{available_cpu_levels, cpu_level, num_threads, set_cpu_level, set_num_threads};
 

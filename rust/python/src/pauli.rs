@@ -1,13 +1,13 @@
 //! Pauli words and sums.
 
-use crate::boundary::{describe, float, size, width};
-use crate::error::{InputTypeError, InvalidInputError, OrRaise};
+use crate::boundary::{float, size, width};
+use crate::error::{OrRaise, describe, invalid, shape, wrong_type};
 use efl_core::pauli::{self as core, Letter};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::IntoPyObjectExt;
 use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
-use pyo3::types::{PyComplex, PyDict, PyMapping, PyString};
+use pyo3::types::{PyBytes, PyComplex, PyDict, PyMapping, PyString};
 
 /// A Pauli string without a phase: one letter I, X, Y or Z per qubit.
 ///
@@ -35,21 +35,10 @@ pub(crate) struct PauliWord(pub(crate) core::PauliWord);
 fn letter(place: &str, value: &Bound<'_, PyAny>) -> PyResult<Letter> {
     let found = value.extract::<char>().ok();
     let letters = [('I', Letter::I), ('X', Letter::X), ('Y', Letter::Y), ('Z', Letter::Z)];
-    found.and_then(|c| letters.iter().find(|(name, _)| *name == c)).map(|(_, letter)| *letter).ok_or_else(
-        || {
-            InvalidInputError::new_err(format!(
-                "{place}: expected a letter 'I', 'X', 'Y' or 'Z', got {}",
-                describe(value)
-            ))
-        },
-    )
-}
-
-/// An error of the core about a word, with the caller's name of the argument in place of the core's.
-fn renamed(name: &str, error: &efl_core::Error) -> PyErr {
-    let text = error.to_string();
-    let rest = text.strip_prefix("label: ").or_else(|| text.strip_prefix("letters: ")).unwrap_or(&text);
-    InvalidInputError::new_err(format!("{name}: {rest}"))
+    found
+        .and_then(|c| letters.iter().find(|(name, _)| *name == c))
+        .map(|(_, letter)| *letter)
+        .ok_or_else(|| invalid(place, "a letter 'I', 'X', 'Y' or 'Z'", describe(value)))
 }
 
 /// A dict, or a copy of another mapping.
@@ -70,32 +59,31 @@ pub(crate) fn read_word(
     n_qubits: Option<usize>,
 ) -> PyResult<core::PauliWord> {
     let word = if let Ok(label) = value.cast::<PyString>() {
-        core::PauliWord::from_label(&label.to_string_lossy()).map_err(|error| renamed(name, &error))?
+        core::PauliWord::from_label(&label.to_string_lossy())
+            .map_err(|error| error.named(name.to_owned()))
+            .or_raise()?
     } else if let Some(dict) = mapping(value)? {
         let Some(n_qubits) = n_qubits else {
-            return Err(InvalidInputError::new_err(format!(
-                "{name}: expected n_qubits beside a dict of letters, got none"
-            )));
+            return Err(invalid(name, "n_qubits beside a dict of letters", "none"));
         };
         let mut letters = Vec::with_capacity(dict.len());
         for (q, l) in dict {
-            let qubit = size(&format!("{name}: qubit"), &q, 0)?;
+            let qubit = size(&format!("{name}, qubit"), &q, 0)?;
             letters.push((qubit, letter(&format!("{name}[{qubit}]"), &l)?));
         }
-        core::PauliWord::from_sparse(n_qubits, letters).map_err(|error| renamed(name, &error))?
+        core::PauliWord::from_sparse(n_qubits, letters)
+            .map_err(|error| error.named(name.to_owned()))
+            .or_raise()?
     } else if let Ok(word) = value.cast::<PauliWord>() {
         word.get().0.clone()
     } else {
-        return Err(InputTypeError::new_err(format!(
-            "{name}: expected a Pauli word (a label 'XIZ', a dict {{0: 'X'}} or a PauliWord), got {}",
-            describe(value)
-        )));
+        let expected = "a Pauli word (a label 'XIZ', a dict {0: 'X'} or a PauliWord)";
+        return Err(wrong_type(name, expected, value));
     };
     match n_qubits {
-        Some(n) if n != word.n_qubits() => Err(crate::error::ShapeError::new_err(format!(
-            "{name}: expected a word of {n} qubits, got {} qubits",
-            word.n_qubits()
-        ))),
+        Some(n) if n != word.n_qubits() => {
+            Err(shape(name, format!("a word of {n} qubits"), format!("{} qubits", word.n_qubits())))
+        }
         _ => Ok(word),
     }
 }
@@ -171,12 +159,7 @@ impl PauliWord {
 
     /// The word with I outside the given qubits.
     fn restrict(&self, qubits: &Bound<'_, PyAny>) -> PyResult<PauliWord> {
-        let items = qubits.try_iter().map_err(|_| {
-            InputTypeError::new_err(format!(
-                "qubits: expected a sequence of integers, got {}",
-                describe(qubits)
-            ))
-        })?;
+        let items = qubits.try_iter().map_err(|_| wrong_type("qubits", "a sequence of integers", qubits))?;
         let qubits: Vec<usize> = items.map(|q| size("qubits", &q?, 0)).collect::<PyResult<_>>()?;
         self.0.restrict(&qubits).or_raise().map(PauliWord)
     }
@@ -234,6 +217,10 @@ impl PauliWord {
 #[derive(Clone)]
 pub(crate) struct PauliSum(pub(crate) core::PauliSum);
 
+/// What a sum is read from.
+const SUM: &str = "a Pauli word or sum (a label, a dict of words and coefficients, a sequence of (word, coefficient) \
+                   pairs, a PauliWord or a PauliSum)";
+
 /// Reads a sum in any form that users write it in, a single word included.
 pub(crate) fn read_sum(
     name: &str,
@@ -243,10 +230,9 @@ pub(crate) fn read_sum(
     if let Ok(sum) = value.cast::<PauliSum>() {
         let sum = &sum.get().0;
         return match n_qubits {
-            Some(n) if n != sum.n_qubits() => Err(crate::error::ShapeError::new_err(format!(
-                "{name}: expected {n} qubits, got {} qubits",
-                sum.n_qubits()
-            ))),
+            Some(n) if n != sum.n_qubits() => {
+                Err(shape(name, format!("{n} qubits"), format!("{} qubits", sum.n_qubits())))
+            }
             _ => Ok(sum.clone()),
         };
     }
@@ -264,13 +250,7 @@ pub(crate) fn read_sum(
         None => {
             let items = value.try_iter().and_then(|items| items.collect::<PyResult<Vec<_>>>());
             let pairs = items.and_then(|items| items.iter().map(|item| item.extract()).collect());
-            pairs.map_err(|_| {
-                InputTypeError::new_err(format!(
-                    "{name}: expected a Pauli word or sum (a label, a dict of words and coefficients, a sequence \
-                     of (word, coefficient) pairs, a PauliWord or a PauliSum), got {}",
-                    describe(value)
-                ))
-            })?
+            pairs.map_err(|_| wrong_type(name, SUM, value))?
         }
     };
     let mut terms = Vec::with_capacity(pairs.len());
@@ -279,11 +259,64 @@ pub(crate) fn read_sum(
         let width = n_qubits.or_else(|| terms.first().map(|(w, _): &(core::PauliWord, f64)| w.n_qubits()));
         terms.push((read_word(&place, word, width)?, float(&place, coefficient)?));
     }
-    let width = n_qubits.or_else(|| terms.first().map(|(w, _)| w.n_qubits())).ok_or_else(|| {
-        InvalidInputError::new_err(format!("{name}: expected n_qubits beside an empty sum, got none"))
-    })?;
+    let width = n_qubits
+        .or_else(|| terms.first().map(|(w, _)| w.n_qubits()))
+        .ok_or_else(|| invalid(name, "n_qubits beside an empty sum", "none"))?;
     core::PauliSum::from_terms(width, terms.iter().map(|(w, c)| (w, *c)))
-        .map_err(|error| InvalidInputError::new_err(format!("{name}: {error}")))
+        .map_err(|error| error.named(name.to_owned()))
+        .or_raise()
+}
+
+/// Reads one observable or a sequence of them, of the width of the first if none is given; the second result says
+/// whether it was one.
+pub(crate) fn read_sums(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    n_qubits: Option<usize>,
+) -> PyResult<(Vec<core::PauliSum>, bool)> {
+    let one = value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PauliWord>()
+        || value.is_instance_of::<PauliSum>()
+        || value.cast::<PyMapping>().is_ok();
+    if one {
+        return Ok((vec![read_sum(name, value, n_qubits)?], true));
+    }
+    let wrong = || wrong_type(name, "a Pauli word or sum, or a sequence of them", value);
+    if value.is_instance_of::<PyBytes>() {
+        return Err(wrong()); // it is iterable, but never what was meant
+    }
+    let mut sums: Vec<core::PauliSum> = Vec::new();
+    for (i, item) in value.try_iter().map_err(|_| wrong())?.enumerate() {
+        let width = n_qubits.or_else(|| sums.first().map(core::PauliSum::n_qubits));
+        sums.push(read_sum(&format!("{name}[{i}]"), &item?, width)?);
+    }
+    Ok((sums, false))
+}
+
+/// Reads a word; errors call it `name`.
+#[pyfunction]
+#[pyo3(name = "read_word")]
+pub(crate) fn named_word(name: &str, value: &Bound<'_, PyAny>, n_qubits: usize) -> PyResult<PauliWord> {
+    read_word(name, value, Some(n_qubits)).map(PauliWord)
+}
+
+/// Reads a word or sum; errors call it `name`.
+#[pyfunction]
+#[pyo3(name = "read_sum")]
+pub(crate) fn named_sum(name: &str, value: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<PauliSum> {
+    read_sum(name, value, n_qubits).map(PauliSum)
+}
+
+/// Reads one word or sum, or several; the second result says whether it was one.
+#[pyfunction]
+#[pyo3(name = "read_sums")]
+pub(crate) fn named_sums(
+    name: &str,
+    value: &Bound<'_, PyAny>,
+    n_qubits: usize,
+) -> PyResult<(Vec<PauliSum>, bool)> {
+    let (sums, single) = read_sums(name, value, Some(n_qubits))?;
+    Ok((sums.into_iter().map(PauliSum).collect(), single))
 }
 
 type SumTerms = (Vec<(PauliWord, f64)>,);
@@ -338,12 +371,12 @@ impl PauliSum {
 
     fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
         let other = read_sum("other", other, Some(self.0.n_qubits()))?;
-        self.0.add(&other).or_raise().map(PauliSum)
+        self.0.add(&other).map_err(|error| error.named("other")).or_raise().map(PauliSum)
     }
 
     fn __sub__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
         let other = read_sum("other", other, Some(self.0.n_qubits()))?.scale(-1.0).or_raise()?;
-        self.0.add(&other).or_raise().map(PauliSum)
+        self.0.add(&other).map_err(|error| error.named("other")).or_raise().map(PauliSum)
     }
 
     fn __radd__(&self, other: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
@@ -355,7 +388,8 @@ impl PauliSum {
     }
 
     fn __mul__(&self, factor: &Bound<'_, PyAny>) -> PyResult<PauliSum> {
-        self.0.scale(float("factor", factor)?).or_raise().map(PauliSum)
+        let factor = float("factor", factor)?;
+        self.0.scale(factor).map_err(|error| error.named("factor")).or_raise().map(PauliSum)
     }
 
     fn __rmul__(&self, factor: &Bound<'_, PyAny>) -> PyResult<PauliSum> {

@@ -3,13 +3,13 @@
 use crate::boundary::enter;
 use crate::circuit::{Circuit, GradientObservables, product};
 use crate::ensemble::Ensemble;
-use crate::error::InvalidInputError;
+use crate::error::invalid;
 use crate::experiment::{Experiment, Moments};
 use crate::pauli::PauliSum;
+use crate::setting::read_connectivity;
 use efl_core::design::{Goal, Options};
 use efl_core::plan as core;
 use efl_core::plan::Method;
-use efl_core::stabiliser::Connectivity;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -17,19 +17,8 @@ use std::sync::Arc;
 fn method(name: &str) -> PyResult<Method> {
     Method::from_name(name).ok_or_else(|| {
         let known: Vec<&str> = Method::ALL.iter().map(|m| m.name()).collect();
-        InvalidInputError::new_err(format!("method: expected one of {}, got '{name}'", known.join(", ")))
+        invalid("method", format!("one of {}", known.join(", ")), format!("'{name}'"))
     })
-}
-
-pub(crate) fn connectivity(name: &str) -> PyResult<Connectivity> {
-    match name {
-        "all" => Ok(Connectivity::All),
-        "line" => Ok(Connectivity::Line),
-        "none" => Ok(Connectivity::None),
-        other => Err(InvalidInputError::new_err(format!(
-            "connectivity: expected 'all', 'line' or 'none', got '{other}'"
-        ))),
-    }
 }
 
 /// "mean", "max", or weights, in which case the word is not looked at.
@@ -38,9 +27,7 @@ pub(crate) fn goal(name: &str, weights: Option<PyReadonlyArray1<'_, f64>>) -> Py
         (_, Some(weights)) => Ok(Goal::Weighted(weights.as_array().to_vec())),
         ("mean", None) => Ok(Goal::Mean),
         ("max", None) => Ok(Goal::Max),
-        (other, None) => Err(InvalidInputError::new_err(format!(
-            "goal: expected 'mean', 'max' or an array of weights, got '{other}'"
-        ))),
+        (other, None) => Err(invalid("goal", "'mean', 'max' or an array of weights", format!("'{other}'"))),
     }
 }
 
@@ -54,30 +41,31 @@ pub(crate) struct Plan(core::Plan);
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (circuit, theta, observables, bloch, wanted, weights, value_weight, connect, effort, max_terms, max_settings=None))]
-    #[allow(clippy::too_many_arguments)] // the Python half names them
+    #[pyo3(signature = (*, circuit, theta, observables, bloch, connectivity, goal="mean", weights=None, value_weight=0.0, effort=None, max_terms=None, max_settings=None))]
+    #[expect(clippy::too_many_arguments, reason = "all are named in a call")]
     fn new(
         py: Python<'_>,
         circuit: &Circuit,
         theta: PyReadonlyArray1<'_, f64>,
         observables: Vec<PauliSum>,
         bloch: Option<PyReadonlyArray2<'_, f64>>,
-        wanted: &str,
+        connectivity: &Bound<'_, PyAny>,
+        goal: &str,
         weights: Option<PyReadonlyArray1<'_, f64>>,
         value_weight: f64,
-        connect: &str,
         effort: Option<u64>,
         max_terms: Option<usize>,
         max_settings: Option<usize>,
     ) -> PyResult<Self> {
         let standard = Options::default();
         let options = Options {
-            goal: goal(wanted, weights)?,
+            goal: self::goal(goal, weights)?,
             value_weight,
-            connectivity: connectivity(connect)?,
+            connectivity: read_connectivity(connectivity)?,
             effort: effort.unwrap_or(standard.effort),
             max_terms: max_terms.unwrap_or(standard.max_terms),
             max_settings,
+            ..standard
         };
         let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
         let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
@@ -113,11 +101,6 @@ impl Plan {
     #[getter]
     fn best(&self) -> &'static str {
         self.0.best().method.name()
-    }
-
-    #[getter]
-    fn theta<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
-        self.0.theta().to_vec().into_pyarray(py)
     }
 
     /// The sums that settings of the final state measure.

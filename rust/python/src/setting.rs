@@ -1,7 +1,7 @@
 //! Settings: a Clifford rotation and what its readout bits mean.
 
-use crate::boundary::{describe, enter, size, width};
-use crate::error::{InputTypeError, InvalidInputError, OrRaise};
+use crate::boundary::{enter, size, text, width};
+use crate::error::{OrRaise, invalid, wrong_type};
 use crate::pauli::read_word;
 use efl_core::gates::Clifford;
 use efl_core::pauli::Words;
@@ -39,53 +39,42 @@ pub(crate) struct Setting(pub(crate) core::Setting);
 
 /// Reads `("CNOT", 0, 1)`; `name` is what an error calls it.
 fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<efl_core::gates::CliffordGate> {
-    let wrong_type = || {
-        InputTypeError::new_err(format!(
-            "{name}: expected a name and its wires, such as (\"CNOT\", 0, 1), got {}",
-            describe(value)
-        ))
-    };
-    let items: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong_type())?;
-    let (first, wires) = items.split_first().ok_or_else(wrong_type)?;
-    let gate: String = first.extract().map_err(|_| wrong_type())?;
+    let wrong = || wrong_type(name, "a name and its wires, such as (\"CNOT\", 0, 1)", value);
+    let items: Vec<Bound<'_, PyAny>> = value.extract().map_err(|_| wrong())?;
+    let (first, wires) = items.split_first().ok_or_else(wrong)?;
+    let gate: String = first.extract().map_err(|_| wrong())?;
     let Some(clifford) = Clifford::from_name(&gate) else {
         let known: Vec<&str> = Clifford::ALL.iter().map(|gate| gate.name()).collect();
-        return Err(InvalidInputError::new_err(format!(
-            "{name}: expected one of {}, got {gate:?}",
-            known.join(", ")
-        )));
+        return Err(invalid(name, format!("one of {}", known.join(", ")), format!("{gate:?}")));
     };
     let wires: Vec<usize> = wires.iter().map(|q| size(name, q, 0)).collect::<PyResult<_>>()?;
-    efl_core::gates::CliffordGate::new(clifford, &wires).map_err(|error| {
-        InvalidInputError::new_err(format!("{name}: {}", error.to_string().replacen("wires: ", "", 1)))
-    })
+    efl_core::gates::CliffordGate::new(clifford, &wires)
+        .map_err(|error| error.named(name.to_owned()))
+        .or_raise()
 }
 
 /// Reads words of one width, that of the first if none is given.
 fn family(words: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<Words> {
-    let expected = "expected a sequence of Pauli words such as [\"XX\", \"ZZ\"]";
-    let wrong_type = || InputTypeError::new_err(format!("words: {expected}, got {}", describe(words)));
+    let wrong = || wrong_type("words", "a sequence of Pauli words such as [\"XX\", \"ZZ\"]", words);
     if words.is_instance_of::<PyString>() {
-        return Err(wrong_type());
+        return Err(wrong());
     }
     let mut list = n_qubits.map(Words::new);
-    for (i, word) in words.try_iter().map_err(|_| wrong_type())?.enumerate() {
+    for (i, word) in words.try_iter().map_err(|_| wrong())?.enumerate() {
         let word = read_word(&format!("words[{i}]"), &word?, list.as_ref().map(Words::n_qubits))?;
         list.get_or_insert_with(|| Words::new(word.n_qubits())).push(&word).or_raise()?;
     }
-    list.ok_or_else(|| {
-        InvalidInputError::new_err("words: expected n_qubits beside an empty family, got none")
-    })
+    list.ok_or_else(|| invalid("words", "n_qubits beside an empty family", "none"))
 }
 
-fn layout(name: &str) -> PyResult<core::Connectivity> {
-    match name {
+/// Reads where two-qubit gates may be.
+pub(crate) fn read_connectivity(value: &Bound<'_, PyAny>) -> PyResult<core::Connectivity> {
+    let expected = "'all', 'line' or 'none'";
+    match text("connectivity", value, expected)?.as_str() {
         "all" => Ok(core::Connectivity::All),
         "line" => Ok(core::Connectivity::Line),
         "none" => Ok(core::Connectivity::None),
-        _ => Err(InvalidInputError::new_err(format!(
-            "connectivity: expected 'all', 'line' or 'none', got '{name}'"
-        ))),
+        other => Err(invalid("connectivity", expected, format!("'{other}'"))),
     }
 }
 
@@ -100,12 +89,8 @@ impl Setting {
     #[staticmethod]
     fn from_gates(n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
         let n_qubits = width("n_qubits", n_qubits)?;
-        let items = gates.try_iter().map_err(|_| {
-            InputTypeError::new_err(format!(
-                "gates: expected a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)], got {}",
-                describe(gates)
-            ))
-        })?;
+        let expected = "a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)]";
+        let items = gates.try_iter().map_err(|_| wrong_type("gates", expected, gates))?;
         let gates: Vec<efl_core::gates::CliffordGate> = items
             .enumerate()
             .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
@@ -136,17 +121,18 @@ impl Setting {
     /// >>> setting.reveal("YYY") is not None
     /// True
     #[staticmethod]
-    #[pyo3(signature = (words, connectivity="all", *, effort=None, n_qubits=None))]
+    #[pyo3(signature = (words, connectivity=None, *, effort=None, n_qubits=None), text_signature = "(words, connectivity='all', *, effort=None, n_qubits=None)")]
     fn of_family(
         py: Python<'_>,
         words: &Bound<'_, PyAny>,
-        connectivity: &str,
+        connectivity: Option<&Bound<'_, PyAny>>,
         effort: Option<&Bound<'_, PyAny>>,
         n_qubits: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let effort = effort.map_or(Ok(1), |effort| size("effort", effort, 1))?;
         let n_qubits = n_qubits.map(|n| width("n_qubits", n)).transpose()?;
-        let (words, connectivity) = (family(words, n_qubits)?, layout(connectivity)?);
+        let connectivity = connectivity.map_or(Ok(core::Connectivity::All), read_connectivity)?;
+        let words = family(words, n_qubits)?;
         enter(py, |cancel| core::diagonalise(&words, connectivity, effort, cancel)).map(Setting)
     }
 

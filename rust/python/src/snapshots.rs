@@ -2,13 +2,13 @@
 
 use crate::boundary::enter;
 use crate::ensemble::Ensemble;
-use crate::error::ShapeError;
+use crate::error::shape;
 use efl_core::snapshots as core;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
 use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-    PyUntypedArrayMethods, ToPyArray,
+    PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
 
@@ -26,7 +26,7 @@ fn wrap(snaps: core::Snapshots) -> Snapshots {
 }
 
 fn contiguous<'a, T: numpy::Element>(name: &str, array: &'a PyReadonlyArray2<'_, T>) -> PyResult<&'a [T]> {
-    array.as_slice().map_err(|_| ShapeError::new_err(format!("{name}: expected a C-contiguous array")))
+    array.as_slice().map_err(|_| shape(name, "a C-contiguous array", "another"))
 }
 
 #[pymethods]
@@ -51,18 +51,38 @@ impl Snapshots {
     fn from_settings(
         py: Python<'_>,
         bits: PyReadonlyArray2<'_, u8>,
-        settings: PyReadonlyArray2<'_, u32>,
+        setting_index: PyReadonlyArray2<'_, u32>,
         ensemble: &Ensemble,
+        allocated: bool,
     ) -> PyResult<Self> {
         let shots = bits.shape()[0];
-        let (bits, settings) = (contiguous("bits", &bits)?, contiguous("settings", &settings)?);
+        let (bits, index) = (contiguous("bits", &bits)?, contiguous("setting_index", &setting_index)?);
         let ensemble = ensemble.0.clone();
-        enter(py, |cancel| core::Snapshots::from_settings(bits, settings, shots, ensemble, cancel)).map(wrap)
+        enter(py, |cancel| {
+            core::Snapshots::from_settings(bits, index, shots, ensemble, cancel)?.with_allocated(allocated)
+        })
+        .map(wrap)
+    }
+
+    /// Packs bits, one byte each, whose settings are drawn from addresses: a row of seed and index for each.
+    #[staticmethod]
+    fn from_addresses(
+        py: Python<'_>,
+        bits: PyReadonlyArray2<'_, u8>,
+        addresses: PyReadonlyArray2<'_, u64>,
+        ensemble: &Ensemble,
+    ) -> PyResult<Self> {
+        let bits = contiguous("bits", &bits)?;
+        let address = |row: &[u64; 2]| core::Address { seed: row[0], index: row[1] };
+        let addresses: Vec<_> =
+            contiguous("addresses", &addresses)?.as_chunks::<2>().0.iter().map(address).collect();
+        let ensemble = ensemble.0.clone();
+        enter(py, |cancel| core::Snapshots::from_addresses(bits, addresses, ensemble, cancel)).map(wrap)
     }
 
     /// Checks and takes tables in the storage layout; x and z, or settings, are empty if the ensemble has none.
     #[staticmethod]
-    #[pyo3(signature = (x, z, outcome, settings, ensemble, version=None, replica=None, sequence=None))]
+    #[pyo3(signature = (x, z, outcome, settings, ensemble, version=None, replica=None, sequence=None, allocated=false))]
     #[expect(clippy::too_many_arguments, reason = "one per stored column")]
     fn from_rows(
         py: Python<'_>,
@@ -74,6 +94,7 @@ impl Snapshots {
         version: Option<PyReadonlyArray1<'_, u32>>,
         replica: Option<PyReadonlyArray1<'_, u64>>,
         sequence: Option<PyReadonlyArray1<'_, u64>>,
+        allocated: bool,
     ) -> PyResult<Self> {
         let shots = outcome.shape()[0];
         let rows = core::Rows {
@@ -84,13 +105,13 @@ impl Snapshots {
         };
         let provenance = provenance(version, replica, sequence);
         let ensemble = ensemble.0.clone();
-        enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)).map(wrap)
+        enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)?.with_allocated(allocated)).map(wrap)
     }
 
     /// The storage layout: x, z and outcome, each of shape (shots, words per row), and the settings, of shape (shots,
     /// blocks). Those that the ensemble has not have no columns.
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>, Indices<'py>)> {
-        let rows = enter(py, |_| Ok(core::Rows::from_snapshots(&self.0)))?;
+        let rows = enter(py, |cancel| Ok(core::Rows::from_snapshots(&*self.0.resolved(cancel)?)))?;
         let shots = self.0.len();
         let blocks = self.0.ensemble().block_list().len();
         let words = self.0.n_qubits().div_ceil(64);
@@ -102,7 +123,7 @@ impl Snapshots {
 
     /// Bits, one byte per value, and bases, which has no columns if the ensemble has lists.
     fn to_arrays<'py>(&self, py: Python<'py>) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
-        let (bits, bases) = enter(py, |cancel| core::unpack(&self.0, cancel))?;
+        let (bits, bases) = enter(py, |cancel| core::unpack(&*self.0.resolved(cancel)?, cancel))?;
         let (shots, n) = (self.0.len(), self.0.n_qubits());
         let lettered = if self.0.ensemble().block_list().is_empty() { n } else { 0 };
         Ok((bits.into_pyarray(py).reshape([shots, n])?, bases.into_pyarray(py).reshape([shots, lettered])?))
@@ -112,7 +133,26 @@ impl Snapshots {
     #[getter]
     fn settings<'py>(&self, py: Python<'py>) -> PyResult<Indices<'py>> {
         let blocks = self.0.ensemble().block_list().len();
-        self.0.settings().to_pyarray(py).reshape([self.0.len(), blocks])
+        let settings = enter(py, |cancel| Ok(self.0.resolved(cancel)?.settings().to_vec()))?;
+        settings.into_pyarray(py).reshape([self.0.len(), blocks])
+    }
+
+    /// A row of seed and index for each snapshot whose setting is kept by its address, else none.
+    #[getter]
+    fn addresses<'py>(&self, py: Python<'py>) -> PyResult<Option<Words<'py>>> {
+        let Some(addresses) = self.0.addresses() else { return Ok(None) };
+        let rows: Vec<u64> = addresses.iter().flat_map(|a| [a.seed, a.index]).collect();
+        rows.into_pyarray(py).reshape([addresses.len(), 2]).map(Some)
+    }
+
+    /// Whether how often each setting was measured was fixed beforehand.
+    #[getter]
+    fn allocated(&self) -> bool {
+        self.0.is_allocated()
+    }
+
+    fn with_allocated(&self, py: Python<'_>, allocated: bool) -> PyResult<Self> {
+        enter(py, |_| (*self.0).clone().with_allocated(allocated)).map(wrap)
     }
 
     fn slice(&self, py: Python<'_>, start: usize, end: usize) -> PyResult<Self> {
@@ -209,8 +249,7 @@ pub(crate) fn sample(
     counts: Option<PyReadonlyArray1<'_, u64>>,
     seed: u64,
 ) -> PyResult<Snapshots> {
-    let amplitudes =
-        state.as_slice().map_err(|_| ShapeError::new_err("state: expected a C-contiguous array"))?;
+    let amplitudes = state.as_slice().map_err(|_| shape("state", "a C-contiguous array", "another"))?;
     let ensemble = ensemble.0.clone();
     let counts: Option<Vec<u64>> = counts.map(|counts| counts.as_array().to_vec());
     enter(py, |cancel| {
@@ -221,4 +260,22 @@ pub(crate) fn sample(
         }
     })
     .map(wrap)
+}
+
+/// The settings that `sample` draws for the first `shots` snapshots of a seed: an index for each block, or 0, 1, 2 for the
+/// letter on each qubit.
+#[pyfunction]
+pub(crate) fn draw_settings<'py>(
+    py: Python<'py>,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+) -> PyResult<Indices<'py>> {
+    let ensemble = ensemble.0.clone();
+    let settings = enter(py, |cancel| {
+        let addresses: Vec<_> = (0..shots as u64).map(|index| core::Address { seed, index }).collect();
+        core::draw_settings(&ensemble, &addresses, cancel)
+    })?;
+    let columns = settings.len() / shots.max(1);
+    settings.into_pyarray(py).reshape([shots, columns])
 }

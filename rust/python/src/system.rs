@@ -1,7 +1,7 @@
 //! Threads and CPU levels.
 
-use crate::boundary::size;
-use crate::error::{InvalidInputError, OrRaise};
+use crate::boundary::{size, text};
+use crate::error::{OrRaise, invalid};
 use efl_core::bits::dispatch::{self, CpuLevel};
 use efl_core::bits::parallel;
 use pyo3::prelude::*;
@@ -39,11 +39,10 @@ pub(crate) fn available_cpu_levels() -> Vec<&'static str> {
 
 /// Uses a lower instruction set, for tests and benches. Results do not depend on it.
 #[pyfunction]
-pub(crate) fn set_cpu_level(level: &str) -> PyResult<()> {
+pub(crate) fn set_cpu_level(level: &Bound<'_, PyAny>) -> PyResult<()> {
+    let level = text("level", level, "the name of an instruction set")?;
     let found = CpuLevel::available().into_iter().find(|l| l.name() == level);
-    let found = found.ok_or_else(|| {
-        let known = available_cpu_levels().join(", ");
-        InvalidInputError::new_err(format!("level: expected one of {known}, got {level}"))
-    })?;
+    let found = found
+        .ok_or_else(|| invalid("level", format!("one of {}", available_cpu_levels().join(", ")), &level))?;
     dispatch::set_cpu_level(found).or_raise()
 }

@@ -3,10 +3,11 @@
 //! Letters and settings of blocks are drawn independently, with the best probabilities that such settings have; lists
 //! come from the search for families.
 //!
-//! Invariant: every word that counts is revealed; deterministic.
+//! Invariant: every word that counts is revealed, unless a list is for fewer shots than that takes; deterministic.
 //! Cost: [`Options::effort`] per kind.
 
 use super::families::Grouping;
+use super::fit::{fit, uncertainty};
 use super::local;
 use super::objective::{Goal, Objective};
 use super::options::Options;
@@ -68,6 +69,7 @@ pub fn design(
     options: &Options,
     cancel: &Cancel,
 ) -> Result<Ensemble> {
+    let sums = &*sums.moderate(); // which design is best does not depend on the scale
     let objective = Objective::new(sums, n_values, &options.goal, options.value_weight)?;
     if objective.weights().iter().all(|w| *w == 0.0) {
         return Err(Error::invalid(
@@ -77,6 +79,15 @@ pub fn design(
         ));
     }
     let max = options.goal == Goal::Max;
+    if let Some(shots) = options.shots {
+        if shots < 2 {
+            return Err(Error::invalid("shots", "at least 2", shots.to_string()));
+        }
+        if max {
+            return Err(Error::invalid("goal", "'mean' or weights, for a number of shots", "'max'"));
+        }
+    }
+    let scores = objective.scores(sums);
     let made = kinds.iter().map(|kind| {
         check(*kind, sums, options.connectivity)?;
         let drawn = |shapes: &[(usize, usize)]| {
@@ -85,7 +96,13 @@ pub fn design(
         let listed = |grouping| {
             let effort = options.effort;
             let search = Search { sums, objective: &objective, direct: &[], grouping, effort };
-            search.run(None, max, cancel)?.ensemble(sums.n_qubits(), options.connectivity)
+            let mut found = search.run(None, max, cancel)?;
+            if let Some(shots) = options.shots {
+                let kept = fit(&found.members(), &found.shares.families, &scores, shots, cancel)?;
+                found.families = kept.iter().map(|(f, _)| found.families[*f].clone()).collect();
+                found.shares.families = kept.into_iter().map(|(_, share)| share).collect();
+            }
+            found.ensemble(sums.n_qubits(), options.connectivity)
         };
         let ensemble = match *kind {
             Kind::Uniform => Ensemble::uniform(sums.n_qubits()),
@@ -97,7 +114,10 @@ pub fn design(
                 drawn(&(0..size).map(|offset| (size, offset)).collect::<Vec<_>>())
             }
         }?;
-        let figure = objective.figure(&ensemble.variances(sums), max);
+        let figure = match options.shots {
+            Some(shots) => uncertainty(&scores, |c| ensemble.response(sums.words().get(c)).reveal(), shots),
+            None => objective.figure(&ensemble.variances(sums), max),
+        };
         Ok((figure, ensemble))
     });
     let (mut found, mut refused) = (Vec::new(), None);

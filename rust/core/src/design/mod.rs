@@ -3,12 +3,14 @@
 //! Knows nothing of data and runs nothing. An [`Objective`] weighs the variances of rows; lists of settings come from
 //! column generation over commuting families, letters and blocks from a certified fixed point.
 //!
-//! Invariant: deterministic, whatever the number of threads; every word that counts is revealed.
+//! Invariant: deterministic, whatever the number of threads; every word that counts is revealed, unless a list is for fewer shots than
+//! that takes.
 //! Cost: [`Options::effort`] words are visited per search.
 
 pub(crate) mod allocate;
 pub(crate) mod designed;
 pub(crate) mod families;
+mod fit;
 mod local;
 pub(crate) mod objective;
 mod options;

@@ -7,6 +7,10 @@
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
+/// Squares of coefficients below and above, weighed and added, are lost in a float.
+const LEAST: f64 = 1e-140;
+const MOST: f64 = 1e140;
+
 /// What is made small.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Goal {
@@ -47,6 +51,12 @@ impl Objective {
         value_weight: f64,
         live: impl Fn(usize) -> bool,
     ) -> Result<Self> {
+        let largest = sums.largest();
+        if largest != 0.0 && !(LEAST..=MOST).contains(&largest) {
+            let expected =
+                format!("values and derivatives with a largest coefficient from {LEAST:e} to {MOST:e}");
+            return Err(Error::invalid("observables", expected, format!("{largest:e}")));
+        }
         let rows = n_values..sums.len();
         if let Goal::Weighted(given) = goal {
             if given.len() != rows.len() {

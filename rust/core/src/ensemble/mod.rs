@@ -16,11 +16,13 @@
 mod bases;
 mod block;
 mod predict;
+mod response;
 
 pub(crate) use bases::all_bases;
 pub(crate) use block::LocalParity;
 pub use block::{Block, MAX_BLOCK_QUBITS};
 pub use predict::MAX_EXACT_QUBITS;
+pub use response::Response;
 
 use crate::bits::check_qubits;
 use crate::bits::philox::{philox, unit_interval};
@@ -203,6 +205,11 @@ impl Ensemble {
     pub fn reveal_probability(&self, word: WordRef<'_>) -> Result<f64> {
         crate::pauli::word::check_width("word", self.n_qubits, word.n_qubits())?;
         Ok(self.reveal(word))
+    }
+
+    /// What a snapshot says of a word of the right width.
+    pub(crate) fn response(&self, word: WordRef<'_>) -> Response {
+        Response::ideal(self.reveal(word))
     }
 
     /// [`Ensemble::reveal_probability`] of a word of the right width.

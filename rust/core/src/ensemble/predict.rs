@@ -1,7 +1,8 @@
 //! What an ensemble will do for given sums, before anything is measured: variances per snapshot.
 //!
-//! On the maximally mixed state, the mean over all states, a sum has the variance `sum_Q c_Q^2 / h_Q` (`h_Q`: how often a
-//! word is revealed). On a known state it is `sum c c' Pr[both] / (h h') <Q Q'> - <O>^2`.
+//! On the maximally mixed state, the mean over all states, a sum has the variance `sum_Q c_Q^2 m_Q` (`m_Q`: the second
+//! moment of its [`Response`]). On a known state, read ideally, it is `sum c c' Pr[both] / (r r') <Q Q'> - <O>^2`, with `r`
+//! the factors of the responses.
 //!
 //! Invariant: the identity is known without measuring, so it adds nothing.
 //! Cost: one look-up per word; on a known state one pass over the vector per setting and row of a list, else the
@@ -9,8 +10,7 @@
 
 use crate::bits::hadamard;
 use crate::bits::parallel::{self, Cancel};
-use crate::ensemble::Block;
-use crate::ensemble::Ensemble;
+use crate::ensemble::{Block, Ensemble, Response};
 use crate::error::{Error, Result};
 use crate::pauli::word::check_width;
 use crate::pauli::{Sums, WordRef};
@@ -22,8 +22,8 @@ const WORDS_PER_TASK: usize = 1 << 12;
 pub const MAX_EXACT_QUBITS: usize = 12;
 
 impl Ensemble {
-    /// The probability that each word is revealed; a word that has a coefficient and never is revealed is an error.
-    pub(crate) fn reveal_probabilities(&self, sums: &Sums, cancel: &Cancel) -> Result<Vec<f64>> {
+    /// The response of each word; a word that has a coefficient and never is revealed is an error.
+    pub(crate) fn responses(&self, sums: &Sums, cancel: &Cancel) -> Result<Vec<Response>> {
         let words = sums.words();
         let mut needed = vec![false; words.len()];
         for (columns, coefficients) in (0..sums.len()).map(|j| sums.row(j)) {
@@ -40,9 +40,9 @@ impl Ensemble {
             }
             _ => "give its letters a probability above zero".to_owned(),
         };
-        let probability = |i: usize| match self.reveal(words.get(i)) {
-            h if h > 0.0 => Ok(h),
-            _ if !needed[i] => Ok(1.0), // never used
+        let response = |i: usize| match self.response(words.get(i)) {
+            response if response.is_revealed() => Ok(response),
+            _ if !needed[i] => Ok(Response::ideal(1.0)), // never used
             _ => Err(Error::invalid(
                 "observables",
                 "words that the ensemble can reveal",
@@ -51,7 +51,7 @@ impl Ensemble {
         };
         let parts = parallel::map(words.len().div_ceil(WORDS_PER_TASK), cancel, |task| {
             let range = task * WORDS_PER_TASK..((task + 1) * WORDS_PER_TASK).min(words.len());
-            range.map(probability).collect::<Result<Vec<f64>>>()
+            range.map(response).collect::<Result<Vec<Response>>>()
         })?;
         Ok(parts.concat())
     }
@@ -67,13 +67,13 @@ impl Ensemble {
     /// ```
     pub fn predicted_variances(&self, sums: &Sums, cancel: &Cancel) -> Result<Vec<f64>> {
         check_width("observables", self.n_qubits(), sums.n_qubits())?;
-        Ok(mixed(sums, &self.reveal_probabilities(sums, cancel)?))
+        Ok(mixed(sums, &self.responses(sums, cancel)?))
     }
 
     /// The same where words that are never revealed make a variance infinite.
     pub(crate) fn variances(&self, sums: &Sums) -> Vec<f64> {
-        let h: Vec<f64> = sums.words().iter().map(|word| self.reveal(word)).collect();
-        mixed(sums, &h)
+        let responses: Vec<Response> = sums.words().iter().map(|word| self.response(word)).collect();
+        mixed(sums, &responses)
     }
 
     /// The variance of one snapshot of every sum on a known state of at most [`MAX_EXACT_QUBITS`] qubits.
@@ -88,14 +88,20 @@ impl Ensemble {
                 remedy: "predict without the state, or simulate snapshots".into(),
             });
         }
-        let h = self.reveal_probabilities(sums, cancel)?;
+        let responses = self.responses(sums, cancel)?;
         match self.single() {
-            Some(list) => of_list(list, sums, &h, state, cancel),
-            None => self.of_pairs(sums, &h, state, cancel),
+            Some(list) => of_list(list, sums, &responses, state, cancel),
+            None => self.of_pairs(sums, &responses, state, cancel),
         }
     }
 
-    fn of_pairs(&self, sums: &Sums, h: &[f64], state: &StateVector<'_>, cancel: &Cancel) -> Result<Vec<f64>> {
+    fn of_pairs(
+        &self,
+        sums: &Sums,
+        responses: &[Response],
+        state: &StateVector<'_>,
+        cancel: &Cancel,
+    ) -> Result<Vec<f64>> {
         let n = self.n_qubits();
         let expectation = expectations(state, cancel)?;
         parallel::map(sums.len(), cancel, |r| {
@@ -106,7 +112,7 @@ impl Ensemble {
                 let a = sums.words().get(c);
                 let [ax, az] = indices(a, n);
                 mean += v * expectation[ax << n | az];
-                second += v * v / h[c];
+                second += v * v * responses[c].second_moment();
                 for &(d, w) in &terms[..i] {
                     let b = sums.words().get(d);
                     let both = self.pair_probability(a, b)?;
@@ -117,7 +123,8 @@ impl Ensemble {
                         let ones = |m: usize| m.count_ones();
                         let power = ones(ax & az) + ones(bx & bz) + 2 * ones(az & bx) + 3 * ones(x & z);
                         let value = expectation[x << n | z] * if power % 4 == 0 { 1.0 } else { -1.0 };
-                        second += 2.0 * v * w * both / (h[c] * h[d]) * value;
+                        let factors = responses[c].factor() * responses[d].factor();
+                        second += 2.0 * v * w * both / factors * value;
                     }
                 }
             }
@@ -134,8 +141,9 @@ fn terms(sums: &Sums, r: usize) -> Vec<(usize, f64)> {
     all.map(|(&c, &v)| (c as usize, v)).collect()
 }
 
-fn mixed(sums: &Sums, h: &[f64]) -> Vec<f64> {
-    let row = |r| terms(sums, r).into_iter().fold(0.0, |sum, (c, v)| sum + v * v / h[c]);
+fn mixed(sums: &Sums, responses: &[Response]) -> Vec<f64> {
+    let row =
+        |r| terms(sums, r).into_iter().fold(0.0, |sum, (c, v)| sum + v * v * responses[c].second_moment());
     (0..sums.len()).map(row).collect()
 }
 
@@ -168,7 +176,7 @@ fn expectations(state: &StateVector<'_>, cancel: &Cancel) -> Result<Vec<f64>> {
 fn of_list(
     list: &Block,
     sums: &Sums,
-    h: &[f64],
+    responses: &[Response],
     state: &StateVector<'_>,
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
@@ -193,7 +201,7 @@ fn of_list(
             let mut values = vec![0.0; probabilities.len()];
             for &(c, v) in terms {
                 if let Some((mask, sign)) = readings[c] {
-                    values[mask] += sign * v / h[c];
+                    values[mask] += sign * v / responses[c].factor();
                 }
             }
             hadamard(&mut values);

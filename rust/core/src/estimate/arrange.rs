@@ -16,6 +16,7 @@
 
 use super::symbols::{LocalBlock, Source};
 use crate::bits::parallel::{self, Cancel};
+use crate::bits::philox::{philox, unit_interval};
 use crate::bits::words_for;
 use crate::ensemble::Block;
 use crate::error::Result;
@@ -23,6 +24,9 @@ use crate::pauli::Words;
 use crate::snapshots::{Snapshots, gather_plane};
 use std::borrow::Cow;
 use std::ops::Range;
+
+/// Key of the random numbers that deal snapshots to buckets.
+const STREAM: u64 = u64::from_le_bytes(*b"dealing ");
 
 /// Some snapshots, and the words that all of them may reveal.
 pub(super) struct Part<'a> {
@@ -80,10 +84,32 @@ pub(super) fn arrange<'a>(
     Ok(Arranged { source, parts: vec![part] })
 }
 
-/// The snapshots of bucket `b` of `buckets`: contiguous, sizes differ by at most one.
-pub(super) fn bucket_range(shots: usize, buckets: usize, b: usize) -> Range<usize> {
+/// The snapshots of bucket `b` of `buckets` where settings are drawn: contiguous, sizes differ by at most one.
+fn bucket_range(shots: usize, buckets: usize, b: usize) -> Range<usize> {
     let edge = |b: usize| (b as u128 * shots as u128 / buckets as u128) as usize;
     edge(b)..edge(b + 1)
+}
+
+/// The number of snapshots of bucket `b` of `buckets`.
+pub(super) fn bucket_size(snaps: &Snapshots, buckets: usize, b: usize) -> usize {
+    bucket_range(snaps.len(), buckets, b).len()
+}
+
+/// The bucket of each snapshot of a list. Allocated settings are dealt out at random, always in the same way, so that every
+/// bucket has its share of each.
+fn bucket_of(snaps: &Snapshots, buckets: usize) -> Vec<u32> {
+    if buckets == 1 {
+        return vec![0; snaps.len()];
+    }
+    let size = |b: usize| bucket_size(snaps, buckets, b);
+    let mut bucket: Vec<u32> = (0..buckets).flat_map(|b| std::iter::repeat_n(b as u32, size(b))).collect();
+    if snaps.is_allocated() {
+        for t in (1..bucket.len()).rev() {
+            let random = philox([STREAM, buckets as u64], [t as u64, 0, 0, 0])[0];
+            bucket.swap(t, (unit_interval(random) * (t + 1) as f64) as usize);
+        }
+    }
+    bucket
 }
 
 /// Sorts snapshots by their setting, and finds what each setting reveals.
@@ -95,20 +121,20 @@ fn sort<'a>(
     cancel: &Cancel,
 ) -> Result<Arranged<'a>> {
     let (settings, n) = (list.settings(), snaps.n_qubits());
+    let bucket_of = bucket_of(snaps, buckets);
     // Place of the first snapshot of each (setting, bucket).
     let mut starts = vec![0usize; settings.len() * buckets + 1];
-    for b in 0..buckets {
-        for &f in &snaps.settings()[bucket_range(snaps.len(), buckets, b)] {
-            starts[f as usize * buckets + b + 1] += 1;
-        }
+    for (t, &f) in snaps.settings().iter().enumerate() {
+        starts[f as usize * buckets + bucket_of[t] as usize + 1] += 1;
     }
     (1..starts.len()).for_each(|i| starts[i] += starts[i - 1]);
-    let mut next: Vec<usize> = starts.iter().step_by(buckets).copied().collect();
+    let mut next = starts.clone();
     let mut order = crate::bits::room("the order of the snapshots", snaps.len(), 1)?;
     order.resize(snaps.len(), 0);
     for (t, &f) in snaps.settings().iter().enumerate() {
-        order[next[f as usize]] = t;
-        next[f as usize] += 1;
+        let place = &mut next[f as usize * buckets + bucket_of[t] as usize];
+        order[*place] = t;
+        *place += 1;
     }
     let planes = parallel::map(n, cancel, |q| Ok(gather_plane(snaps.outcome_plane(q), &order).collect()))?;
     let measured: Vec<usize> =

@@ -3,7 +3,7 @@
 //! | offset | field |
 //! |---|---|
 //! | 0 | magic `EFLTALLY` |
-//! | 8 | format (u32), ensemble kind (u32: 0 uniform, 1 biased, 2 blocks) |
+//! | 8 | format (u32), ensemble kind (u32: 0 uniform, 1 biased, 2 blocks, 3 an allocated list) |
 //! | 16 | qubits, words, buckets (u64 each) |
 //! | 40 | the ensemble, see below |
 //! | | x rows, z rows of the words; shots of the buckets; `[revealed, minus]` per bucket and word (u64 each) |
@@ -15,7 +15,7 @@
 //! setting, all ones, then the x row and the z row of its letters. Then a number of blocks and for each its list and its
 //! qubits. All of this in u64 or f64.
 //!
-//! Letters are written as format 1, which older versions read; blocks as format 2.
+//! Letters are written as format 1, which older versions read; blocks as format 2, an allocated list as format 3.
 //!
 //! The same tally always gives the same bytes. Nothing is trusted on the way in: every length is checked against what is left
 //! before anything is allocated, settings have a budget, and counts must satisfy `minus <= revealed <= shots`.
@@ -31,7 +31,7 @@ use crate::stabiliser::Setting;
 
 const MAGIC: &[u8; 8] = b"EFLTALLY";
 /// Newest format written and read.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 const HEADER: usize = 40;
 /// Bytes that the settings of a tally may take in memory: a few gates on very many qubits are few bytes here.
 const SETTINGS_BUDGET: u64 = 1 << 30;
@@ -47,6 +47,7 @@ impl Tally {
         let (format, kind) = match self.ensemble.kind() {
             "uniform" => (1u32, 0u32),
             "biased" => (1, 1),
+            _ if self.allocated => (3, 3),
             _ => (2, 2),
         };
         let mut bytes = Vec::new();
@@ -88,7 +89,7 @@ impl Tally {
             return Err(damaged("the checksum does not match (truncated or altered)"));
         }
         let (format, kind) = (u32_at(8), u32_at(12));
-        if !matches!((format, kind), (1, 0 | 1) | (2, 2)) {
+        if !matches!((format, kind), (1, 0 | 1) | (2, 2) | (3, 3)) {
             return Err(damaged(format!("format {format} with ensemble {kind} does not exist")));
         }
         let (values, rest) = bytes[16..body].as_chunks::<8>();
@@ -126,6 +127,10 @@ impl Tally {
             }
         };
         let ensemble = ensemble.map_err(|e| damaged(e.to_string()))?;
+        let allocated = kind == 3;
+        if allocated && ensemble.single().is_none() {
+            return Err(damaged(format!("a {} ensemble is not measured in fixed numbers", ensemble.kind())));
+        }
         if values.0.len() != counted {
             return Err(wrong());
         }
@@ -146,7 +151,7 @@ impl Tally {
                 )));
             }
         }
-        Ok(Tally { words, ensemble, shots, counts })
+        Ok(Tally { words, ensemble, allocated, shots, counts })
     }
 }
 

@@ -1,23 +1,27 @@
 //! Combination rules: counts become values and standard errors.
 //!
-//! | rule | value | for |
+//! | rule | value of a word | for |
 //! |---|---|---|
-//! | mean | mean over the snapshots | the default: unbiased, and words are bounded |
+//! | mean | signs over all snapshots, divided by the response | the default: unbiased, and words are bounded |
 //! | hit-normalised | mean over the snapshots that reveal the word | smaller variance when hits are many; slightly biased for sums of few hits |
 //! | median of means | median over buckets of their means | heavy tails; about 25 % more error on ordinary data |
 //!
-//! Standard errors. The variance of a word's mean is `(1/h - <Q>^2) / T`, and `h` is known, not estimated: a word
-//! that was never revealed gets the large error that it deserves, not zero. For a sum the sample second moment
-//! supplies the covariances, and its diagonal is replaced by the known one.
+//! Where the settings of a list are allocated, how often a word is revealed is no random number, and the first two rules
+//! are one: the mean over the snapshots that reveal it.
+//!
+//! Standard errors: see [`super::strata`]. A word that was never revealed gets the large error that it deserves, not zero.
 
-use super::arrange::arrange;
-use super::spread::{Variable, squared_deviations};
+use super::arrange::{Arranged, arrange};
+use super::spread::{Moments, Variable, moments};
+use super::strata::{Strata, unsettled};
 use super::tally::{Tally, check_counting, count};
 use crate::bits::parallel::Cancel;
+use crate::ensemble::{Ensemble, Response};
 use crate::error::{Error, Result};
 use crate::heisenberg::GradientObservables;
 use crate::pauli::Sums;
 use crate::snapshots::Snapshots;
+use rustc_hash::FxHashMap;
 
 /// How counts become a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,23 +44,73 @@ pub struct Estimates {
     pub stderr: Vec<f64>,
     /// How many snapshots revealed the observable's rarest word (all of them for the identity).
     pub revealed: Vec<u64>,
+    /// Sum of the absolute coefficients of the words that no snapshot revealed; their part of the value is zero.
+    pub unrevealed: Vec<f64>,
     /// Snapshots used.
     pub shots: u64,
+}
+
+/// Buckets that are imagined beside those of a tally.
+const IMAGINED_BUCKETS: f64 = 2.0;
+
+/// What the number of shots that reveal a word is, and with it how signs are weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hits {
+    /// Random, with a known probability: signs are divided by its expectation.
+    Expected,
+    /// Random, but signs are divided by what came.
+    Counted,
+    /// Fixed: the settings are those of a list, and estimates are made at the numbers of shots that each has.
+    Fixed,
+}
+
+impl Hits {
+    fn of(combine: Combine, is_list: bool, allocated: bool) -> Self {
+        match combine {
+            _ if allocated => Hits::Fixed,
+            Combine::HitNormalised if is_list => Hits::Fixed,
+            Combine::HitNormalised => Hits::Counted,
+            Combine::Mean | Combine::MedianOfMeans => Hits::Expected,
+        }
+    }
+}
+
+impl Hits {
+    /// The response of every word. A list may leave out some of the words of a sum, whose part is then the error of its
+    /// value; one that reveals none of them is refused, and so is any other ensemble that does not reveal all.
+    fn responses(self, ensemble: &Ensemble, sums: &Sums, cancel: &Cancel) -> Result<Vec<Response>> {
+        if self != Hits::Fixed {
+            return ensemble.responses(sums, cancel);
+        }
+        let words: Vec<Response> = sums.words().iter().map(|word| ensemble.response(word)).collect();
+        let seen = |j: usize| {
+            let mut terms = sums.row(j).0.iter().zip(sums.row(j).1).filter(|(_, v)| **v != 0.0).peekable();
+            terms.peek().is_none() || terms.any(|(&c, _)| words[c as usize].is_revealed())
+        };
+        match (0..sums.len()).find(|&j| !seen(j)) {
+            None => Ok(words),
+            Some(j) => {
+                ensemble.responses(&Sums::from_sums(sums.n_qubits(), [&sums.sum(j)?])?, cancel).and(Ok(words))
+            }
+        }
+    }
 }
 
 /// Counts with the constants of the words: everything that a rule needs.
 struct Counted<'a> {
     tally: &'a Tally,
     observables: &'a Sums,
-    /// Reveal probability of each word.
-    h: Vec<f64>,
+    hits: Hits,
+    responses: Vec<Response>,
     /// Hits and sum of signs of each word over all buckets.
     totals: Vec<(f64, f64)>,
     shots: f64,
+    /// The largest coefficient of each observable: terms are relative to it, so that squares neither overflow nor vanish.
+    scales: Vec<f64>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(tally: &'a Tally, observables: &'a Sums, h: Vec<f64>) -> Self {
+    fn new(tally: &'a Tally, observables: &'a Sums, responses: Vec<Response>, hits: Hits) -> Self {
         let signed = |[revealed, minus]: [u64; 2]| (revealed as f64, revealed as f64 - 2.0 * minus as f64);
         let mut sums = vec![[0u64; 2]; observables.words().len()];
         for bucket in 0..tally.bucket_shots().len() {
@@ -65,39 +119,21 @@ impl<'a> Counted<'a> {
             }
         }
         let totals = sums.into_iter().map(signed).collect();
-        Counted { tally, observables, h, totals, shots: tally.shots() as f64 }
+        let largest = |j| observables.row(j).1.iter().fold(0.0, |most: f64, c| most.max(c.abs()));
+        let scales = (0..observables.len()).map(largest).collect();
+        Counted { tally, observables, hits, responses, totals, shots: tally.shots() as f64, scales }
     }
 
     fn is_identity(&self, column: u32) -> bool {
         self.observables.words().get(column as usize).is_identity()
     }
 
-    /// The terms of observable `j` that vary: (column, coefficient).
+    /// The terms of observable `j` that vary: (column, coefficient over the scale).
     fn terms(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
         let (columns, coefficients) = self.observables.row(j);
+        let scale = self.scales[j];
         let terms = columns.iter().zip(coefficients).filter(|(c, v)| **v != 0.0 && !self.is_identity(**c));
-        terms.map(|(&c, &v)| (c as usize, v))
-    }
-
-    fn word_value(&self, column: usize, combine: Combine) -> f64 {
-        let (hits, signs) = self.totals[column];
-        match combine {
-            Combine::HitNormalised if hits == 0.0 => 0.0,
-            Combine::HitNormalised => signs / hits,
-            _ => signs / (self.shots * self.h[column]),
-        }
-    }
-
-    fn values(&self, combine: Combine) -> Vec<f64> {
-        let rows = 0..self.observables.len();
-        if combine == Combine::MedianOfMeans {
-            return rows.map(|j| self.median(j)).collect();
-        }
-        rows.map(|j| {
-            let constant = self.constant(j);
-            constant + self.terms(j).map(|(c, v)| v * self.word_value(c, combine)).sum::<f64>()
-        })
-        .collect()
+        terms.map(move |(&c, &v)| (c as usize, v / scale))
     }
 
     fn constant(&self, j: usize) -> f64 {
@@ -105,22 +141,50 @@ impl<'a> Counted<'a> {
         columns.iter().zip(coefficients).find(|(c, _)| self.is_identity(**c)).map_or(0.0, |(_, v)| *v)
     }
 
-    fn median(&self, j: usize) -> f64 {
-        let mut means: Vec<f64> = (0..self.tally.bucket_shots().len())
-            .map(|b| {
-                let (counts, shots) = (self.tally.bucket(b), self.tally.bucket_shots()[b] as f64);
-                let value = |(c, v): (usize, f64)| {
-                    let [revealed, minus] = counts[c];
-                    v * (revealed as f64 - 2.0 * minus as f64) / (shots * self.h[c])
+    /// What a sign of a word counts for in its value: the value is the sum of the signs times this.
+    fn weight(&self, column: usize) -> f64 {
+        let ((hits, _), response) = (self.totals[column], self.responses[column]);
+        match self.hits {
+            Hits::Expected => 1.0 / (self.shots * response.factor()),
+            Hits::Counted | Hits::Fixed if hits == 0.0 => 0.0,
+            Hits::Counted | Hits::Fixed => 1.0 / (hits * response.contrast()),
+        }
+    }
+
+    fn word_value(&self, column: usize) -> f64 {
+        let ((hits, signs), response) = (self.totals[column], self.responses[column]);
+        match self.hits {
+            Hits::Expected => signs / (self.shots * response.factor()),
+            Hits::Counted | Hits::Fixed if hits == 0.0 => 0.0,
+            Hits::Counted | Hits::Fixed => signs / hits / response.contrast(),
+        }
+    }
+
+    fn value(&self, j: usize, combine: Combine) -> f64 {
+        if combine == Combine::MedianOfMeans {
+            return self.constant(j) + self.scales[j] * median(self.bucket_means(j));
+        }
+        let varying = self.terms(j).map(|(c, v)| v * self.word_value(c)).sum::<f64>();
+        if self.scales[j] == 0.0 { 0.0 } else { self.constant(j) + self.scales[j] * varying }
+    }
+
+    /// The mean of observable `j` in each bucket, over the scale and without its constant.
+    fn bucket_means(&self, j: usize) -> Vec<f64> {
+        let mean = |b: usize| {
+            let (counts, shots) = (self.tally.bucket(b), self.tally.bucket_shots()[b] as f64);
+            let value = |(c, v): (usize, f64)| {
+                let [revealed, minus] = counts[c];
+                let expected = match self.hits {
+                    Hits::Expected => shots * self.responses[c].factor(),
+                    Hits::Counted | Hits::Fixed => {
+                        self.totals[c].0.max(1.0) * self.responses[c].contrast() * (shots / self.shots)
+                    }
                 };
-                self.terms(j).map(value).sum()
-            })
-            .collect();
-        means.sort_unstable_by(f64::total_cmp);
-        let middle = means.len() / 2;
-        let median =
-            if means.len() % 2 == 1 { means[middle] } else { (means[middle - 1] + means[middle]) / 2.0 };
-        self.constant(j) + median
+                v * ((revealed as f64 - 2.0 * minus as f64) / expected)
+            };
+            self.terms(j).map(value).sum()
+        };
+        (0..self.tally.bucket_shots().len()).map(mean).collect()
     }
 
     fn revealed(&self, j: usize) -> u64 {
@@ -128,68 +192,140 @@ impl<'a> Counted<'a> {
     }
 
     /// Variance of the value of a word, from its counts alone.
-    fn word_variance(&self, column: usize, combine: Combine) -> f64 {
-        let (hits, signs) = self.totals[column];
-        if combine == Combine::HitNormalised {
+    fn word_variance(&self, column: usize) -> f64 {
+        let ((hits, signs), response) = (self.totals[column], self.responses[column]);
+        if self.hits != Hits::Expected {
             // The value is shrunk a little, so that a few hits that happen to agree do not claim certainty.
             let shrunk = signs / (hits + 2.0);
-            return if hits == 0.0 { 1.0 } else { (1.0 - shrunk * shrunk) / hits };
+            return if hits == 0.0 {
+                1.0
+            } else {
+                (1.0 - shrunk * shrunk) / hits / response.contrast().powi(2)
+            };
         }
-        let value = self.word_value(column, combine).powi(2).min(1.0);
-        if self.shots > 1.0 {
-            (1.0 / self.h[column] - value) / (self.shots - 1.0)
-        } else {
-            1.0 / self.h[column]
+        let (value, second) = (self.word_value(column).powi(2).min(1.0), response.second_moment());
+        if self.shots < 2.0 {
+            return second;
         }
+        ((second - value) / (self.shots - 1.0)).max(unsettled(self.shots) * second / self.shots)
     }
 
     /// What the variance of observable `j` needs to know of each snapshot.
-    fn variable(&self, j: usize, combine: Combine) -> Variable {
-        if combine == Combine::HitNormalised {
-            let revealed = self.terms(j).filter(|(c, _)| self.totals[*c].0 > 0.0);
-            let terms = revealed
-                .map(|(c, v)| {
-                    let slope = v / self.totals[c].0;
-                    (c as u32, slope, -slope * self.word_value(c, combine))
-                })
-                .collect();
-            return Variable { terms, center: 0.0 };
+    fn variable(&self, j: usize) -> Variable {
+        let weighed = self.terms(j).map(|(c, v)| (c, v * self.weight(c))).filter(|(_, slope)| *slope != 0.0);
+        match self.hits {
+            Hits::Expected => {
+                let value: f64 = self.terms(j).map(|(c, v)| v * self.word_value(c)).sum();
+                Variable {
+                    terms: weighed.map(|(c, slope)| (c as u32, slope, 0.0)).collect(),
+                    center: value / self.shots,
+                }
+            }
+            Hits::Fixed => {
+                Variable { terms: weighed.map(|(c, slope)| (c as u32, slope, 0.0)).collect(), center: 0.0 }
+            }
+            Hits::Counted => {
+                let residual = |(c, slope): (usize, f64)| {
+                    let (hits, signs) = self.totals[c];
+                    (c as u32, slope, -slope * signs / hits)
+                };
+                Variable { terms: weighed.map(residual).collect(), center: 0.0 }
+            }
         }
-        let terms = self.terms(j).map(|(c, v)| (c as u32, v / self.h[c], 0.0)).collect();
-        let center = self.terms(j).map(|(c, v)| v * self.word_value(c, Combine::Mean)).sum();
-        Variable { terms, center }
     }
 
-    /// Variance of the value of observable `j`, given the squared deviations of its variable.
-    fn sum_variance(&self, j: usize, combine: Combine, squared_deviations: f64) -> f64 {
-        if combine == Combine::HitNormalised {
-            let diagonal = |(c, v): (usize, f64)| {
-                let (hits, _) = self.totals[c];
-                let sampled =
-                    if hits == 0.0 { 0.0 } else { (1.0 - self.word_value(c, combine).powi(2)) / hits };
-                v * v * (self.word_variance(c, combine) - sampled)
-            };
-            return squared_deviations + self.terms(j).map(diagonal).sum::<f64>();
-        }
-        let bound: f64 = self.terms(j).map(|(_, v)| v.abs()).sum();
-        if self.shots < 2.0 {
-            // One snapshot says nothing of covariances: the bound that holds whatever they are.
-            return self.terms(j).map(|(c, v)| v.abs() / self.h[c].sqrt()).sum::<f64>().powi(2);
-        }
-        let mean: f64 = self.terms(j).map(|(c, v)| v * self.word_value(c, combine)).sum();
-        let diagonal = |(c, v): (usize, f64)| {
-            v * v * (self.h[c] - self.totals[c].0 / self.shots) / (self.h[c] * self.h[c])
-        };
-        let sampled = squared_deviations / self.shots;
-        let known = sampled
-            + self.terms(j).map(diagonal).sum::<f64>()
-            + (mean * mean - (mean * mean).min(bound * bound));
-        // The correction can only overshoot when hits are so few that the sample is all there is.
-        (if known > 0.0 { known } else { sampled }) / (self.shots - 1.0)
+    /// What a shot that is alone in its setting deviates by: its signs against the means of all other shots that reveal
+    /// the words.
+    fn lone(&self, j: usize) -> Variable {
+        let terms = self.terms(j).filter(|(c, _)| self.totals[*c].0 > 0.0).map(|(c, v)| {
+            let ((hits, signs), slope) = (self.totals[c], v * self.weight(c));
+            if hits > 1.0 {
+                (c as u32, slope * hits / (hits - 1.0), -slope * signs / (hits - 1.0))
+            } else {
+                (c as u32, slope, 0.0)
+            }
+        });
+        Variable { terms: terms.collect(), center: 0.0 }
     }
 
-    /// Variance of observable `j` from how much the buckets differ.
-    fn bucket_variance(&self, j: usize, combine: Combine) -> f64 {
+    /// The strata of observable `j` before any shot is looked at: what no shot reveals, or, of a single shot, all.
+    fn unseen(&self, j: usize) -> Strata {
+        let mut strata = Strata::default();
+        match self.hits {
+            Hits::Expected if self.shots < 2.0 => {
+                // One snapshot says nothing of covariances: the bound that holds whatever they are.
+                let bound = self.terms(j).map(|(c, v)| v.abs() * self.responses[c].second_moment().sqrt());
+                strata.add_unseen(bound.sum::<f64>().powi(2));
+            }
+            Hits::Expected => {}
+            Hits::Counted | Hits::Fixed => {
+                strata.add_unseen(self.unrevealed_variance(j));
+            }
+        }
+        strata
+    }
+
+    /// What words that no shot revealed may add: the squares of their coefficients times the mean square of expectation
+    /// values, as it is among the words that were revealed and have no larger coefficients, and of one imagined word that is
+    /// certain.
+    fn unrevealed_variance(&self, j: usize) -> f64 {
+        let never = || self.terms(j).filter(|(c, _)| self.totals[*c].0 == 0.0);
+        let largest = never().map(|(_, v)| v * v).fold(0.0, f64::max);
+        if largest == 0.0 {
+            return 0.0;
+        }
+        let (mut squares, mut all) = (largest, largest);
+        for (c, v) in self.terms(j).filter(|(c, v)| self.totals[*c].0 > 1.0 && v * v <= largest) {
+            let hits = self.totals[c].0;
+            squares += v * v * (hits * self.signs_mean(c).powi(2) - 1.0) / (hits - 1.0);
+            all += v * v;
+        }
+        (squares / all).clamp(0.0, 1.0) * never().map(|(_, v)| v * v).sum::<f64>()
+    }
+
+    /// The sum of the absolute coefficients of words that no shot revealed.
+    fn unrevealed(&self, j: usize) -> f64 {
+        let never = self.terms(j).filter(|(c, _)| self.totals[*c].0 == 0.0);
+        self.scales[j] * never.map(|(_, v)| v.abs()).sum::<f64>()
+    }
+
+    /// All snapshots as one stratum, with what is known of the squares of words.
+    fn add_all(&self, j: usize, found: Moments, strata: &mut Strata) {
+        let square = |c: usize, v: f64| (v * self.weight(c)).powi(2);
+        match self.hits {
+            Hits::Expected => {
+                let bound: f64 = self.terms(j).map(|(_, v)| v.abs()).sum();
+                let value: f64 = self.terms(j).map(|(c, v)| v * self.word_value(c)).sum();
+                let expected = |c: usize| self.shots * self.responses[c].reveal();
+                let missing: f64 =
+                    self.terms(j).map(|(c, v)| square(c, v) * (expected(c) - self.totals[c].0)).sum();
+                let excess = (value * value - (value * value).min(bound * bound)) / self.shots;
+                let mixed = self.terms(j).map(|(c, v)| square(c, v) * expected(c)).sum();
+                strata.add(self.shots, found.first, found.second, missing + excess, mixed);
+            }
+            Hits::Counted | Hits::Fixed => {
+                let missing = |(c, v): (usize, f64)| {
+                    let sampled = (1.0 - self.signs_mean(c).powi(2)) * self.totals[c].0;
+                    square(c, v)
+                        * (self.word_variance(c) * (self.totals[c].0 * self.responses[c].contrast()).powi(2)
+                            - sampled)
+                };
+                let seen = || self.terms(j).filter(|(c, _)| self.totals[*c].0 > 0.0);
+                let mixed = seen().map(|(c, v)| square(c, v) * self.totals[c].0).sum();
+                strata.add(self.shots, 0.0, found.second, seen().map(missing).sum(), mixed);
+            }
+        }
+    }
+
+    /// The mean of the signs of a word that was revealed.
+    fn signs_mean(&self, column: usize) -> f64 {
+        let (hits, signs) = self.totals[column];
+        signs / hits
+    }
+
+    /// Variance of observable `j` from how much the buckets differ. Two imagined buckets scatter as its words would if their
+    /// errors were independent: few buckets that happen to agree claim no certainty, and many decide alone.
+    fn bucket_variance(&self, j: usize) -> f64 {
         let buckets = self.tally.bucket_shots();
         let residual = |b: usize| -> f64 {
             let (counts, shots) = (self.tally.bucket(b), buckets[b] as f64);
@@ -197,19 +333,45 @@ impl<'a> Counted<'a> {
                 .map(|(c, v)| {
                     let [revealed, minus] = counts[c];
                     let signs = revealed as f64 - 2.0 * minus as f64;
-                    match combine {
-                        Combine::HitNormalised => {
-                            let hits = self.totals[c].0.max(1.0);
-                            v * (signs - self.word_value(c, combine) * revealed as f64) / hits
+                    let expected = match self.hits {
+                        Hits::Expected => self.word_value(c) * shots / self.shots,
+                        Hits::Counted | Hits::Fixed => {
+                            self.weight(c)
+                                * self.word_value(c)
+                                * self.responses[c].contrast()
+                                * revealed as f64
                         }
-                        _ => v * (signs / self.h[c] - self.word_value(c, combine) * shots) / self.shots,
-                    }
+                    };
+                    v * (signs * self.weight(c) - expected)
                 })
                 .sum()
         };
         let count = buckets.len() as f64;
-        (0..buckets.len()).map(|b| residual(b).powi(2)).sum::<f64>() * count / (count - 1.0)
+        let scatter = (0..buckets.len()).map(|b| residual(b).powi(2)).sum::<f64>() * count;
+        let words: f64 = self.terms(j).map(|(c, v)| v * v * self.word_variance(c)).sum();
+        (scatter + IMAGINED_BUCKETS * words) / (count - 1.0 + IMAGINED_BUCKETS)
     }
+
+    /// What a median of buckets adds to the variance of the mean.
+    fn median_variance(&self, j: usize, of_mean: f64) -> f64 {
+        let buckets = self.tally.bucket_shots().len();
+        let excess = median_inflation(buckets).powi(2) - 1.0;
+        if excess == 0.0 || self.hits == Hits::Expected {
+            return excess * of_mean;
+        }
+        // Buckets of allocated settings scatter more than their mean does.
+        let means = self.bucket_means(j);
+        let count = buckets as f64;
+        let center = means.iter().sum::<f64>() / count;
+        excess * means.iter().map(|m| (m - center).powi(2)).sum::<f64>() / (count - 1.0) / count
+    }
+}
+
+/// The median of the means of buckets.
+fn median(mut means: Vec<f64>) -> f64 {
+    means.sort_unstable_by(f64::total_cmp);
+    let middle = means.len() / 2;
+    if means.len() % 2 == 1 { means[middle] } else { (means[middle - 1] + means[middle]) / 2.0 }
 }
 
 /// Standard error of the median of `buckets` normal means, relative to that of their mean. Fitted to the exact
@@ -250,19 +412,68 @@ pub fn estimate(
         return Err(Error::invalid("buckets", "1 unless medians are combined", buckets.to_string()));
     }
     check_counting(snaps, observables.n_qubits(), buckets)?;
-    let h = snaps.ensemble().reveal_probabilities(observables, cancel)?; // before the counting, which may be long
+    let snaps = &*snaps.resolved(cancel)?;
+    let hits = Hits::of(combine, snaps.ensemble().single().is_some(), snaps.is_allocated());
+    let responses = hits.responses(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
     let arranged = arrange(snaps, observables.words(), buckets, cancel)?;
     let tally = count(&arranged, snaps, observables.words(), buckets, cancel)?;
-    let counted = Counted::new(&tally, observables, h);
+    let counted = Counted::new(&tally, observables, responses, hits);
     let several: Vec<usize> = (0..observables.len()).filter(|&j| counted.terms(j).nth(1).is_some()).collect();
-    let variables: Vec<Variable> = several.iter().map(|&j| counted.variable(j, combine)).collect();
-    let deviations = squared_deviations(&arranged, &variables, cancel)?;
+    let mut strata: Vec<Strata> = several.iter().map(|&j| counted.unseen(j)).collect();
+    let variables: Vec<Variable> = several.iter().map(|&j| counted.variable(j)).collect();
+    if hits == Hits::Fixed {
+        by_setting(&arranged, &counted, &several, &variables, &mut strata, cancel)?;
+    } else if tally.shots() > 1 || hits == Hits::Counted {
+        let mut all = vec![Moments::default(); several.len()];
+        moments(&arranged, &variables, cancel, |i, _, found| {
+            all[i].first += found.first;
+            all[i].second += found.second;
+        })?;
+        several
+            .iter()
+            .zip(all)
+            .zip(&mut strata)
+            .for_each(|((&j, found), strata)| counted.add_all(j, found, strata));
+    }
     let mut of_sum = vec![0.0; observables.len()];
-    several.iter().zip(deviations).for_each(|(&j, d)| of_sum[j] = counted.sum_variance(j, combine, d));
+    several.iter().zip(strata).for_each(|(&j, strata)| of_sum[j] = strata.variance());
     finish(&counted, combine, |j| Ok(of_sum[j]))
 }
 
-/// The same for the observables of a gradient. A design for the derivatives may leave out the words of a value: such a
+/// Adds a stratum for every setting of a list.
+fn by_setting(
+    arranged: &Arranged<'_>,
+    counted: &Counted<'_>,
+    several: &[usize],
+    variables: &[Variable],
+    strata: &mut [Strata],
+    cancel: &Cancel,
+) -> Result<()> {
+    let shots: Vec<usize> = arranged.parts.iter().map(|part| part.range().len()).collect();
+    let squares =
+        |variable: &Variable| variable.terms.iter().map(|&(c, slope, _)| (c, slope * slope)).collect();
+    let squares: Vec<FxHashMap<u32, f64>> = variables.iter().map(squares).collect();
+    let mixed = |i: usize, part: usize| -> f64 {
+        arranged.parts[part].columns.iter().filter_map(|(c, _)| squares[i].get(c)).sum()
+    };
+    moments(arranged, variables, cancel, |i, part, found| {
+        if found.used && shots[part] > 1 {
+            let n = shots[part] as f64;
+            strata[i].add(n, found.first, found.second, 0.0, n * mixed(i, part));
+        }
+    })?;
+    if shots.contains(&1) {
+        let lone: Vec<Variable> = several.iter().map(|&j| counted.lone(j)).collect();
+        moments(arranged, &lone, cancel, |i, part, found| {
+            if found.used && shots[part] == 1 {
+                strata[i].add_lone(found.first, mixed(i, part));
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Estimates the rows of the observables of a gradient. A design for the derivatives may leave out the words of a value: such a
 /// value is NaN and its standard error infinite. Derivatives are never left out.
 pub fn estimate_gradient(
     snaps: &Snapshots,
@@ -273,7 +484,8 @@ pub fn estimate_gradient(
 ) -> Result<Estimates> {
     let sums = observables.sums();
     check_counting(snaps, sums.n_qubits(), buckets)?;
-    let hidden = |o: usize| sums.terms(o).any(|(word, c)| c != 0.0 && snaps.ensemble().reveal(word) == 0.0);
+    let unrevealed = |word| !snaps.ensemble().response(word).is_revealed();
+    let hidden = |o: usize| sums.terms(o).any(|(word, c)| c != 0.0 && unrevealed(word));
     let hidden: Vec<bool> = (0..sums.len()).map(|r| r < observables.n_observables() && hidden(r)).collect();
     if !hidden.contains(&true) {
         return estimate(snaps, sums, combine, buckets, cancel);
@@ -290,7 +502,7 @@ pub fn estimate_gradient(
     Ok(found)
 }
 
-/// The same from counts alone. The covariance between the words of a sum then has to come from the differences
+/// Estimates `observables` from counts alone. The covariance between the words of a sum then has to come from the differences
 /// between buckets, so an observable of several words needs a tally of at least two of them (32 or more give an
 /// error bar that is itself known to about 12 %).
 pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Result<Estimates> {
@@ -298,8 +510,9 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
     if tally.bucket_shots().contains(&0) {
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }
-    let h = tally.ensemble().reveal_probabilities(observables, &Cancel::new())?;
-    let counted = Counted::new(tally, observables, h);
+    let hits = Hits::of(combine, tally.ensemble().single().is_some(), tally.is_allocated());
+    let responses = hits.responses(tally.ensemble(), observables, &Cancel::new())?;
+    let counted = Counted::new(tally, observables, responses, hits);
     finish(&counted, combine, |j| {
         if tally.bucket_shots().len() < 2 {
             return Err(Error::invalid(
@@ -308,7 +521,7 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
                 format!("a sum of {} words", counted.terms(j).count()),
             ));
         }
-        Ok(counted.bucket_variance(j, combine))
+        Ok(counted.bucket_variance(j))
     })
 }
 
@@ -318,23 +531,22 @@ fn finish(
     variance_of_sum: impl Fn(usize) -> Result<f64>,
 ) -> Result<Estimates> {
     let rows = 0..counted.observables.len();
-    let inflation = match combine {
-        Combine::MedianOfMeans => median_inflation(counted.tally.bucket_shots().len()),
-        _ => 1.0,
-    };
     let stderr = rows.clone().map(|j| {
         let mut terms = counted.terms(j);
         let variance = match (terms.next(), terms.next()) {
-            (None, _) => 0.0,
-            (Some((c, v)), None) => v * v * counted.word_variance(c, combine),
+            (None, _) => return Ok(0.0),
+            (Some((c, v)), None) => v * v * counted.word_variance(c),
             _ => variance_of_sum(j)?,
         };
-        Ok(inflation * variance.max(0.0).sqrt())
+        let median =
+            if combine == Combine::MedianOfMeans { counted.median_variance(j, variance) } else { 0.0 };
+        Ok(counted.scales[j] * (variance + median).sqrt())
     });
     Ok(Estimates {
-        value: counted.values(combine),
         stderr: stderr.collect::<Result<_>>()?,
-        revealed: rows.map(|j| counted.revealed(j)).collect(),
+        value: rows.clone().map(|j| counted.value(j, combine)).collect(),
+        revealed: rows.clone().map(|j| counted.revealed(j)).collect(),
+        unrevealed: rows.map(|j| counted.unrevealed(j)).collect(),
         shots: counted.tally.shots(),
     })
 }

@@ -3,9 +3,17 @@
 //! Counting comes first and is exact ([`Tally`], integers per bucket and word); the response of each word and the
 //! combination rule are applied at the very end ([`estimate`], [`estimate_tally`]).
 //!
-//! With `h` the probability that a word is revealed, `m` its hits among `T` snapshots and `s` the sum of their
-//! signs, the value of a word is `s / (T h)` (mean) or `s / m` (hit-normalised). A sum is the same combination of
-//! its words. Cost: see [`tally`]; standard errors of sums of several words add one pass over the snapshots.
+//! With `r` the response of a word, `m` its hits among `T` snapshots and `s` the sum of their signs, the value of a word
+//! is `s / (T r)` (mean) or `s / m` (hit-normalised, and allocated lists). A sum is the same combination of its words.
+//!
+//! | for | look in |
+//! |---|---|
+//! | what is walked and counted | `arrange.rs`, `symbols.rs`, `prefix.rs`, `tally.rs` |
+//! | how counts become values | `combine.rs` |
+//! | how outcomes of experiments become values | `moments.rs` |
+//! | every standard error | `strata.rs` |
+//!
+//! Cost: see [`tally`]; standard errors of sums of several words add one pass over the snapshots.
 
 mod arrange;
 mod codec;
@@ -13,10 +21,11 @@ mod combine;
 mod moments;
 mod prefix;
 mod spread;
+mod strata;
 mod symbols;
 mod tally;
 
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
-pub use moments::read;
+pub use moments::{Run, read, read_all, read_combined};
 pub use tally::{Tally, tally};

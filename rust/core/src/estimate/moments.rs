@@ -1,12 +1,15 @@
-//! What the outcomes of experiments say of their readings.
+//! What the outcomes of experiments say of a gradient.
+//!
+//! Every experiment is a stratum of each row that it reads; see [`super::strata`] for variances.
 //!
 //! Invariant: a function of how often each outcome came, whatever the order of the shots.
 //! Cost: what is cheaper, a pass over all outcomes for every term, or all parities at once (`n 2^n` additions) and the
 //! pairs of terms of each sum.
 
+use super::strata::Strata;
 use crate::bits::hadamard;
-use crate::bits::parallel::Cancel;
-use crate::error::Result;
+use crate::bits::parallel::{self, Cancel};
+use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Moment};
 use crate::snapshots::Outcomes;
 use crate::stabiliser::Parity;
@@ -14,11 +17,77 @@ use crate::stabiliser::Parity;
 /// Widest readout of which all parities are computed at once.
 const MAX_PARITIES: usize = 14;
 
-/// Mean and variance of one more shot for every reading of an experiment: the sample's, with the spread that there is on
-/// the maximally mixed state for one imagined shot, so that a few shots that happen to agree do not claim certainty.
+/// An experiment and what came of it.
+pub type Run<'a> = (&'a Experiment, &'a Outcomes);
+
+/// The value of every row of a gradient, and its variance, from all experiments that read it.
+pub fn read_all(runs: &[Run<'_>], n_rows: usize, cancel: &Cancel) -> Result<(Vec<f64>, Vec<f64>)> {
+    let found = parallel::map(runs.len(), cancel, |i| sums_over_shots(runs[i].0, runs[i].1, cancel))?;
+    let (mut values, mut strata) = (vec![0.0; n_rows], vec![Strata::default(); n_rows]);
+    for ((_, outcomes), rows) in runs.iter().zip(found) {
+        let shots = outcomes.shots() as f64;
+        for row in rows {
+            values[row.row] += row.first / shots;
+            row.add_to(&mut strata[row.row], shots);
+        }
+    }
+    Ok((values, strata.iter().map(Strata::variance).collect()))
+}
+
+/// The variance of linear combinations of the rows of a gradient, covariances included: combination c is the sum of the
+/// rows times `weights[c]`.
+pub fn read_combined(runs: &[Run<'_>], weights: &[Vec<f64>], cancel: &Cancel) -> Result<Vec<f64>> {
+    let found = parallel::map(runs.len(), cancel, |i| {
+        let (experiment, outcomes) = runs[i];
+        let own = |weights: &Vec<f64>| -> Option<Vec<f64>> {
+            experiment.readings().rows().iter().map(|&row| weights.get(row).copied()).collect()
+        };
+        let own: Option<Vec<Vec<f64>>> = weights.iter().map(own).collect();
+        let own =
+            own.ok_or_else(|| Error::shape("weights", "a number for every row of the gradient", "fewer"))?;
+        sums_over_shots(&experiment.combined(&own)?, outcomes, cancel)
+    })?;
+    let mut strata = vec![Strata::default(); weights.len()];
+    for ((_, outcomes), rows) in runs.iter().zip(found) {
+        rows.iter().for_each(|row| row.add_to(&mut strata[row.row], outcomes.shots() as f64));
+    }
+    Ok(strata.iter().map(Strata::variance).collect())
+}
+
+/// Mean and variance of one shot for every reading of an experiment.
 pub fn read(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<Moment>> {
-    let (sums, masks) = (experiment.readings().sums(), experiment.masks());
     let shots = outcomes.shots() as f64;
+    let moment = |row: RowSums| {
+        let mut strata = Strata::default();
+        row.add_to(&mut strata, shots);
+        Moment { row: row.row, mean: row.first / shots, variance: shots * strata.variance() }
+    };
+    Ok(sums_over_shots(experiment, outcomes, cancel)?.into_iter().map(moment).collect())
+}
+
+/// The sums over all shots of a reading and of its square, and the variance of one shot on the maximally mixed state.
+struct RowSums {
+    row: usize,
+    first: f64,
+    second: f64,
+    mixed: f64,
+}
+
+impl RowSums {
+    /// Adds the mean of the reading, over this many shots, as a stratum.
+    fn add_to(&self, strata: &mut Strata, shots: f64) {
+        let mixed = self.mixed / shots;
+        if shots > 1.0 {
+            strata.add(shots, self.first / shots, self.second / (shots * shots), 0.0, mixed);
+        } else {
+            // Nothing else says what it deviates from.
+            strata.add_lone(mixed.sqrt(), mixed);
+        }
+    }
+}
+
+fn sums_over_shots(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<RowSums>> {
+    let (sums, masks) = (experiment.readings().sums(), experiment.masks());
     let n = outcomes.n_qubits();
     let passes = outcomes.different() * sums.entries();
     let parities = (n <= MAX_PARITIES && n << n < 2 * passes).then(|| all_parities(outcomes));
@@ -30,9 +99,7 @@ pub fn read(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Re
             Some(parities) if pairs => by_parities(parities, columns, coefficients, masks),
             _ => by_outcomes(outcomes, columns, coefficients, masks),
         };
-        let mean = first / shots;
-        let mixed: f64 = coefficients.iter().map(|c| c * c).sum();
-        Ok(Moment { row, mean, variance: ((second - shots * mean * mean).max(0.0) + mixed) / shots })
+        Ok(RowSums { row, first, second, mixed: coefficients.iter().map(|c| c * c).sum() })
     };
     experiment.readings().rows().iter().enumerate().map(moment).collect()
 }

@@ -1,9 +1,9 @@
-//! The spread of sums over the snapshots: what their standard errors need.
+//! The moments of sums over the snapshots: what their standard errors need.
 //!
 //! Words of a sum are estimated from the same snapshots, so their errors are correlated and the counts of single
 //! words do not say how much. Here each sum is evaluated snapshot by snapshot (only the revealed words contribute,
-//! so this is a scatter over set bits) and its squared deviation from the mean is added up. Pairs of words are
-//! never formed.
+//! so this is a scatter over set bits) and its first two moments are added up, part by part. Pairs of words are never
+//! formed.
 //!
 //! Invariant: blocks and groups are fixed by the input and reduced in order, so the bits of the result do not
 //! depend on the number of threads.
@@ -27,25 +27,35 @@ const BLOCKS_PER_TASK: usize = 8;
 pub(super) struct Variable {
     /// Index into the word list, slope and offset of every word (none of them the identity).
     pub(super) terms: Vec<(u32, f64, f64)>,
-    /// What the squared deviations are taken from.
+    /// What deviations are taken from.
     pub(super) center: f64,
 }
 
-/// `sum_t (value_t - center)^2` for every variable.
-pub(super) fn squared_deviations(
+/// The sums over some snapshots of a variable's deviation and of its square.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Moments {
+    pub(super) first: f64,
+    pub(super) second: f64,
+    /// Whether a word of the variable is revealed there at all.
+    pub(super) used: bool,
+}
+
+/// Hands over the moments of every variable in every part, part after part: called with the number of the variable, the
+/// part, and what was found.
+pub(super) fn moments(
     arranged: &Arranged<'_>,
     variables: &[Variable],
     cancel: &Cancel,
-) -> Result<Vec<f64>> {
+    mut found: impl FnMut(usize, usize, Moments),
+) -> Result<()> {
     let Arranged { source, parts } = arranged;
-    let mut totals = Vec::with_capacity(variables.len());
     let blocks: Vec<Vec<Range<usize>>> =
         parts.iter().map(|part| prefix::blocks(part.range()).collect()).collect();
     let shares = |(part, blocks): (usize, &'_ Vec<Range<usize>>)| {
         (0..blocks.len()).step_by(BLOCKS_PER_TASK).map(|start| (part, start)).collect::<Vec<_>>()
     };
     let tasks: Vec<(usize, usize)> = blocks.iter().enumerate().flat_map(shares).collect();
-    for group in variables.chunks(GROUP) {
+    for (g, group) in variables.chunks(GROUP).enumerate() {
         let mut terms: Vec<Use> = Vec::new();
         for (local, variable) in (0..).zip(group) {
             let of = |&(column, slope, offset): &(u32, f64, f64)| Use { column, local, slope, offset };
@@ -58,13 +68,22 @@ pub(super) fn squared_deviations(
             let blocks = &blocks[part][start..blocks[part].len().min(start + BLOCKS_PER_TASK)];
             dispatch(Spread { source, needed: &needed[part], group, blocks, cancel })
         })?;
-        let zero = vec![0.0; group.len()];
-        totals.extend(results.iter().flatten().fold(zero, |mut total, block: &Vec<f64>| {
-            total.iter_mut().zip(block).for_each(|(t, b)| *t += b);
-            total
-        }));
+        let mut results = tasks.iter().zip(results).peekable();
+        for part in 0..parts.len() {
+            let mut totals = vec![Moments::default(); group.len()];
+            while let Some((_, blocks)) = results.next_if(|((p, _), _)| *p == part) {
+                for block in blocks {
+                    totals.iter_mut().zip(block).for_each(|(total, own)| {
+                        total.first += own.first;
+                        total.second += own.second;
+                    });
+                }
+            }
+            let all = totals.into_iter().zip(needed[part].used).enumerate();
+            all.for_each(|(local, (total, used))| found(g * GROUP + local, part, Moments { used, ..total }));
+        }
     }
-    Ok(totals)
+    Ok(())
 }
 
 /// A term of a variable of the group.
@@ -81,6 +100,8 @@ struct Needed {
     tree: PrefixTree,
     starts: Vec<usize>,
     uses: Vec<Use>,
+    /// Which variables of the group use a word of the part.
+    used: [bool; GROUP],
 }
 
 impl Needed {
@@ -112,7 +133,9 @@ impl Needed {
             sorted[next[slot as usize]..][..users.len()].copy_from_slice(&uses[users.clone()]);
             next[slot as usize] += users.len();
         }
-        Needed { tree, starts, uses: sorted }
+        let mut used = [false; GROUP];
+        sorted.iter().for_each(|u| used[u.local as usize] = true);
+        Needed { tree, starts, uses: sorted, used }
     }
 }
 
@@ -157,13 +180,13 @@ impl Visit for Scatter<'_> {
 }
 
 impl Kernel for Spread<'_> {
-    /// For each block, the squared deviations of each variable.
-    type Output = Result<Vec<Vec<f64>>>;
+    /// For each block, the moments of each variable.
+    type Output = Result<Vec<Vec<Moments>>>;
 
     #[inline(always)]
     fn run(self) -> Self::Output {
         let Spread { source, needed, group, blocks, cancel } = self;
-        let Needed { tree, starts, uses } = needed;
+        let Needed { tree, starts, uses, .. } = needed;
         let mut scratch = Scratch::new(tree);
         let mut scatter = Scatter { starts, uses, values: vec![0.0; group.len() * 64 * BLOCK] };
         let mut results = Vec::with_capacity(blocks.len());
@@ -176,15 +199,25 @@ impl Kernel for Spread<'_> {
                 all.zip(group)
                     .map(|(values, variable)| {
                         // Eight sums side by side: a fixed order that vectorises.
-                        let mut lanes = [0.0; 8];
-                        let (eights, rest) = values[..block.len()].as_chunks::<8>();
+                        let (mut first, mut second) = ([0.0; 8], [0.0; 8]);
+                        let (eights, rest) = values[block.start % 64..][..block.len()].as_chunks::<8>();
                         for eight in eights {
-                            for (lane, value) in lanes.iter_mut().zip(eight) {
-                                *lane += (value - variable.center) * (value - variable.center);
+                            for ((first, second), value) in first.iter_mut().zip(&mut second).zip(eight) {
+                                let deviation = value - variable.center;
+                                *first += deviation;
+                                *second += deviation * deviation;
                             }
                         }
-                        let tail: f64 = rest.iter().map(|v| (v - variable.center).powi(2)).sum();
-                        lanes.iter().sum::<f64>() + tail
+                        let (mut tail, mut square) = (0.0, 0.0);
+                        for value in rest {
+                            tail += value - variable.center;
+                            square += (value - variable.center).powi(2);
+                        }
+                        Moments {
+                            first: first.iter().sum::<f64>() + tail,
+                            second: second.iter().sum::<f64>() + square,
+                            used: true,
+                        }
                     })
                     .collect(),
             );

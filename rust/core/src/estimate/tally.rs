@@ -4,7 +4,7 @@
 //! merged in any order, and counts made with any number of threads, have the same bits. What the counts mean
 //! (the response of each word) is applied afterwards, by [`super::estimate_tally`].
 
-use super::arrange::{Arranged, Part, arrange, bucket_range};
+use super::arrange::{Arranged, Part, arrange, bucket_size};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
 use super::symbols::Source;
 use crate::bits::dispatch::{CpuLevel, Kernel, cpu_level, dispatch};
@@ -22,11 +22,14 @@ const WORDS_PER_TREE: usize = 1 << 14;
 /// A bucket, and some of its snapshots.
 type Piece = (usize, Range<usize>);
 
-/// Integers per (bucket, word). A bucket is a contiguous part of the snapshots, for medians and batch errors.
+/// Integers per (bucket, word). A bucket is a part of the snapshots, for medians and batch errors: contiguous where settings
+/// are drawn, and with its share of every setting where they are allocated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tally {
     pub(super) words: Words,
     pub(super) ensemble: Ensemble,
+    /// Whether how often each setting was measured was fixed beforehand.
+    pub(super) allocated: bool,
     /// Snapshots per bucket.
     pub(super) shots: Vec<u64>,
     /// `[bucket][word]`: revealed, and revealed with a minus sign.
@@ -42,6 +45,11 @@ impl Tally {
     /// The ensemble of the snapshots.
     pub fn ensemble(&self) -> &Ensemble {
         &self.ensemble
+    }
+
+    /// Whether how often each setting of the list was measured was fixed beforehand.
+    pub fn is_allocated(&self) -> bool {
+        self.allocated
     }
 
     /// Snapshots in each bucket.
@@ -79,7 +87,7 @@ impl Tally {
         let columns: Vec<usize> = words.iter().map(find).collect::<Result<_>>()?;
         let counts =
             (0..self.shots.len()).flat_map(|b| columns.iter().map(move |&c| self.bucket(b)[c])).collect();
-        Ok(Tally { words: words.clone(), ensemble: self.ensemble.clone(), shots: self.shots.clone(), counts })
+        Ok(Tally { words: words.clone(), shots: self.shots.clone(), counts, ..self.clone() })
     }
 
     /// Adds the counts of `other`: the same words in the same order, as many buckets, and the same ensemble.
@@ -105,6 +113,11 @@ impl Tally {
                 format!("another {} ensemble", other.ensemble.kind()),
             ));
         }
+        if self.allocated != other.allocated {
+            let which = |allocated| if allocated { "allocated" } else { "drawn" };
+            let expected = format!("a tally of settings that were {}", which(self.allocated));
+            return Err(Error::invalid("other", expected, which(other.allocated)));
+        }
         let overflow = || Error::invalid("other", "counts that add up to less than 2^63", "larger ones");
         let add = |a: u64, b: u64| a.checked_add(b).filter(|s| *s < 1 << 63).ok_or_else(overflow);
         let shots: Vec<u64> =
@@ -112,7 +125,7 @@ impl Tally {
         shots.iter().try_fold(0, |sum, s| add(sum, *s))?;
         let counts = self.counts.iter().zip(&other.counts);
         let counts = counts.map(|(a, b)| Ok([add(a[0], b[0])?, add(a[1], b[1])?])).collect::<Result<_>>()?;
-        Ok(Tally { words: self.words.clone(), ensemble: self.ensemble.clone(), shots, counts })
+        Ok(Tally { shots, counts, ..self.clone() })
     }
 }
 
@@ -151,6 +164,7 @@ pub(super) fn check_counting(snaps: &Snapshots, n_qubits: usize, buckets: usize)
 /// ```
 pub fn tally(snaps: &Snapshots, words: &Words, buckets: usize, cancel: &Cancel) -> Result<Tally> {
     check_counting(snaps, words.n_qubits(), buckets)?;
+    let snaps = &*snaps.resolved(cancel)?;
     count(&arrange(snaps, words, buckets, cancel)?, snaps, words, buckets, cancel)
 }
 
@@ -214,13 +228,14 @@ pub(super) fn count(
             }
         }
     }
-    let shots: Vec<u64> = (0..buckets).map(|b| bucket_range(snaps.len(), buckets, b).len() as u64).collect();
+    let shots: Vec<u64> = (0..buckets).map(|b| bucket_size(snaps, buckets, b) as u64).collect();
     for (i, _) in words.iter().enumerate().filter(|(_, word)| word.is_identity()) {
         for (b, &shots) in shots.iter().enumerate() {
             counts[b * words.len() + i] = [shots, 0]; // the identity is always revealed, with a plus
         }
     }
-    Ok(Tally { words: words.clone(), ensemble: snaps.ensemble().clone(), shots, counts })
+    let (words, ensemble) = (words.clone(), snaps.ensemble().clone());
+    Ok(Tally { words, ensemble, allocated: snaps.is_allocated(), shots, counts })
 }
 
 struct Count<'a> {

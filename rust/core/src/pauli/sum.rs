@@ -1,7 +1,7 @@
 //! Real combinations of Pauli words: the Hermitian operators of the crate.
 //!
-//! Invariant: the words are strictly ascending (so distinct), and every coefficient is finite and not zero;
-//! equal operators are therefore equal values. Cost: addition is a merge, products are one sort of all pairs.
+//! Invariant: the words are strictly ascending (so distinct), every coefficient is finite and not zero, and so is
+//! the sum of their absolute values; equal operators are therefore equal values. Cost: addition is a merge, products are one sort of all pairs.
 //! Coefficients of equal words are summed in the order in which they came, so results are reproducible.
 
 use super::word::{PauliWord, WordRef, check_width, product_power};
@@ -93,8 +93,9 @@ impl PauliSum {
     /// Strictly ascending words with their coefficients: drops exact zeros, refuses an overflow.
     pub(crate) fn from_sorted(words: Words, coefficients: Vec<f64>) -> Result<Self> {
         debug_assert!(words.iter().zip(words.iter().skip(1)).all(|(a, b)| a < b));
-        if let Some(bad) = coefficients.iter().find(|c| !c.is_finite()) {
-            return Err(Error::invalid("coefficients", "a result that is finite", bad.to_string()));
+        let norm: f64 = coefficients.iter().map(|c| c.abs()).sum();
+        if !norm.is_finite() {
+            return Err(Error::invalid("coefficients", "a 1-norm that is finite", norm.to_string()));
         }
         if coefficients.iter().all(|&c| c != 0.0) {
             return Ok(PauliSum { words, coefficients });
@@ -275,6 +276,16 @@ mod tests {
         assert_eq!(merged.add(&merged.scale(-1.0).unwrap()).unwrap(), PauliSum::zero(2));
         assert_eq!(sum(&[("II", 3.0), ("ZI", 4.0)]).identity_coefficient(), 3.0);
         assert_eq!(sum(&[("II", 3.0), ("ZI", 4.0)]).l2_norm(), 5.0);
+    }
+
+    #[test]
+    fn a_norm_that_overflows_is_refused() {
+        let half = sum(&[("X", 1e308), ("Z", -0.7e308)]);
+        assert_eq!(half.l1_norm(), 1.7e308);
+        for overflow in [half.add(&sum(&[("Y", 0.2e308)])), half.scale(1.1), half.scale(1e10)] {
+            assert_eq!(overflow.unwrap_err().argument(), Some("coefficients"));
+        }
+        assert!(PauliSum::from_labels([("X", 1e308), ("Z", 1e308)]).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::{PauliSum, WordRef, Words};
 use crate::error::{Error, Result};
+use std::borrow::Cow;
 
 /// Sparse rows of coefficients over one list of distinct, sorted words.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,26 @@ impl Sums {
         }
     }
 
+    /// The largest absolute coefficient of a word that is not the identity, 0 if there is none.
+    pub(crate) fn largest(&self) -> f64 {
+        let identity = self.words.iter().position(|word| word.is_identity());
+        let entries = self.columns.iter().zip(&self.coefficients);
+        let counted = entries.filter(|(column, _)| identity != Some(**column as usize));
+        counted.fold(0.0, |most, (_, c)| most.max(c.abs()))
+    }
+
+    /// The same sums, all times one power of two if their largest coefficient is so large, or so small, that squares of
+    /// the coefficients would be lost. What is found for them is exact where nothing depends on the scale.
+    pub(crate) fn moderate(&self) -> Cow<'_, Sums> {
+        let largest = self.largest();
+        if largest == 0.0 || (2f64.powi(-300)..=2f64.powi(300)).contains(&largest) {
+            return Cow::Borrowed(self);
+        }
+        // In two steps: the inverse of the least number is beyond a float.
+        let half = 2f64.powi(-(largest.log2() / 2.0).round() as i32);
+        Cow::Owned(self.with_coefficients(self.coefficients.iter().map(|c| c * half * half).collect()))
+    }
+
     /// The sums from number `first` on, over the same list of words.
     pub(crate) fn from(&self, first: usize) -> Self {
         let entries = self.starts[first];
@@ -128,5 +149,26 @@ impl Sums {
     pub fn terms(&self, j: usize) -> impl Iterator<Item = (WordRef<'_>, f64)> {
         let (columns, coefficients) = self.row(j);
         columns.iter().zip(coefficients).map(|(&c, &v)| (self.words.get(c as usize), v))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moderate_sums_are_left_alone_and_others_scaled_by_a_power_of_two() {
+        let sums = |scale: f64| {
+            let sum = PauliSum::from_labels([("XX", 0.75 * scale), ("ZI", -0.5 * scale)]).unwrap();
+            Sums::from_sums(2, [&sum]).unwrap()
+        };
+        assert!(matches!(sums(1e40).moderate(), Cow::Borrowed(_)));
+        for scale in [1e308, 1e154, 1e-200, 1e-307, f64::MIN_POSITIVE] {
+            let found = sums(scale).moderate().into_owned();
+            let (_, coefficients) = found.row(0);
+            assert!((0.1..=4.0).contains(&coefficients[0].abs()), "{coefficients:?}");
+            let ratio = coefficients[0] / sums(scale).row(0).1[0];
+            assert_eq!(coefficients[1] / sums(scale).row(0).1[1], ratio);
+        }
     }
 }

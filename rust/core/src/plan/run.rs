@@ -8,7 +8,7 @@ use crate::design::allocate::Way;
 use crate::design::families::Family;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
-use crate::estimate::read;
+use crate::estimate::{Run, read_all};
 use crate::experiment::Echo;
 use crate::experiment::Shift;
 use crate::experiment::{Experiment, Readings};
@@ -215,17 +215,14 @@ impl Plan {
             let (experiment, shots) = &experiments[i];
             let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
             let found = measure_experiment(experiment, &self.theta, input, *shots as usize, stream, cancel)?;
-            read(experiment, &Outcomes::narrow(experiment.circuit().n_qubits(), found), cancel)
+            Ok(Outcomes::narrow(experiment.circuit().n_qubits(), found))
         })?;
-        let mut variance = self.unmeasured(method);
-        let mut gradient = vec![0.0; variance.len()];
-        for (moments, (_, shots)) in outcomes.iter().zip(&experiments) {
-            for moment in moments {
-                gradient[moment.row] += moment.mean;
-                variance[moment.row] += moment.variance / *shots as f64;
-            }
-        }
-        Ok(Simulated { gradient, stderr: variance.into_iter().map(f64::sqrt).collect() })
+        let runs: Vec<Run<'_>> =
+            experiments.iter().map(|(experiment, _)| experiment).zip(&outcomes).collect();
+        let unmeasured = self.unmeasured(method);
+        let (gradient, variance) = read_all(&runs, unmeasured.len(), cancel)?;
+        let stderr = variance.iter().zip(unmeasured).map(|(v, more)| (v + more).sqrt()).collect();
+        Ok(Simulated { gradient, stderr })
     }
 }
 
@@ -276,21 +273,22 @@ impl Uses {
     }
 }
 
-/// Whole numbers that sum to `total`, at least one each, whose expectations beyond that are in proportion to shares:
-/// systematic sampling with one random start.
+/// Whole numbers that sum to `total`, at least one each (two where there are enough for all: one shot has no spread), whose
+/// expectations beyond that are in proportion to shares: systematic sampling with one random start.
 fn round(shares: &[f64], total: u64, seed: u64) -> Vec<u64> {
     let all: f64 = shares.iter().sum();
-    let wanted: Vec<f64> = shares.iter().map(|s| (s / all * total as f64).max(1.0)).collect();
-    let rest: f64 = wanted.iter().map(|w| w - 1.0).sum();
-    let free = total - shares.len() as u64;
+    let least = (total / shares.len().max(1) as u64).clamp(1, 2);
+    let wanted: Vec<f64> = shares.iter().map(|s| (s / all * total as f64).max(least as f64)).collect();
+    let rest: f64 = wanted.iter().map(|w| w - least as f64).sum();
+    let free = total - least * shares.len() as u64;
     let scale = if rest > 0.0 { free as f64 / rest } else { 0.0 };
     let start = unit_interval(philox([seed, ROUNDING], [0; 4])[0]);
     let (mut sum, mut given) = (start, 0u64);
     let mut counts: Vec<u64> = (wanted.iter())
         .map(|w| {
-            sum += (w - 1.0) * scale;
+            sum += (w - least as f64) * scale;
             let upto = (sum.floor() as u64).min(free);
-            let count = 1 + upto - given;
+            let count = least + upto - given;
             given = upto;
             count
         })
@@ -314,18 +312,19 @@ mod tests {
         for seed in 0..runs {
             let counts = round(&shares, 103, seed);
             assert_eq!(counts.iter().sum::<u64>(), 103);
-            assert!(counts.iter().all(|&c| c >= 1));
+            assert!(counts.iter().all(|&c| c >= 2));
             counts.iter().zip(&mut sums).for_each(|(c, s)| *s += c);
         }
-        // Five sigma of a sum of fractional parts, each of variance at most 1/4; the last share gets its one shot.
+        // Five sigma of a sum of fractional parts, each of variance at most 1/4; the last share gets its two shots.
         let tolerance = 5.0 * (0.25 / runs as f64).sqrt();
-        let wanted: Vec<f64> = shares.iter().map(|s| (s * 103.0).max(1.0)).collect();
-        let rest: f64 = wanted.iter().map(|w| w - 1.0).sum();
+        let wanted: Vec<f64> = shares.iter().map(|s| (s * 103.0).max(2.0)).collect();
+        let rest: f64 = wanted.iter().map(|w| w - 2.0).sum();
         for (sum, wanted) in sums.iter().zip(wanted) {
-            let expected = 1.0 + (wanted - 1.0) * 98.0 / rest;
+            let expected = 2.0 + (wanted - 2.0) * 93.0 / rest;
             assert!((*sum as f64 / runs as f64 - expected).abs() < tolerance, "{sum} {expected}");
         }
         assert_eq!(round(&[1.0], 7, 0), [7]);
         assert_eq!(round(&[0.5, 0.5], 2, 3), [1, 1]);
+        assert_eq!(round(&[0.9, 0.1], 4, 3), [2, 2]);
     }
 }

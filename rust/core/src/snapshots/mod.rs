@@ -1,14 +1,15 @@
 //! Measurement records, packed.
 //!
 //! A snapshot is a setting and an outcome bit per qubit. [`Snapshots`] keeps T of them as *planes*, bit rows over the
-//! snapshots, 64 per word. Where settings are drawn letter by letter (X, Y or Z on every qubit) there are three planes
-//! per qubit: x and z of the letter, and the outcome. Where they are drawn from lists there is the outcome, and for
-//! each snapshot and block the index of the setting. That is the layout of the counting kernels. The other layout,
-//! *rows* (a snapshot is consecutive words), is for storage and transport; [`Rows`] holds it and the conversion is a
-//! transposition.
+//! snapshots, 64 per word: one plane of outcomes per qubit, and what [`Record`] says of the settings. That is the layout
+//! of the counting kernels. The other layout, *rows* (a snapshot is consecutive words), is for storage and transport;
+//! [`Rows`] holds it and the conversion is a transposition.
 //!
-//! Invariant: every letter is X, Y or Z (never 00), every index is one of its block's settings, and bits past the last
-//! snapshot are zero.
+//! Settings may be *allocated*: how often each of a list is measured was fixed beforehand and not left to chance. Then
+//! the numbers of shots are no random variables, and estimates do not count their scatter as an error.
+//!
+//! Invariant: every letter is X, Y or Z (never 00), every index is one of its block's settings, bits past the last
+//! snapshot are zero, and only the settings of one list are allocated.
 //! Cost: packing reads each input byte once (about 1 ns per qubit); slices copy 1 or 3 bits per qubit and snapshot,
 //! and 4 bytes per block.
 
@@ -20,7 +21,7 @@ mod sample;
 pub use outcomes::{Outcomes, measure, measure_experiment};
 pub use pack::unpack;
 pub use rows::Rows;
-pub use sample::{sample, sample_counts};
+pub use sample::{draw_settings, sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
 use crate::bits::{tail_mask, words_for};
@@ -97,32 +98,102 @@ impl Provenance {
     }
 }
 
-/// T snapshots of n qubits with the ensemble that their settings were drawn from.
+/// What the settings of snapshots are, beside the ensemble that they come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Record {
+    /// A letter per qubit and snapshot: two planes each, x and z.
+    Letters,
+    /// The index of a setting for each snapshot and block, `settings[t * blocks + b]`.
+    Indices {
+        /// The indices.
+        settings: Vec<u32>,
+        /// Whether the numbers of shots were fixed beforehand.
+        allocated: bool,
+    },
+    /// An address for each snapshot, from which its setting is drawn anew when it is needed.
+    Addressed(Vec<Address>),
+}
+
+/// Where the setting of a snapshot is drawn from: it is that of snapshot `index` of [`sample`] with this seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The seed.
+    pub seed: u64,
+    /// The place in the sequence of that seed.
+    pub index: u64,
+}
+
+impl Record {
+    /// The record of an ensemble without snapshots.
+    fn none(ensemble: &Ensemble) -> Self {
+        match ensemble.letter_probabilities(0) {
+            Some(_) => Record::Letters,
+            None => Record::Indices { settings: Vec::new(), allocated: false },
+        }
+    }
+
+    /// Planes per qubit: of the outcomes, and of letters two more.
+    fn planes(&self) -> usize {
+        match self {
+            Record::Letters => 3,
+            Record::Indices { .. } | Record::Addressed(_) => 1,
+        }
+    }
+
+    /// The record of snapshots at `order`, which has as many per snapshot as there are blocks.
+    fn gather(&self, blocks: usize, order: impl Iterator<Item = usize>) -> Self {
+        match self {
+            Record::Letters => Record::Letters,
+            Record::Indices { settings, allocated } => {
+                let settings = order.flat_map(|t| &settings[t * blocks..][..blocks]).copied().collect();
+                Record::Indices { settings, allocated: *allocated }
+            }
+            Record::Addressed(addresses) => Record::Addressed(order.map(|t| addresses[t]).collect()),
+        }
+    }
+
+    /// What tells records apart that cannot be joined.
+    fn form(&self) -> &'static str {
+        match self {
+            Record::Letters => "letters",
+            Record::Indices { allocated: false, .. } => "drawn settings",
+            Record::Indices { allocated: true, .. } => "allocated settings",
+            Record::Addressed(_) => "addresses of settings",
+        }
+    }
+}
+
+/// T snapshots of n qubits with the ensemble that their settings come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshots {
     n_qubits: usize,
     shots: usize,
-    /// Of letters `planes[(3 * q + k) * words_for(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome; of lists the
-    /// outcomes alone, `planes[q * words_for(shots) ..]`.
+    /// Of letters `planes[(3 * q + k) * words_for(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome; else the outcomes
+    /// alone, `planes[q * words_for(shots) ..]`.
     planes: Vec<u64>,
-    /// Of lists, the index of the setting for each snapshot and block: `settings[t * blocks + b]`.
-    settings: Vec<u32>,
+    record: Record,
     ensemble: Ensemble,
     provenance: Provenance,
 }
 
 impl Snapshots {
-    fn from_planes(ensemble: Ensemble, shots: usize, planes: Vec<u64>, settings: Vec<u32>) -> Self {
+    fn from_planes(ensemble: Ensemble, shots: usize, planes: Vec<u64>, record: Record) -> Self {
         let n_qubits = ensemble.n_qubits();
-        debug_assert_eq!(planes.len(), planes_per_qubit(&ensemble) * n_qubits * words_for(shots));
-        debug_assert_eq!(settings.len(), ensemble.block_list().len() * shots);
+        debug_assert_eq!(planes.len(), record.planes() * n_qubits * words_for(shots));
+        debug_assert!(match &record {
+            Record::Letters => ensemble.block_list().is_empty(),
+            Record::Indices { settings, allocated } =>
+                settings.len() == ensemble.block_list().len() * shots
+                    && (!allocated || ensemble.single().is_some()),
+            Record::Addressed(addresses) => addresses.len() == shots,
+        });
         debug_assert!(
             shots == 0
                 || planes
                     .chunks_exact(words_for(shots))
                     .all(|p| p[p.len() - 1] & !tail_mask(shots, p.len() - 1) == 0)
         );
-        Snapshots { n_qubits, shots, planes, settings, ensemble, provenance: Provenance::default() }
+        Snapshots { n_qubits, shots, planes, record, ensemble, provenance: Provenance::default() }
     }
 
     /// Number of qubits.
@@ -185,32 +256,70 @@ impl Snapshots {
 
     /// Number of planes.
     fn n_planes(&self) -> usize {
-        planes_per_qubit(&self.ensemble) * self.n_qubits
+        self.record.planes() * self.n_qubits
     }
 
     /// The x and the z bits of the letters of qubit `q`, one per snapshot, if settings are drawn letter by letter.
     pub(crate) fn letter_planes(&self, q: usize) -> [&[u64]; 2] {
-        debug_assert!(self.ensemble.block_list().is_empty());
+        debug_assert_eq!(self.record, Record::Letters);
         [self.plane(3 * q), self.plane(3 * q + 1)]
     }
 
     /// The outcomes of qubit `q`, one per snapshot.
     pub fn outcome_plane(&self, q: usize) -> &[u64] {
-        let each = planes_per_qubit(&self.ensemble);
+        let each = self.record.planes();
         self.plane(each * q + each - 1)
     }
 
     /// The index of the setting for each snapshot and block, a snapshot's in a row: `settings[t * blocks + b]`. Empty
-    /// if settings are drawn letter by letter.
+    /// for letters, and for addresses as long as they are not [`resolved`](Snapshots::resolved).
     pub fn settings(&self) -> &[u32] {
-        &self.settings
+        match &self.record {
+            Record::Indices { settings, .. } => settings,
+            Record::Letters | Record::Addressed(_) => &[],
+        }
+    }
+
+    /// The addresses that settings are drawn from, if that is how they are kept.
+    pub fn addresses(&self) -> Option<&[Address]> {
+        match &self.record {
+            Record::Addressed(addresses) => Some(addresses),
+            _ => None,
+        }
+    }
+
+    /// Whether how often each setting of the list is measured was fixed beforehand.
+    pub fn is_allocated(&self) -> bool {
+        matches!(self.record, Record::Indices { allocated: true, .. })
+    }
+
+    /// The same snapshots of a list, said to have settings whose numbers of shots were fixed beforehand, or drawn.
+    pub fn with_allocated(mut self, allocated: bool) -> Result<Self> {
+        let single = self.ensemble.single().is_some();
+        match &mut self.record {
+            Record::Indices { allocated: held, .. } if single => *held = allocated,
+            _ if !allocated => {}
+            _ => {
+                return Err(Error::invalid(
+                    "allocated",
+                    "False, because only a list of settings is measured in fixed numbers",
+                    format!("True for a {} ensemble", self.ensemble.kind()),
+                ));
+            }
+        }
+        Ok(self)
     }
 
     /// Bytes held.
     pub fn nbytes(&self) -> usize {
         let p = &self.provenance;
+        let settings = match &self.record {
+            Record::Letters => 0,
+            Record::Indices { settings, .. } => settings.len() * 4,
+            Record::Addressed(addresses) => addresses.len() * size_of::<Address>(),
+        };
         self.planes.len() * 8
-            + self.settings.len() * 4
+            + settings
             + p.version.as_ref().map_or(0, |c| c.len() * 4)
             + p.replica.as_ref().map_or(0, |c| c.len() * 8)
             + p.sequence.as_ref().map_or(0, |c| c.len() * 8)
@@ -231,9 +340,8 @@ impl Snapshots {
             let held = planes.len() * 64;
             append_bits(&mut planes, held, self.plane(p), start, shots);
         }
-        let blocks = self.ensemble.block_list().len();
-        let settings = self.settings[start * blocks..end * blocks].to_vec();
-        let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes, settings);
+        let record = self.record.gather(self.ensemble.block_list().len(), start..end);
+        let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes, record);
         part.provenance = self.provenance.gather(start..end);
         Ok(part)
     }
@@ -248,9 +356,8 @@ impl Snapshots {
             cancel.check()?;
             planes.extend(gather_plane(self.plane(p), order));
         }
-        let blocks = self.ensemble.block_list().len();
-        let settings = order.iter().flat_map(|&t| &self.settings[t * blocks..][..blocks]).copied().collect();
-        let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes, settings);
+        let record = self.record.gather(self.ensemble.block_list().len(), order.iter().copied());
+        let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes, record);
         part.provenance = self.provenance.gather(order.iter().copied());
         Ok(part)
     }
@@ -275,6 +382,13 @@ impl Snapshots {
                     format!("another {} ensemble", part.ensemble.kind()),
                 ));
             }
+            if part.record.form() != first.record.form() {
+                return Err(Error::invalid(
+                    format!("parts[{i}]"),
+                    format!("{}, as the first part has", first.record.form()),
+                    part.record.form(),
+                ));
+            }
         }
         let provenance = Provenance::concat(parts.iter().map(|p| &p.provenance))?;
         let shots = parts.iter().map(|p| p.shots).sum();
@@ -286,15 +400,20 @@ impl Snapshots {
                 held += part.shots;
             }
         }
-        let settings = parts.iter().flat_map(|part| &part.settings).copied().collect();
-        let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes, settings);
+        let record = match &first.record {
+            Record::Letters => Record::Letters,
+            Record::Indices { allocated, .. } => Record::Indices {
+                settings: parts.iter().flat_map(|part| part.settings()).copied().collect(),
+                allocated: *allocated,
+            },
+            Record::Addressed(_) => Record::Addressed(
+                parts.iter().flat_map(|part| part.addresses().unwrap_or(&[])).copied().collect(),
+            ),
+        };
+        let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes, record);
         whole.provenance = provenance;
         Ok(whole)
     }
-}
-
-fn planes_per_qubit(ensemble: &Ensemble) -> usize {
-    if ensemble.block_list().is_empty() { 3 } else { 1 }
 }
 
 /// The bits of `plane` at `order`, in that order.

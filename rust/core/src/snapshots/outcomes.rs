@@ -142,6 +142,11 @@ impl Outcomes {
         self.counts.iter().sum()
     }
 
+    /// Bytes held.
+    pub fn nbytes(&self) -> usize {
+        8 * (self.rows.len() + self.counts.len())
+    }
+
     /// Number of different outcomes.
     pub(crate) fn different(&self) -> usize {
         self.counts.len()

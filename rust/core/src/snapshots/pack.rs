@@ -4,7 +4,7 @@
 //! bits whatever n is, so they are read as one stream; rows are then cut out of the stream and transposed into
 //! planes. Values are checked on the way, at no extra pass.
 
-use super::{Snapshots, planes_per_qubit};
+use super::{Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
@@ -38,7 +38,7 @@ impl Snapshots {
         ensemble: Ensemble,
         cancel: &Cancel,
     ) -> Result<Self> {
-        if !ensemble.block_list().is_empty() {
+        if Record::none(&ensemble) != Record::Letters {
             return Err(Error::invalid(
                 "ensemble",
                 "one that draws settings letter by letter (from_settings takes indices of settings)",
@@ -49,11 +49,11 @@ impl Snapshots {
         check_table("bits", bits.len(), shots, n)?;
         check_table("bases", bases.len(), shots, n)?;
         let planes = pack::<3>(bits, bases, shots, n, cancel)?;
-        Ok(Self::from_planes(ensemble, shots, planes, Vec::new()))
+        Ok(Self::from_planes(ensemble, shots, planes, Record::Letters))
     }
 
     /// Packs `shots` snapshots of settings drawn from lists: `bits` row-major with one byte per value, 0 or 1, and
-    /// for each snapshot the indices of the settings of all blocks, `settings[t * blocks + b]`. Bits are in the order
+    /// for each snapshot the indices of the settings of all blocks, `setting_index[t * blocks + b]`. Bits are in the order
     /// of the qubits, whatever their block.
     ///
     /// ```
@@ -65,7 +65,7 @@ impl Snapshots {
     /// ```
     pub fn from_settings(
         bits: &[u8],
-        settings: &[u32],
+        setting_index: &[u32],
         shots: usize,
         ensemble: Ensemble,
         cancel: &Cancel,
@@ -79,13 +79,20 @@ impl Snapshots {
             ));
         }
         check_table("bits", bits.len(), shots, n)?;
-        check_table("settings", settings.len(), shots, blocks)?;
-        check_settings(settings, &ensemble).map_err(|(t, b, expected, found)| {
-            Error::invalid(format!("settings[{t}, {b}]"), expected, found)
+        check_table("setting_index", setting_index.len(), shots, blocks)?;
+        check_settings(setting_index, &ensemble).map_err(|(t, b, expected, found)| {
+            Error::invalid(format!("setting_index[{t}, {b}]"), expected, found)
         })?;
-        let planes = pack::<1>(bits, &[], shots, n, cancel)?;
-        Ok(Self::from_planes(ensemble, shots, planes, settings.to_vec()))
+        let planes = pack_bits(bits, shots, n, cancel)?;
+        let record = Record::Indices { settings: setting_index.to_vec(), allocated: false };
+        Ok(Self::from_planes(ensemble, shots, planes, record))
     }
+}
+
+/// The outcome planes of a table of bits.
+pub(super) fn pack_bits(bits: &[u8], shots: usize, n: usize, cancel: &Cancel) -> Result<Vec<u64>> {
+    check_table("bits", bits.len(), shots, n)?;
+    pack::<1>(bits, &[], shots, n, cancel)
 }
 
 fn check_table(name: &'static str, found: usize, shots: usize, columns: usize) -> Result<()> {
@@ -258,7 +265,7 @@ impl<const TABLES: usize> Kernel for Pack<'_, TABLES> {
 /// lists have no bases: those are empty, and [`Snapshots::settings`] has the indices.
 pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
-    let letters = planes_per_qubit(snaps.ensemble()) == 3;
+    let letters = snaps.record == Record::Letters;
     // Written as it grows: touching half a gigabyte at once could not be interrupted.
     let (mut bits, mut bases) =
         (room("the bits", shots, n)?, room("the bases", if letters { shots } else { 0 }, n)?);

@@ -6,7 +6,7 @@
 //! Cost: one 64 x 64 transposition per 64 snapshots, 64 qubits and table.
 
 use super::pack::check_settings;
-use super::{Provenance, Snapshots, planes_per_qubit};
+use super::{Provenance, Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::transpose::transpose_64;
 use crate::bits::{tail_mask, words_for};
@@ -81,7 +81,7 @@ impl Rows {
     pub fn from_snapshots(snaps: &Snapshots) -> Self {
         let (shots, n) = (snaps.len(), snaps.n_qubits());
         let mut planes = snaps.planes.clone();
-        let each = planes_per_qubit(snaps.ensemble());
+        let each = snaps.record.planes();
         let mut tables = vec![vec![0; shots * words_for(n)]; each];
         for (k, rows) in tables.iter_mut().enumerate() {
             dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: true });
@@ -89,7 +89,7 @@ impl Rows {
         let outcome = tables.pop().unwrap_or_default();
         let mut tables = tables.into_iter();
         let mut next = || tables.next().unwrap_or_default();
-        Rows { x: next(), z: next(), outcome, settings: snaps.settings.clone() }
+        Rows { x: next(), z: next(), outcome, settings: snaps.settings().to_vec() }
     }
 
     /// The snapshots in the counting layout, after every bit has been checked.
@@ -140,12 +140,16 @@ impl Rows {
                 }
             }
         }
-        let each = planes_per_qubit(&ensemble);
+        let record = match Record::none(&ensemble) {
+            Record::Indices { allocated, .. } => Record::Indices { settings: self.settings, allocated },
+            other => other,
+        };
+        let each = record.planes();
         let mut planes = vec![0; each * n * words_for(shots)];
         let tables = [&mut self.x, &mut self.z, &mut self.outcome];
         for (k, rows) in tables.into_iter().skip(3 - each).enumerate() {
             dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: false });
         }
-        Snapshots::from_planes(ensemble, shots, planes, self.settings).with_provenance(provenance)
+        Snapshots::from_planes(ensemble, shots, planes, record).with_provenance(provenance)
     }
 }

@@ -80,6 +80,14 @@ impl LetterDraw {
         }
     }
 
+    /// The letter of one snapshot; refines its random number as [`LetterDraw::draw`] does.
+    fn one(&self, u: &mut f64) -> u32 {
+        let letter = usize::from(*u >= self.thresholds[0]) + usize::from(*u >= self.thresholds[1]);
+        let refined = (*u - self.lower[letter]) * self.scale[letter];
+        *u = if refined < LARGEST_BELOW_ONE { refined } else { LARGEST_BELOW_ONE };
+        letter as u32
+    }
+
     /// The letters of 64 snapshots: their codes into `letters` at bit `2 * q`, and the x and z plane words.
     #[inline(always)]
     fn draw(&self, q: usize, u: &mut [f64; 64], letters: &mut [u64; 64]) -> [u64; 2] {
@@ -114,6 +122,26 @@ impl LetterDraw {
             is_z |= past_y[row] << row;
         }
         [!is_z, not_x]
+    }
+}
+
+/// Draws the letters of single snapshots, as the sampler does.
+pub(super) struct Drawer(Vec<LetterDraw>);
+
+impl Drawer {
+    pub(super) fn new(probabilities: &[[f64; 3]]) -> Self {
+        Drawer(probabilities.iter().map(|&p| LetterDraw::new(p)).collect())
+    }
+
+    /// Appends 0, 1 or 2 for X, Y or Z on each qubit.
+    pub(super) fn draw(&self, seed: u64, t: u64, settings: &mut Vec<u32>) {
+        for (group, letters) in self.0.chunks(GROUP).enumerate() {
+            let random = philox([seed, STREAM], [t, group as u64, 0, 0]);
+            let mut u = [unit_interval(random[0]), unit_interval(random[1])];
+            for (i, letter) in letters.iter().enumerate() {
+                settings.push(letter.one(&mut u[i / (GROUP / 2)]));
+            }
+        }
     }
 }
 

@@ -33,27 +33,34 @@ const CHUNK: usize = 1 << 14;
 
 /// The random numbers of a snapshot and block: for the setting, and for the outcome.
 #[inline]
-fn random(seed: u64, t: usize, block: usize) -> [f64; 2] {
-    let [setting, outcome, _, _] = philox([seed, STREAM], [t as u64, block as u64, 0, 0]);
+fn random(seed: u64, t: u64, block: usize) -> [f64; 2] {
+    let [setting, outcome, _, _] = philox([seed, STREAM], [t, block as u64, 0, 0]);
     [unit_interval(setting), unit_interval(outcome)]
 }
 
 /// The settings of `shots` snapshots, `settings[t * blocks + b]`.
 pub(super) fn draw(blocks: &[Block], shots: usize, seed: u64, cancel: &Cancel) -> Result<Vec<u32>> {
-    let edges: Vec<Vec<f64>> = blocks.iter().map(|block| edges(block.probabilities())).collect();
+    let edges = all_edges(blocks);
     let mut settings = room("the snapshots", shots, blocks.len())?;
     let parts = parallel::map(shots.div_ceil(CHUNK), cancel, |chunk| {
         let snapshots = chunk * CHUNK..((chunk + 1) * CHUNK).min(shots);
-        let one = |t: usize| {
-            edges.iter().enumerate().map(move |(b, edges)| {
-                let [u, _] = random(seed, t, b);
-                edges.partition_point(|&edge| edge <= u) as u32
-            })
-        };
-        Ok(snapshots.flat_map(one).collect::<Vec<u32>>())
+        Ok(snapshots.flat_map(|t| drawn(&edges, seed, t as u64)).collect::<Vec<u32>>())
     })?;
     parts.iter().for_each(|part| settings.extend_from_slice(part));
     Ok(settings)
+}
+
+/// The [`edges`] of every block.
+pub(super) fn all_edges(blocks: &[Block]) -> Vec<Vec<f64>> {
+    blocks.iter().map(|block| edges(block.probabilities())).collect()
+}
+
+/// The setting of every block for snapshot `t`.
+pub(super) fn drawn(edges: &[Vec<f64>], seed: u64, t: u64) -> impl Iterator<Item = u32> {
+    edges.iter().enumerate().map(move |(b, edges)| {
+        let [u, _] = random(seed, t, b);
+        edges.partition_point(|&edge| edge <= u) as u32
+    })
 }
 
 /// Upper edges of the shares of [0, 1) that weights get; from the last positive one on, infinity, so that rounding never
@@ -204,7 +211,7 @@ impl Tree<'_> {
             let edges = edges(&weights);
             for entry in shots.iter_mut() {
                 let t = snapshot(*entry);
-                let [_, u] = random(self.seed, first + t, block);
+                let [_, u] = random(self.seed, (first + t) as u64, block);
                 let outcome = edges.partition_point(|&edge| edge <= u);
                 *entry = (outcome as u64) << 32 | t as u64;
             }

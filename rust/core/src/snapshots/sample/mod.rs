@@ -5,10 +5,13 @@
 //! Cost: see [`letters`] and [`lists`]; memory is that of the snapshots, of a batch, and of a few state vectors per
 //! thread.
 
+mod draw;
 mod letters;
 mod lists;
 
-use super::Snapshots;
+pub use draw::draw_settings;
+
+use super::{Record, Snapshots};
 use crate::bits::parallel::Cancel;
 use crate::bits::transpose::transpose_64;
 use crate::ensemble::Ensemble;
@@ -38,15 +41,19 @@ pub fn sample(
     if shots == 0 {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let letters: Option<Vec<[f64; 3]>> =
-        (0..state.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect();
-    if let Some(letters) = letters {
+    if let Some(letters) = letter_probabilities(ensemble) {
         let planes = letters::planes(state, &letters, shots, seed, cancel)?;
-        return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, Vec::new()));
+        return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, Record::Letters));
     }
     let settings = lists::draw(ensemble.block_list(), shots, seed, cancel)?;
     let planes = lists::planes(state, ensemble.block_list(), &settings, seed, cancel)?;
-    Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, settings))
+    let record = Record::Indices { settings, allocated: false };
+    Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, record))
+}
+
+/// The probabilities of every qubit's letters, where settings are drawn letter by letter.
+fn letter_probabilities(ensemble: &Ensemble) -> Option<Vec<[f64; 3]>> {
+    (0..ensemble.n_qubits()).map(|q| ensemble.letter_probabilities(q)).collect()
 }
 
 /// Measures `state` `counts[f]` times in setting `f` of a list, one setting after the other. With counts of
@@ -96,7 +103,8 @@ pub fn sample_counts(
         settings.resize(settings.len() + count as usize, f as u32);
     }
     let planes = lists::planes(state, ensemble.block_list(), &settings, seed, cancel)?;
-    Ok(Snapshots::from_planes(ensemble.clone(), shots as usize, planes, settings))
+    let record = Record::Indices { settings, allocated: true };
+    Ok(Snapshots::from_planes(ensemble.clone(), shots as usize, planes, record))
 }
 
 fn check_sizes(state: &StateVector<'_>, ensemble: &Ensemble) -> Result<()> {

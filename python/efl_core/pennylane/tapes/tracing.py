@@ -17,7 +17,7 @@ from pennylane.operation import Operator
 
 from efl_core.errors import InvalidInputError
 
-__all__ = ["Form", "bound", "combine", "decompose", "described", "trace"]
+__all__ = ["Form", "bound", "decompose", "described", "trace"]
 
 Form = dict[int, complex]
 """The slopes of a number by the parameters of the circuit; a number that is fixed has none."""
@@ -82,15 +82,6 @@ def _bound(operation: Operator, data: list[Any]) -> Operator:
         changed.hyperparameters["base"] = _bound(operation.base, data)
         return changed
     return qml.ops.functions.bind_new_parameters(operation, data)
-
-
-def combine(row: Form, forms: Sequence[Form]) -> Form:
-    """Return the slopes by the parameters of the circuit, given those by numbers with known slopes."""
-    total: Form = {}
-    for j, slope in row.items():
-        for index, inner in forms[j].items():
-            total[index] = total.get(index, 0) + slope * inner
-    return {index: slope for index, slope in total.items() if slope != 0}
 
 
 def trace(operation: Operator, traced: Sequence[int]) -> tuple[list[Operator], list[Form]]:

@@ -15,13 +15,13 @@ __all__ = ["main"]
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from efl_core import demo
+    from efl_core.cli import demo
 
     demo.run(shots=options.shots, words=options.words, seed=options.seed)
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from efl_core.report import show_versions
+    from efl_core.cli.versions import show_versions
 
     show_versions()
 

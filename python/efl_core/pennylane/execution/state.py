@@ -1,0 +1,90 @@
+"""Mode ``"state"``: one execution of ``qml.state()`` for each circuit, whatever its settings and shots.
+
+Settings are applied and outcomes sampled here. The circuits of echoes and shifts are simulated here, or
+executed too if they are wide or begin with a state that is given as a vector.
+
+Cost: 2^n numbers for each circuit that is executed.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+from numpy.typing import NDArray
+from pennylane.devices import Device
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+
+from efl_core import _native
+from efl_core.ensembles import Setting
+from efl_core.errors import InvalidInputError
+from efl_core.pennylane.execution.runs import Draw, Job, Outcome
+from efl_core.snapshots import sample
+
+__all__ = ["state_tapes"]
+
+
+def state_tapes(
+    jobs: Sequence[Job], wires: Sequence[Hashable], seeds: Sequence[int], device: Device | None
+) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], list[Outcome]]]:
+    """Return the tapes of the circuits that are executed, and what samples all jobs from their states."""
+    executed = {id(job.program): job.program for job in jobs if not job.program.is_simulated}
+    given = None if device is None else device.wires
+    named = _naming(wires) if given is None else [qml.Identity(wires)]
+    tapes = [
+        QuantumScript([*named, *p.operations], [qml.state()], shots=None, trainable_params=[])
+        for p in executed.values()
+    ]
+
+    def read(results: Sequence[Any]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        for program, result in zip(executed, results, strict=True):
+            state = _on_wires(result, wires if given is None else given, wires)
+            runs: dict[int, tuple[Setting, int, int]] = {}
+            for i, job in enumerate(jobs):
+                if id(job.program) != program:
+                    continue
+                if isinstance(job, Draw):
+                    outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
+                else:
+                    runs[i] = (job.setting, job.shots, seeds[i])
+            outcomes |= zip(runs, _native.measured(state, list(runs.values())), strict=True)
+        outcomes |= _simulated({i: job for i, job in enumerate(jobs) if job.program.is_simulated}, seeds)
+        return [outcomes[i] for i in range(len(jobs))]
+
+    return tapes, read
+
+
+def _naming(wires: Sequence[Hashable]) -> list[Operator]:
+    """Return gates that do nothing but name every wire, in order; some devices leave identities out."""
+    return [qml.RZ(0.0, wires=wire) for wire in wires]
+
+
+def _simulated(jobs: Mapping[int, Job], seeds: Sequence[int]) -> dict[int, Outcome]:
+    """Return the outcomes of experiments."""
+    outcomes: dict[int, Outcome] = {}
+    circuits = {id(job.program.circuit): job.program.circuit for job in jobs.values()}
+    for identity, circuit in circuits.items():
+        own = {i: job for i, job in jobs.items() if id(job.program.circuit) == identity}
+        if circuit is not None and circuit.bloch is not None:
+            found = [(job.program.experiment, job.shots, seeds[i]) for i, job in own.items()]
+            runs = [(e._native, shots, seed) for e, shots, seed in found if e is not None]
+            outcomes |= zip(own, _native.simulated(runs, circuit._theta, circuit.bloch), strict=True)
+    return outcomes
+
+
+def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable]) -> NDArray[np.complex128]:  # noqa: ANN401
+    """Return a state vector on the wires wanted; others are in |0>."""
+    state = np.asarray(qml.math.unwrap(qml.math.toarray(result)), dtype=np.complex128)
+    if state.shape != (2 ** len(given),):
+        raise InvalidInputError(
+            f"device_options: expected a device whose qml.state() has 2^{len(given)} numbers, got "
+            f'shape {state.shape}; use {{"mode": "tapes"}}'
+        )
+    if tuple(given) == tuple(wires):
+        return state
+    axes = [given.index(wire) for wire in wires]
+    idle = [axis for axis in range(len(given)) if axis not in axes]
+    tensor = np.transpose(state.reshape((2,) * len(given)), axes + idle)
+    return np.ascontiguousarray(tensor.reshape(2 ** len(wires), -1)[:, 0])

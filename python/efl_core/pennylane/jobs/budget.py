@@ -1,0 +1,141 @@
+"""How the shots of a tape are shared: between its derivatives by gates and by coefficients, and its values.
+
+Settings of the final state that are there for the gradient are read for the values as well; values get their
+own settings if those of the gradient do not reveal them. They get the error of the derivatives then, or the
+one that is asked for.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from efl_core.errors import InvalidInputError
+from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.planning import Plans, ValuePlan
+
+__all__ = ["Budget", "Share", "equal_piece", "needed_shots", "share"]
+
+# Outcomes that one measurement may have, in bits; each takes about three bytes on the way.
+MAX_BITS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Shots of one copy of a shot vector."""
+
+    gates: int
+    words: int
+    values: int
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Shots of all copies."""
+
+    shares: tuple[Share, ...]
+    piece: int
+    """Shots of every run, where all have the same; 1 where a run has any number."""
+
+    @property
+    def for_gradient(self) -> float:
+        """Shots of one copy that measure derivatives, on average."""
+        return sum(share.gates + share.words for share in self.shares) / len(self.shares)
+
+
+def share(
+    wanted: Wanted, plans: Plans, options: Options, *, value_target: float | None, equal: bool
+) -> Budget:
+    """Share the shots.
+
+    The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    """
+    totals = _planned(wanted, plans, options) if wanted.shots is None else wanted.shots
+    for_values = _for_values(plans, totals, value_target)
+    if value_target is None:
+        totals = [total - count for total, count in zip(totals, for_values, strict=True)]
+    if sum(totals) * wanted.circuit.n_qubits > MAX_BITS:
+        most = MAX_BITS // wanted.circuit.n_qubits
+        raise InvalidInputError(
+            f"shots: expected at most {most:,} in one measurement, which is held in memory, got "
+            f"{sum(totals):,}; average several, or ask for a larger target"
+        )
+    copies = [
+        (total, _for_words(wanted, plans, total), count)
+        for total, count in zip(totals, for_values, strict=True)
+    ]
+    piece = _piece(plans, copies) if equal else 1
+    return Budget(tuple(_share(wanted, plans, *copy, piece) for copy in copies), piece)
+
+
+def _planned(wanted: Wanted, plans: Plans, options: Options) -> Sequence[int]:
+    """Return the shots for a target."""
+    if plans.chosen is None or options.target is None:
+        raise InvalidInputError(
+            "target: expected trainable gates, whose errors are planned, got none; write shots= instead"
+        )
+    row = plans.chosen.row
+    return [max(math.ceil(row.cost / options.target**2), row.settings or 1)] * wanted.copies
+
+
+def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> list[int]:
+    """Return the shots of settings that are for the values alone."""
+    values = plans.values
+    if values is None or not values.n_settings:
+        return [0] * len(totals)
+    cost = values.cost if plans.chosen is None else plans.chosen.row.cost
+    if target is not None:
+        return [needed_shots(values, target, total, plans.free) for total in totals]
+    if plans.free < math.inf:
+        return [0] * len(totals)
+    # So many that the values get the error of what the others measure.
+    part = values.cost / (values.cost + cost)
+    return [min(max(round(total * part), values.n_settings), total) for total in totals]
+
+
+def _for_words(wanted: Wanted, plans: Plans, total: int) -> int:
+    """Return the shots of derivatives by coefficients, by their number; at least one for each setting."""
+    if plans.words is None:
+        return 0
+    count = len(wanted.coefficients)
+    return max(1, plans.words.n_settings, total * count // (count + len(wanted.by_gates)))
+
+
+def needed_shots(plan: ValuePlan, target: float | None, others: float = 0, variance: float = math.inf) -> int:
+    """Return the shots for an RMS error, beside others of which one has the variance ``variance``."""
+    if target is None or not plan.n_settings:
+        return 0
+    rest = plan.cost * (1 / target**2 - others / variance)
+    return max(math.ceil(rest), plan.n_settings) if rest > 0 else 0
+
+
+def _piece(plans: Plans, copies: Sequence[tuple[int, int, int]]) -> int:
+    """Return the shots of every run, given those of the copies: in all, for coefficients, for the values."""
+    total, words, values = min(copies)  # in runs that the others can fill too
+    parts: list[tuple[int, int]] = []
+    if plans.words is not None and plans.words.n_settings:
+        parts.append((words, plans.words.n_settings))
+    if plans.chosen is not None and plans.chosen.row.cost > 0 and plans.chosen.row.settings:
+        parts.append((total - words, plans.chosen.row.settings))
+    if not parts and plans.values is not None and values:
+        parts.append((values, plans.values.n_settings))
+    if not parts:
+        return 1
+    shots, settings = (sum(numbers) for numbers in zip(*parts, strict=True))
+    shortest = math.ceil(shots / plans.most_runs)
+    if shots // max(1, shortest) < settings:  # rounded up, it would leave too few for all settings
+        shortest -= 1
+    return int(max(shortest, min(equal_piece(*part) for part in parts)))
+
+
+def _share(wanted: Wanted, plans: Plans, total: int, words: int, values: int, piece: int) -> Share:
+    if plans.words is not None and piece > 1:  # whole runs
+        words = max(words // piece, plans.words.n_settings) * piece
+    if words and wanted.by_gates and words >= total:
+        raise InvalidInputError(f"shots: expected more, as coefficients alone take {words}, got {total}")
+    return Share(total - words if wanted.by_gates else 0, words, values)
+
+
+def equal_piece(shots: int, settings: int) -> int:
+    """Return the shots of one run, where all runs have the same: about four runs for each setting."""
+    return max(1, shots // (4 * settings))

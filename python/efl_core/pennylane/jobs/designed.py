@@ -1,0 +1,87 @@
+"""Derivatives by the experiments of a plan: settings, echoes, shifts, and mixtures of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+
+import numpy as np
+
+from efl_core import _native
+from efl_core.experiments import Experiment
+from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
+from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.planning import Plans
+from efl_core.pennylane.statistics import Table
+from efl_core.pennylane.tapes.writing import Writer
+
+__all__ = ["DesignedPart", "designed_part"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignedFound:
+    """What experiments say; see `Found`."""
+
+    value: Table
+    variance: Table
+    outcomes: tuple[_native.Outcomes, ...]
+    by_gates: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept."""
+        return sum(counted.nbytes for counted in self.outcomes)
+
+    def variances(self, weights: Table) -> Table:
+        """Return variances of combinations."""
+        measurements, own = len(self.value), weights[:, list(self.by_gates)]
+        # A row of weights for each measurement and combination: those of other measurements are zero.
+        rows = np.ascontiguousarray(np.kron(np.eye(measurements), own), dtype=np.float64)
+        return _native.read_combined(self.outcomes, rows).reshape(measurements, len(weights))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignedPart:
+    """Experiments, each in one run or in several."""
+
+    wanted: Wanted
+    experiments: tuple[tuple[Experiment, tuple[Run, ...]], ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+        return list(chain.from_iterable(runs for _, runs in self.experiments))
+
+    def read(self, outcomes: Sequence[Bits]) -> DesignedFound:
+        """Return what the outcomes of the jobs say."""
+        bits = iter(outcomes)
+        taken = [(e._native, _joined([next(bits) for _ in runs])) for e, runs in self.experiments]
+        counted = tuple(_native.Outcomes.count(taken))
+        rows, by_gates = self.wanted.shape[0], list(self.wanted.by_gates)
+        value, variance = np.zeros(self.wanted.shape), np.zeros(self.wanted.shape)
+        means, spreads = _native.read_together(counted, rows * len(by_gates))
+        value[:, by_gates] = means.reshape(rows, -1)
+        variance[:, by_gates] = spreads.reshape(rows, -1)
+        return DesignedFound(value, variance, counted, self.wanted.by_gates)
+
+
+def _joined(parts: Sequence[Bits]) -> Bits:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def designed_part(
+    wanted: Wanted, final: Program, plans: Plans, shots: int, piece: int, seed: int
+) -> DesignedPart:
+    """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number."""
+    assert plans.chosen is not None  # or nothing is designed
+    plan, method = plans.chosen.plan, plans.chosen.row.name
+    number = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
+    writer = Writer(wanted.tape, wanted.circuit)
+    experiments = []
+    for experiment, own in plan.allocate(number, method, seed=seed):
+        program = final
+        if not experiment.served:
+            program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)
+        sizes = [own] if piece == 1 else [piece] * own
+        experiments.append((experiment, tuple(Run(program, experiment.setting, n) for n in sizes)))
+    return DesignedPart(wanted, tuple(experiments))

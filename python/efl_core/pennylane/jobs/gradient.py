@@ -1,0 +1,130 @@
+"""From one tape to the report of its gradient: read the tape, share the shots, write jobs, submit, read.
+
+Every step takes frozen values and returns one. Derivatives by the parameters of gates are measured as the
+plan says, or by snapshots in an ensemble that was given; derivatives by the coefficients of an observable are
+expectation values of its words on the final state. The values of the tape can be measured along with them.
+
+Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot
+vector.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+from pennylane.tape import QuantumScript
+
+from efl_core.propagation import Dropped
+from efl_core.pennylane.calling import Found
+from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, submit
+from efl_core.pennylane.execution.runs import different_settings
+from efl_core.pennylane.jobs.budget import Budget, share
+from efl_core.pennylane.jobs.parts import Copy, Values, write_copies
+from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.planning import Plans, make_plans
+from efl_core.pennylane.reports import Report, deliver
+from efl_core.pennylane.statistics import Measured
+
+__all__ = ["GradientJob", "gradient_job"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GradientJob:
+    """The measurement of a gradient, ready to run."""
+
+    wanted: Wanted
+    options: Options
+    device: Found
+    plans: Plans
+    budget: Budget
+    copies: tuple[Copy, ...]
+    submission: Submission
+
+    @property
+    def tapes(self) -> list[QuantumScript]:
+        """What the device runs."""
+        return self.submission.tapes
+
+    def read(self, results: Sequence[Any]) -> Report:
+        """Return what was measured, from the results of the tapes; hand it to whom it was asked for."""
+        outcomes = self.submission.read(results)
+        taken = iter(outcomes)
+        found = [copy.read(list(islice(taken, len(copy.jobs)))) for copy in self.copies]
+        measured = Measured(tuple(parts for parts, _ in found), self.wanted.shape, self.wanted.is_partitioned)
+        report = self._report(measured, outcomes, [values for _, values in found if values is not None])
+        deliver(report, self.options.report)
+        return report
+
+    def _report(self, measured: Measured, outcomes: Sequence[Outcome], values: Sequence[Values]) -> Report:
+        jobs = list(chain.from_iterable(copy.jobs for copy in self.copies))
+        chosen, ensemble = self.plans.chosen, self.options.ensemble
+        name = "words" if ensemble is None else ensemble.kind
+        best, factor, predicted = name, 1.0, 0.0
+        if chosen is not None:
+            name, best, factor = chosen.row.name, chosen.best, chosen.factor
+            shots = max(1.0, self.budget.for_gradient)  # none, where no derivative takes any
+            predicted = float(np.sqrt(chosen.row.cost / shots))
+        gradient, stderr = measured.gradient, measured.stderr
+        moving = stderr[stderr > 0]
+        squeeze = slice(None) if self.wanted.is_partitioned else 0
+        value, value_stderr = np.swapaxes(values, 0, 1)[:, squeeze] if values else np.zeros((2, 0))
+        drawn = self.plans.drawn
+        return Report(
+            method=name,
+            mode=self.submission.mode,
+            found_device=self.device.by,
+            shots=sum(job.shots for job in jobs),
+            settings=different_settings(jobs, outcomes),
+            tapes=len(self.submission.tapes),
+            gradient=gradient,
+            stderr=stderr,
+            predicted=predicted,
+            observed=float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0,
+            best=best,
+            factor=factor,
+            dropped=Dropped(0, 0.0) if drawn is None else drawn.observables.dropped,
+            value=value,
+            value_stderr=value_stderr,
+            _measured=measured,
+        )
+
+
+def gradient_job(
+    tape: QuantumScript,
+    options: Options,
+    device: Found,
+    *,
+    values: bool = False,
+    value_target: float | None = None,
+) -> GradientJob:
+    """Prepare the measurement of the gradient of a tape, and of its values on demand.
+
+    The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    """
+    wanted = read_tape(tape, options)
+    plans = make_plans(
+        wanted.circuit,
+        [coefficient.sum for coefficient in wanted.coefficients],
+        options,
+        shots=math.inf if wanted.shots is None else min(wanted.shots),
+        copies=wanted.copies,
+        values=values,
+    )
+    equal = has_equal_shots(options.mode, device.device, options.equal_shots)
+    budget = share(wanted, plans, options, value_target=value_target, equal=equal)
+    seeds = Seeds.of_circuit(options.seed, wanted.circuit)
+    copies = write_copies(wanted, plans, budget, seeds, options.combine)
+    submission = submit(
+        list(chain.from_iterable(copy.jobs for copy in copies)),
+        wanted.circuit.wires,
+        mode=options.mode,
+        seed=seeds.seed(Purpose.OUTCOMES),
+        device=device.device,
+        max_tapes=options.max_tapes,
+    )
+    return GradientJob(wanted, options, device, plans, budget, copies, submission)

@@ -1,0 +1,122 @@
+"""Derivatives that are sums of words on the final state, read from snapshots of it.
+
+The gradient observables of a circuit, in settings that are drawn for every shot; and what coefficients of
+observables multiply, in settings of their own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efl_core.estimates import Combine, estimate
+from efl_core.observables import PauliSum
+from efl_core.pennylane.execution.runs import Bits, Draw, Job, Program, Run
+from efl_core.pennylane.jobs.values import value_snapshots
+from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.planning import Drawn
+from efl_core.pennylane.statistics import Table
+from efl_core.snapshots import Snapshots
+
+__all__ = ["DrawnPart", "WordsPart", "drawn_part"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sums:
+    """Sums, and the derivative that each is: (measurement, trainable parameter)."""
+
+    sums: tuple[PauliSum, ...]
+    places: tuple[tuple[int, int], ...]
+    shape: tuple[int, int]
+    combine: Combine
+
+    def read(self, snaps: Snapshots) -> "SumsFound":
+        """Estimate them."""
+        value, variance = np.zeros(self.shape), np.zeros(self.shape)
+        if self.sums:
+            found = estimate(snaps, self.sums, combine=self.combine)
+            where = tuple(np.transpose(self.places))
+            value[where] = found.value
+            variance[where] = np.square(found.stderr)
+        return SumsFound(value, variance, self, snaps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumsFound:
+    """What snapshots say of sums; see `Found`."""
+
+    value: Table
+    variance: Table
+    sums: Sums
+    snaps: Snapshots
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept."""
+        return self.snaps.nbytes
+
+    def variances(self, weights: Table) -> Table:
+        """Return variances of combinations."""
+        variances = np.zeros((len(self.value), len(weights)))
+        places = self.sums.places
+        for m in sorted({m for m, _ in places}):
+            own = [(total, t) for total, (row, t) in zip(self.sums.sums, places, strict=True) if row == m]
+            moved = [c for c in range(len(weights)) if any(weights[c, t] for _, t in own)]
+            if moved:
+                combined = [sum((total * weights[c, t] for total, t in own), 0 * own[0][0]) for c in moved]
+                found = estimate(self.snaps, combined, combine=self.sums.combine)
+                variances[m, moved] = np.square(found.stderr)
+        return variances
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnPart:
+    """Gradient observables, from snapshots in an ensemble."""
+
+    sums: Sums
+    draw: Draw
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+        return [self.draw]
+
+    def read(self, outcomes: Sequence[Snapshots]) -> SumsFound:
+        """Return what the outcome of the job says."""
+        [snaps] = outcomes
+        return self.sums.read(snaps)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordsPart:
+    """What coefficients multiply, from settings that are designed for it."""
+
+    wanted: Wanted
+    runs: tuple[Run, ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+        return list(self.runs)
+
+    def read(self, outcomes: Sequence[Bits]) -> SumsFound:
+        """Return what the outcomes of the jobs say."""
+        own = self.wanted.coefficients
+        places = tuple((c.measurement, c.parameter) for c in own)
+        sums = Sums(tuple(c.sum for c in own), places, self.wanted.shape, "hit_normalised")
+        settings = [run.setting for run in self.runs]
+        return sums.read(value_snapshots(list(zip(settings, outcomes, strict=True))))
+
+
+def drawn_part(wanted: Wanted, final: Program, drawn: Drawn, shots: int, combine: Combine) -> DrawnPart:
+    """Return the measurement of gradient observables; derivatives that vanish identically are left out.
+
+    Not their values: an ensemble that was designed for derivatives may never reveal those.
+    """
+    observables = drawn.observables
+    moving: NDArray[np.intp] = np.argwhere(~observables.is_zero.reshape(wanted.shape[0], -1))
+    sums = tuple(observables.derivative(m, k) for m, k in moving)
+    places = tuple((int(m), wanted.by_gates[k]) for m, k in moving)
+    read = Sums(sums, places, wanted.shape, combine)
+    return DrawnPart(read, Draw(final, drawn.ensemble, shots))

@@ -1,0 +1,137 @@
+"""Values of observables on the final state of a tape, in product settings that are designed for them.
+
+A word is pooled over all settings that reveal it, those of a gradient included that measure the final state.
+
+Invariant: a value depends on the outcomes alone; its standard error includes the covariances of its words.
+Cost: one search for settings for each list of observables, which is kept; then one count for each tape.
+"""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pennylane.devices import Device
+from pennylane.tape import QuantumScript
+
+from efl_core.ensembles import Ensemble, Setting
+from efl_core.errors import InvalidInputError
+from efl_core.estimates import estimate
+from efl_core.observables import PauliSum
+from efl_core.pennylane.execution import Submission, has_equal_shots, submit
+from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
+from efl_core.pennylane.jobs.budget import equal_piece, needed_shots
+from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.planning import ValuePlan, plan_values
+from efl_core.snapshots import Snapshots
+
+__all__ = [
+    "InSetting",
+    "ValueJob",
+    "ValuePart",
+    "value_job",
+    "value_runs",
+    "value_snapshots",
+]
+
+InSetting = tuple[Setting, Bits]
+"""Bits of the final state, and the setting that they were measured in."""
+Row = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValuePart:
+    """Values, from settings of their own and from others of the same state."""
+
+    sums: tuple[PauliSum, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+        return list(self.runs)
+
+    def read(self, outcomes: Sequence[Any], others: Sequence[InSetting] = ()) -> tuple[Row, Row]:
+        """Return the values and their standard errors."""
+        settings = [run.setting for run in self.runs]
+        measured = [*others, *zip(settings, outcomes, strict=True)]
+        if not measured:  # nothing but multiples of the identity
+            constants = [float(sum.coefficients.sum()) for sum in self.sums]
+            return np.array(constants), np.zeros(len(constants))
+        found = estimate(value_snapshots(measured), self.sums, combine="hit_normalised")
+        return np.asarray(found.value), np.asarray(found.stderr)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValueJob:
+    """The measurement of the values of a tape, and of nothing else."""
+
+    part: ValuePart
+    submission: Submission
+
+    @property
+    def tapes(self) -> list[QuantumScript]:
+        """What the device runs."""
+        return self.submission.tapes
+
+    def read(self, results: Sequence[Any]) -> Row:
+        """Return the values, from the results of the tapes."""
+        return self.part.read(self.submission.read(results))[0]
+
+
+def value_job(
+    tape: QuantumScript,
+    sums: Sequence[PauliSum],
+    options: Options,
+    device: Device,
+    target: float | None,
+) -> ValueJob:
+    """Measure the values by the shots of the options, or with the RMS error ``target``."""
+    plan = plan_values(sums)
+    shots = needed_shots(plan, target) if options.shots is None else options.shots
+    seeds = Seeds.of(options.seed)
+    equal = has_equal_shots(options.mode, device, options.equal_shots)
+    piece = equal_piece(shots, max(1, plan.n_settings)) if equal else 1
+    final = Program(lambda: tape.operations)
+    part = ValuePart(tuple(sums), value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES)))
+    wires: Sequence[Hashable] = tape.wires
+    return ValueJob(
+        part,
+        submit(
+            part.jobs,
+            wires,
+            mode=options.mode,
+            seed=seeds.seed(Purpose.OUTCOMES),
+            device=device,
+            max_tapes=options.max_tapes,
+        ),
+    )
+
+
+def value_runs(
+    plan: ValuePlan | None, program: Program, shots: int, piece: int, seed: int
+) -> tuple[Run, ...]:
+    """Return the settings of a plan in runs of ``piece`` shots, where 1 is any number."""
+    if plan is None or not plan.n_settings:
+        return ()
+    if shots < plan.n_settings:
+        raise InvalidInputError(
+            f"shots: expected at least {plan.n_settings}, one for each setting that the values are read in, "
+            f"got {shots}"
+        )
+    runs: list[Run] = []
+    for setting, count in plan.allocate(max(shots // piece, plan.n_settings), seed):
+        own = [count] if piece == 1 else [piece] * count
+        runs += [Run(program, setting, shots) for shots in own]
+    return tuple(runs)
+
+
+def value_snapshots(measured: Sequence[InSetting]) -> Snapshots:
+    """Pack bits of one state that were measured in several settings."""
+    counts = np.array([len(bits) for _, bits in measured])
+    ensemble = Ensemble.settings([setting for setting, _ in measured], counts / counts.sum())
+    bits = np.concatenate([bits for _, bits in measured])
+    which = np.repeat(np.arange(len(measured)), counts)
+    return Snapshots.from_settings(bits, which, ensemble=ensemble)

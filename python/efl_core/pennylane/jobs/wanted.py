@@ -1,0 +1,141 @@
+"""What a tape asks for: derivatives by the parameters of gates, and by the coefficients of observables.
+
+A derivative by a coefficient is the expectation value of what the coefficient multiplies, on the final state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pennylane as qml
+from pennylane.gradients.gradient_transform import choose_trainable_param_indices
+from pennylane.measurements import ExpectationMP
+from pennylane.operation import Operator
+from pennylane.tape import QuantumScript
+
+from efl_core.circuits import Circuit
+from efl_core.errors import InvalidInputError
+from efl_core.observables import PauliSum
+from efl_core.pennylane.options import Options
+from efl_core.pennylane.tapes.conversion import convert
+from efl_core.pennylane.tapes.numbers import with_numbers
+from efl_core.pennylane.tapes.observables import derivative_by_coefficient
+from efl_core.pennylane.tapes.tracing import described
+
+__all__ = ["Coefficient", "Wanted", "read_tape"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Coefficient:
+    """A trainable coefficient of an observable."""
+
+    measurement: int
+    parameter: int
+    """Its number among the trainable parameters of the tape."""
+    sum: PauliSum
+    """What it multiplies."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """A tape, read."""
+
+    tape: QuantumScript
+    """With plain numbers."""
+    circuit: Circuit
+    """Its parameters are those of `by_gates`; fixed angles are inputs."""
+    by_gates: tuple[int, ...]
+    """Trainable parameters of the tape that turn gates."""
+    coefficients: tuple[Coefficient, ...]
+    """The others."""
+    shots: tuple[int, ...] | None
+    """Shots of every copy of a shot vector; None if they follow from a target."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of measurements and of trainable parameters."""
+        return len(self.tape.measurements), len(self.tape.trainable_params)
+
+    @property
+    def copies(self) -> int:
+        """Length of the shot vector."""
+        return max(1, int(self.tape.shots.num_copies))
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether results have an axis for the shot vector."""
+        return bool(self.tape.shots.has_partitioned_shots)
+
+
+def read_tape(tape: QuantumScript, options: Options) -> Wanted:
+    """Read a tape: its circuit, what to differentiate it by, and its shots."""
+    _check_measurements(tape)
+    shots = _shots(tape, options)
+    by_gates, places = _parameters(tape, options.argnum)
+    plain = with_numbers(tape)
+    marked = [plain.trainable_params[t] for t in by_gates]
+    circuit = convert(plain.copy(trainable_params=marked), inputs=True)
+    if circuit.n_parameters != len(marked):
+        raise InvalidInputError(
+            "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
+        )
+    coefficients = tuple(
+        Coefficient(m, t, derivative_by_coefficient(plain.measurements[m].obs, place, circuit))
+        for t, (m, place) in places.items()
+    )
+    return Wanted(plain, circuit, by_gates, coefficients, shots)
+
+
+def _check_measurements(tape: QuantumScript) -> None:
+    """Refuse what has no gradient from snapshots."""
+    for measurement in tape.measurements:
+        if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
+            raise InvalidInputError(
+                f"diff_method: expected measurements qml.expval(observable), got {described(measurement)}; "
+                'write it by expectation values, or use diff_method="parameter-shift"'
+            )
+
+
+def _shots(tape: QuantumScript, options: Options) -> tuple[int, ...] | None:
+    """Return the shots of every copy of a shot vector, if they do not follow from a target."""
+    if options.shots is not None:
+        return (options.shots,) * max(1, int(tape.shots.num_copies))
+    if options.target is not None:
+        return None
+    if not tape.shots:
+        raise InvalidInputError(
+            "shots: expected a number of shots for the gradient, and the QNode has none; write "
+            'gradient_kwargs={"shots": 10_000}, or {"target": 0.01} for an RMS error'
+        )
+    return tuple(tape.shots)
+
+
+def _parameters(
+    tape: QuantumScript, argnum: int | Sequence[int] | None
+) -> tuple[tuple[int, ...], dict[int, tuple[int, int]]]:
+    """Return the numbers of parameters of gates, and the places of those of observables."""
+    count = len(tape.trainable_params)
+    given = [argnum] if isinstance(argnum, int) else argnum or []
+    if any(t >= count for t in given):
+        raise InvalidInputError(f"argnum: expected numbers below {count}, got {argnum}")
+    n_gates = len(tape.operations)
+    chosen = {t: tape.get_operation(t) for t in choose_trainable_param_indices(tape, argnum)}
+    by_gates = tuple(t for t, (_, which, _) in chosen.items() if which < n_gates)
+    places = {
+        t: (which - n_gates, place)
+        for t, (observable, which, place) in chosen.items()
+        if which >= n_gates and _is_coefficient(observable, place, t, tape)
+    }
+    return by_gates, places
+
+
+def _is_coefficient(observable: Operator, place: int, t: int, tape: QuantumScript) -> bool:
+    """Say whether a parameter of an observable is a number; PennyLane marks constant matrices as well."""
+    if np.ndim(observable.data[place]) == 0:
+        return True
+    if qml.math.requires_grad(tape.get_parameters()[t]):
+        raise InvalidInputError(
+            "tape: expected trainable parameters that are angles or coefficients, got one of "
+            f"{described(observable)}; leave it out of tape.trainable_params (requires_grad=False)"
+        )
+    return False

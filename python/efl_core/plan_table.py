@@ -1,0 +1,113 @@
+"""How a plan is shown: as text, as HTML, and as a dict that is ready for JSON.
+
+A line for each method that has a figure, the cheapest first and bounds last; below it what the columns mean,
+and why the other methods are not there.
+"""
+
+import math
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from efl_core.plans import Plan, PlanRow
+
+__all__ = ["as_dict", "as_html", "as_text"]
+
+_PASTE = '@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
+_CURRENCY = (
+    "shots: runs of a circuit, all circuits together, until the RMS error of the derivatives is the target.",
+    "worst: until the worst derivative has it. served: shots are of the state that answers are read from.",
+)
+_HEAD = ("", "method", "shots", "worst", "settings", "circuits", "2-qubit gates added", "served")
+
+
+def as_text(plan: "Plan") -> str:
+    """Return the table with its heading and its notes."""
+    table = [_HEAD, *_cells(plan)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(_HEAD))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i < 2 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    ]
+    return "\n".join([_title(plan), "", *lines, "", *_notes(plan)])
+
+
+def as_html(plan: "Plan") -> str:
+    """Return the same for a notebook."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEAD)
+    rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in _cells(plan))
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    notes = "<br>".join(escape(line) for line in _notes(plan))
+    return (
+        f"<p>{escape(_title(plan))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<p><small>{notes}</small></p>"
+    )
+
+
+def as_dict(plan: "Plan") -> dict[str, Any]:
+    """Return everything but the variances of single derivatives; a cost that is infinite becomes None."""
+    fields = [name for name in type(plan.best).__slots__ if name != "variances"]
+    rows = [{name: getattr(row, name) for name in fields} for row in plan]
+    for row in rows:
+        row["cost"] = row["cost"] if math.isfinite(row["cost"]) else None
+    return {
+        "target": plan.target,
+        "n_qubits": plan.circuit.n_qubits,
+        "n_observables": len(plan.observables),
+        "n_parameters": plan.circuit.n_parameters,
+        "best": plan.best.name,
+        "rows": rows,
+    }
+
+
+def _title(plan: "Plan") -> str:
+    observables = _counted(len(plan.observables), "observable")
+    parameters = _counted(plan.circuit.n_parameters, "parameter")
+    qubits = _counted(plan.circuit.n_qubits, "qubit")
+    return f"The gradient of {observables} by {parameters} on {qubits}, to an RMS error of {plan.target:g}"
+
+
+def _cells(plan: "Plan") -> list[tuple[str, ...]]:
+    listed = [row for row in plan if row.shots is not None]
+    listed.sort(key=lambda row: (row.bound, row.cost))
+    return [_line(row, best=row.name == plan.best.name) for row in listed]
+
+
+def _line(row: "PlanRow", *, best: bool) -> tuple[str, ...]:
+    return (
+        "*" if best else "",
+        row.name,
+        (">= " if row.bound else "") + _spelled(row.shots),
+        "" if row.bound else _spelled(row.worst_shots),
+        "drawn" if row.settings is None else str(row.settings),
+        str(row.circuits),
+        "" if row.bound else str(row.extra_two_qubit_gates),
+        "yes" if row.served else "no",
+    )
+
+
+def _notes(plan: "Plan") -> list[str]:
+    lines = [*_CURRENCY]
+    lines += [f"not here: {row.name} ({row.note})" for row in plan if row.shots is None]
+    lines += [f"{row.name}: {row.note}" for row in plan if row.shots is not None and row.note]
+    best = plan.best
+    if best.shots == 0:
+        lines.append("Every derivative is identically zero: nothing has to be measured.")
+    elif best.gain is not None and plan.redesign_pays:
+        lines.append(
+            f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
+        )
+    if plan.of_qnode and best.shots:
+        lines.append(_PASTE.format(shots=best.shots))
+    return lines
+
+
+def _spelled(shots: int | None) -> str:
+    return "" if shots is None else f"{shots:,}" if shots < 10**12 else f"{shots:.3g}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
