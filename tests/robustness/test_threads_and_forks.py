@@ -192,7 +192,7 @@ def names():
         try:
             with open(f"{tasks}/{task}/comm") as name:
                 yield name.read().strip()
-        except FileNotFoundError:  # it has ended meanwhile
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             pass
 
 most, done = 0, threading.Event()
