@@ -1,4 +1,4 @@
-# Every verb works on a fresh clone. Needed beforehand: Python >= 3.11 with venv, Rust >= 1.88, make.
+# Every verb works on a fresh clone. Needed beforehand: Python >= 3.11 with venv, Rust >= 1.89, make.
 #   make demo PYTHON=python3.13          another interpreter (after `make clean`)
 #   make test PYTEST_ARGS="-k estimate"  some of the Python tests
 
@@ -46,9 +46,9 @@ need-python:
 		{ echo "make: $(PYTHON) is $$($(PYTHON) -V 2>&1); name a Python >= 3.11 with PYTHON=..." >&2; exit 1; }
 
 need-cargo:
-	@command -v $(CARGO) >/dev/null || { echo "make: '$(CARGO)' is not on PATH; install Rust >= 1.88 (rustup.rs)" >&2; exit 1; }
-	@$(CARGO) --version | awk '{split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 88)}' || \
-		{ echo "make: $$($(CARGO) --version) is too old; install Rust >= 1.88 (rustup.rs)" >&2; exit 1; }
+	@command -v $(CARGO) >/dev/null || { echo "make: '$(CARGO)' is not on PATH; install Rust >= 1.89 (rustup.rs)" >&2; exit 1; }
+	@$(CARGO) --version | awk '{split($$2, v, "."); exit !(v[1] > 1 || v[2] >= 89)}' || \
+		{ echo "make: $$($(CARGO) --version) is too old; install Rust >= 1.89 (rustup.rs)" >&2; exit 1; }
 
 need-rust-lint: need-cargo
 	@{ $(CARGO) fmt --version && $(CARGO) clippy --version; } >/dev/null 2>&1 || \
@@ -64,6 +64,9 @@ $(STAMPS)/%: requirements/%.txt $(STAMPS)/venv
 	$(PIP) install --requirement $<
 	@touch $@
 
+# Messages of panics name source files: as seen from here, not where this machine keeps them.
+$(STAMPS)/wheel: export RUSTFLAGS += --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=registry \
+	--remap-path-prefix=$(CURDIR)=efl-core
 $(STAMPS)/wheel: $(SOURCES) $(STAMPS)/build | need-cargo
 	@rm -f dist/efl_core-*.whl
 	$(BIN)/maturin build --release --locked --interpreter $(BIN)/python --out dist

@@ -34,11 +34,14 @@ fn estimate(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("cpu_level");
     group.sample_size(10);
-    let (snaps, words) = (random_snapshots(1_000_000, 10), random_words(1000, 10, 4));
     let best = cpu_level();
-    for level in CpuLevel::available() {
-        set_cpu_level(level).expect("available");
-        group.bench_function(level.name(), |b| b.iter(|| tally(&snaps, &words, 1, &cancel)));
+    for (name, n, words) in [("w1", 10, random_words(1000, 10, 4)), ("w2", 50, random_words(2000, 50, 3))] {
+        let snaps = random_snapshots(1_000_000, n);
+        for level in CpuLevel::available() {
+            set_cpu_level(level).expect("available");
+            let id = format!("{name}/{}", level.name());
+            group.bench_function(id, |b| b.iter(|| tally(&snaps, &words, 1, &cancel)));
+        }
     }
     set_cpu_level(best).expect("available");
     group.finish();

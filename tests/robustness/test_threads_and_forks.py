@@ -181,14 +181,30 @@ def test_a_bad_value_met_by_many_threads_is_one_error():
 
 
 THREADS = """
+import os, threading
 import efl_core as efl
+
 print(efl.num_threads())
-efl.estimate(efl.sample([1, 0], shots=1_000_000, seed=1), "X")
-try:
-    import os
-    names = [open(f"/proc/self/task/{t}/comm").read().strip() for t in os.listdir("/proc/self/task")]
-    print(sum(name.startswith("efl-") for name in names))
-except FileNotFoundError:
+
+def names():
+    tasks = "/proc/self/task"
+    for task in os.listdir(tasks):
+        try:
+            with open(f"{tasks}/{task}/comm") as name:
+                yield name.read().strip()
+        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            pass
+
+most, done = 0, threading.Event()
+def work():
+    efl.sample([1, 0], shots=60_000_000, seed=1)
+    done.set()
+threading.Thread(target=work).start()
+if os.path.exists("/proc/self/task"):
+    while not done.wait(0.001):
+        most = max(most, sum(name == "efl" for name in names()))
+    print(most)
+else:
     print(efl.num_threads())
 """
 
@@ -214,6 +230,103 @@ def test_a_number_of_threads_that_makes_no_sense_is_passed_over(nonsense):
 def test_set_num_threads_goes_before_the_environment():
     script = "import efl_core as efl; efl.set_num_threads(2); print(efl.num_threads())"
     assert run(script, EFL_NUM_THREADS="4").strip() == "2"
+
+
+def test_no_thread_outlives_a_call():
+    script = """
+    import os
+    import efl_core as efl
+    snaps = efl.sample([1, 0], shots=200_000, seed=1)
+    for threads in range(1, 60):
+        efl.set_num_threads(threads)
+        efl.estimate(snaps, "Z")
+    print(len(os.listdir("/proc/self/task")) if os.path.exists("/proc/self/task") else "few")
+    """
+    found = run(script, OPENBLAS_NUM_THREADS="1").strip()
+    assert found == "few" or int(found) <= 2
+
+
+REFUSED = """
+import resource
+import threading
+import efl_core as efl
+
+snaps = efl.sample([1, 0], shots=4_000_000, seed=1)
+expected = efl.tally(snaps, ["Z", "X"], buckets=64)
+efl.set_num_threads(1024)
+limit = {limit}
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    print(efl.tally(snaps, ["Z", "X"], buckets=64) == expected)
+except efl.ResourceLimitError as error:
+    print(str(error).startswith("threads: "))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
+@pytest.mark.parametrize("room", [0, 1 << 20, 64 << 20, 1 << 30])
+def test_threads_that_the_system_refuses_are_done_without_or_named(room):
+    limit = f'int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + {room}'
+    assert run(REFUSED.format(limit=limit), OPENBLAS_NUM_THREADS="1").strip() == "True"
+
+
+BESIDE = """
+import os, signal, threading, time
+import efl_core as efl
+
+efl.set_num_threads({threads})
+snaps = efl.sample([1, 0], shots=1000, seed=1)
+stop, busy = False, threading.Barrier(3)
+
+def work():
+    busy.wait()
+    try:
+        while not stop:
+            efl.sample([1, 0], shots=300_000_000, seed=3)
+    except KeyboardInterrupt:
+        pass
+
+others = [threading.Thread(target=work, daemon=True) for _ in range(2)]
+[other.start() for other in others]
+busy.wait()
+time.sleep(0.1)
+times = []
+for _ in range(5):
+    start = time.perf_counter()
+    efl.estimate(snaps, "X")
+    times.append(time.perf_counter() - start)
+print(min(times), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_small_call_does_not_wait_for_a_large_one(threads):
+    assert float(run(BESIDE.format(threads=threads))) < 0.1  # the large ones take seconds
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_that_a_signal_handler_lets_go_on_ends_with_a_message():
+    script = """
+    import os, signal
+    import efl_core as efl
+
+    def handler(*_):
+        global child
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(20)  # a child that hangs
+
+    efl.set_num_threads(2)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    me = os.getpid()
+    efl.sample([1, 0], shots=100_000_000, seed=3)
+    assert os.getpid() == me
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGABRT)
+    """
+    assert run(script).strip() == "True"
 
 
 PEAK = """

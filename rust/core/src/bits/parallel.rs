@@ -1,18 +1,21 @@
-//! The process-wide thread pool, and how long work is interrupted.
+//! Work on several threads, and how it is interrupted.
 //!
-//! The only module that names rayon. One pool per process, built at first use and rebuilt after `fork` (a forked
-//! child inherits the memory of the pool but none of its threads, and would wait for them for ever). Its size is
-//! [`set_num_threads`], else `EFL_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number of cores.
+//! Whoever calls [`map`] works on its tasks; helpers, threads that live as long as the call, take some of them over. So
+//! a call never waits for another one: while others have all the helpers, it does its tasks alone, and takes
+//! helpers as they become free. All calls together have `num_threads() - 1` helpers, which is [`set_num_threads`],
+//! else `EFL_NUM_THREADS`, else `RAYON_NUM_THREADS`, else the number of cores. Where the operating system
+//! refuses to start a thread there are fewer. Nothing outlives a call, so a forked child starts afresh.
 //!
 //! Invariant: results do not depend on the number of threads. [`map`] returns results in the order of their
 //! index, so a caller that reduces them in order gets the same bits with one thread or many.
-//! Cost: a few microseconds per call; do not use it for less than 50 us of work.
+//! Cost: about 15 us per helper and call; do not use it for less than 100 us of work.
 
 use crate::error::{Error, Result};
-use rayon::prelude::*;
+use std::panic::resume_unwind;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, Builder};
 use std::time::Duration;
 
 /// A flag that asks a long computation to stop; kernels look at it once per block.
@@ -37,23 +40,13 @@ impl Cancel {
     }
 }
 
-struct Pool {
-    pid: u32,
-    threads: usize,
-    pool: rayon::ThreadPool,
-    next: OnceLock<Box<Pool>>,
-}
-
-/// An append-only list, searched by process and size. Pools are never freed: a pool of a parent process has no
-/// threads to join, and one of another size may be at somebody's work. Both are rare and small.
-static POOLS: OnceLock<Box<Pool>> = OnceLock::new();
-/// Explicit size, 0 when none was set.
+/// Explicit number of threads, 0 when none was set.
 static REQUESTED: AtomicUsize = AtomicUsize::new(0);
 
-/// Most threads that a pool may have.
+/// Most threads of a call.
 pub const MAX_THREADS: usize = 1024;
 
-/// Sets the size of the pool for the whole process from the next call on.
+/// Sets the number of threads for the whole process from the next call on.
 pub fn set_num_threads(threads: usize) -> Result<()> {
     if threads == 0 || threads > MAX_THREADS {
         return Err(Error::invalid("threads", format!("1 to {MAX_THREADS}"), threads.to_string()));
@@ -71,40 +64,41 @@ pub fn num_threads() -> usize {
     let from = |name: &str| {
         std::env::var(name).ok()?.trim().parse::<usize>().ok().filter(|&t| t > 0 && t <= MAX_THREADS)
     };
-    from("EFL_NUM_THREADS")
-        .or_else(|| from("RAYON_NUM_THREADS"))
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    // Asked once: on Linux the answer is read from several files.
+    static CORES: OnceLock<usize> = OnceLock::new();
+    let cores = || *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from));
+    from("EFL_NUM_THREADS").or_else(|| from("RAYON_NUM_THREADS")).unwrap_or_else(cores).min(MAX_THREADS)
 }
 
-fn pool() -> &'static rayon::ThreadPool {
-    let (pid, threads) = (std::process::id(), num_threads());
-    let mut slot = &POOLS;
-    let mut made = None;
-    loop {
-        if let Some(found) = slot.get() {
-            if found.pid == pid && found.threads == threads {
-                return &found.pool;
-            }
-            slot = &found.next;
-            continue;
-        }
-        // Built before the slot is taken, so that a fork never catches a slot half-way through its initialisation.
-        let pool = made.take().unwrap_or_else(|| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|i| format!("efl-{i}"))
-                .build()
-                .unwrap_or_else(|e| panic!("the operating system refused to start {threads} threads: {e}"));
-            Box::new(Pool { pid, threads, pool, next: OnceLock::new() })
-        });
-        if let Err(refused) = slot.set(pool) {
-            made = Some(refused);
-        }
+/// The right to run one helper, given back when it is dropped.
+struct Permit(u64);
+
+/// Helpers at work in the lower half, the process that they belong to in the upper half.
+static HELPERS: AtomicU64 = AtomicU64::new(0);
+
+impl Permit {
+    /// A permit, unless all of them are taken. A forked child begins with none taken: it has none of its parent's threads.
+    fn take() -> Option<Permit> {
+        let process = u64::from(std::process::id()) << 32;
+        let most = num_threads() as u64 - 1;
+        let more = |now: u64| {
+            let helpers = if now & !0xFFFF_FFFF == process { now & 0xFFFF_FFFF } else { 0 };
+            (helpers < most).then_some(process | (helpers + 1))
+        };
+        HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok().map(|_| Permit(process))
     }
 }
 
-/// Runs `task(0) .. task(count - 1)` on the pool and returns their results in order. The first error by index
-/// wins; tasks that have not started by the time of an interrupt are not run.
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let fewer = |now: u64| (now & !0xFFFF_FFFF == self.0).then(|| now - 1);
+        // An error says that this is a child, whose count began anew.
+        let _ = HELPERS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+    }
+}
+
+/// Runs `task(0) .. task(count - 1)` on this thread and helpers, and returns their results in order. The first error by
+/// index wins; tasks that have not started by the time of an interrupt are not run.
 pub fn map<T: Send>(
     count: usize,
     cancel: &Cancel,
@@ -114,40 +108,99 @@ pub fn map<T: Send>(
     if count <= 1 || num_threads() == 1 {
         return (0..count).map(guarded).collect();
     }
-    let results: Vec<Result<T>> = pool().install(|| (0..count).into_par_iter().map(guarded).collect());
-    results.into_iter().collect()
+    // Tasks are taken in order, so those before one that failed have been taken as well.
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let left = || !failed.load(Ordering::Relaxed) && next.load(Ordering::Relaxed) < count;
+    let step = |done: &mut Vec<(usize, Result<T>)>| {
+        let i = if left() { next.fetch_add(1, Ordering::Relaxed) } else { count };
+        if i < count {
+            let result = guarded(i);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            done.push((i, result));
+        }
+        i < count
+    };
+    let help = || {
+        let mut done = Vec::new();
+        while step(&mut done) {}
+        done
+    };
+    let mut done = thread::scope(|scope| {
+        let (mut helpers, mut refused) = (Vec::new(), false);
+        let mut done = Vec::new();
+        loop {
+            while !refused && next.load(Ordering::Relaxed) + helpers.len() + 1 < count && left() {
+                let Some(permit) = Permit::take() else { break };
+                let helper = move || (help(), drop(permit)).0;
+                match Builder::new().name("efl".into()).spawn_scoped(scope, helper) {
+                    Ok(helper) => helpers.push(helper),
+                    Err(_) => refused = true,
+                }
+            }
+            if !step(&mut done) {
+                break;
+            }
+        }
+        for helper in helpers {
+            done.append(&mut helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Runs `work` on the pool while the calling thread calls `watch` every 20 ms; when `watch` returns an error,
+/// Runs `work` on a thread of its own while the calling thread calls `watch` every 20 ms; when `watch` returns an error,
 /// the work is asked to stop and that error is returned once it has. This is how Ctrl-C reaches a kernel.
+///
+/// `watch` may fork. The child has no thread that does the work and cannot leave this call, so where it comes back from
+/// `watch` it is ended, with a message.
 pub fn watched<T: Send, E: From<Error> + Send>(
     work: impl FnOnce(&Cancel) -> Result<T> + Send,
     mut watch: impl FnMut() -> std::result::Result<(), E> + Send,
 ) -> std::result::Result<T, E> {
-    let cancel = Cancel::new();
+    let (cancel, process) = (Cancel::new(), std::process::id());
     let (send, receive) = mpsc::channel();
-    let mut stopped = None;
-    let result = pool().in_place_scope(|scope| {
+    thread::scope(|scope| {
         let cancel = &cancel;
-        scope.spawn(move |_| {
-            let _ = send.send(work(cancel)); // the receiver outlives the scope
-        });
+        let work = move || send.send(work(cancel)).is_ok(); // the receiver outlives the scope
+        let worker =
+            Builder::new().name("efl".into()).spawn_scoped(scope, work).map_err(|_| Error::Limit {
+                what: "threads".into(),
+                needed: 1,
+                limit: 0,
+                remedy: "the operating system refuses to start one: end others, or raise the limit".into(),
+            })?;
+        let mut stopped = None;
         loop {
             match receive.recv_timeout(Duration::from_millis(20)) {
-                Ok(result) => break result,
-                // The work panicked: leaving the scope raises its panic here.
-                Err(RecvTimeoutError::Disconnected) => break Err(Error::Interrupted),
+                Ok(result) => break stopped.map_or_else(|| result.map_err(E::from), Err),
+                Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(panic) => resume_unwind(panic),
+                    Ok(_) => unreachable!("a worker sends its result or panics"),
+                },
                 Err(RecvTimeoutError::Timeout) if stopped.is_some() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if let Err(error) = watch() {
                         cancel.raise();
                         stopped = Some(error);
                     }
+                    if std::process::id() != process {
+                        end_of_a_child();
+                    }
                 }
             }
         }
-    });
-    stopped.map_or_else(|| result.map_err(E::from), Err)
+    })
+}
+
+/// Ends a process that was forked in the middle of a call, where it would wait for ever.
+fn end_of_a_child() -> ! {
+    use std::io::Write;
+    let text = "efl_core: this process was forked by a signal handler during a call of efl_core, and the handler \
+                returned; it cannot go on with that call. Leave such a child with os._exit() or exec.";
+    let _ = writeln!(std::io::stderr(), "{text}"); // there is no one left to tell
+    std::process::abort()
 }
 
 #[cfg(test)]
@@ -162,6 +215,71 @@ mod tests {
             if i >= 40 { Err(Error::invalid("i", "less than 40", i.to_string())) } else { Ok(i) }
         });
         assert_eq!(failed, Err(Error::invalid("i", "less than 40", "40")));
+    }
+
+    /// Tests change the number of threads of the process.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    #[test]
+    fn work_is_shared_and_helpers_are_given_back() {
+        let _alone = ALONE.lock();
+        let (before, cancel) = (num_threads(), Cancel::new());
+        set_num_threads(3).unwrap();
+        // Two tasks meet only if two threads run them.
+        let barrier = std::sync::Barrier::new(2);
+        let tens = map(2, &cancel, |i| {
+            barrier.wait();
+            map(10, &cancel, |j| Ok(10 * i + j))
+        });
+        assert_eq!(tens.unwrap().concat(), (0..20).collect::<Vec<_>>());
+        let all: Vec<Permit> = std::iter::from_fn(Permit::take).collect();
+        assert_eq!(all.len(), 2);
+        // Without a helper everything is done here.
+        let here = thread::current().id();
+        assert_eq!(map(5, &cancel, |_| Ok(thread::current().id())).unwrap(), [here; 5]);
+        drop(all);
+        set_num_threads(before).unwrap();
+    }
+
+    #[test]
+    fn a_call_does_not_wait_for_another() {
+        let _alone = ALONE.lock();
+        let before = num_threads();
+        for threads in [1, 2] {
+            set_num_threads(threads).unwrap();
+            let (cancel, (release, held)) = (Cancel::new(), mpsc::channel::<()>());
+            let held = std::sync::Mutex::new(held);
+            thread::scope(|scope| {
+                let long = scope.spawn(|| {
+                    watched::<_, Error>(
+                        |cancel| {
+                            map(8, cancel, |i| {
+                                let _ = held.lock().map(|held| held.recv()); // until the sender is dropped
+                                Ok(i)
+                            })
+                        },
+                        || Ok(()),
+                    )
+                });
+                let short = watched::<_, Error>(|cancel| map(100, cancel, Ok), || Ok(()));
+                assert_eq!(short.unwrap().len(), 100);
+                assert!(map(100, &cancel, Ok).is_ok() && !long.is_finished());
+                drop(release);
+                assert_eq!(long.join().unwrap().unwrap().len(), 8);
+            });
+        }
+        set_num_threads(before).unwrap();
+    }
+
+    #[test]
+    fn a_panic_of_a_task_reaches_the_caller() {
+        let caught = std::panic::catch_unwind(|| {
+            watched::<Vec<usize>, Error>(
+                |cancel| map(9, cancel, |i| if i == 7 { panic!("task 7") } else { Ok(i) }),
+                || Ok(()),
+            )
+        });
+        assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"task 7"));
     }
 
     #[test]

@@ -121,6 +121,11 @@ impl PrefixTree {
         )
     }
 
+    /// The same tree with leaves before all other children, for visitors to whom the order of words is nothing.
+    pub(super) fn leaves_first(self) -> Self {
+        PrefixTree { nodes: leaves_first(&self.nodes), ..self }
+    }
+
     /// Number of distinct words.
     pub(super) fn slots(&self) -> usize {
         self.slots
@@ -149,6 +154,51 @@ fn join_only_children(nodes: &[Node]) -> Vec<Node> {
     }
     joined.iter_mut().for_each(|node| node.next = place[node.next as usize]);
     joined
+}
+
+/// The same nodes with the children of each in this order: leaves, leaves joined with their parent, all others.
+/// Neighbours are then treated alike, which branch prediction likes.
+fn leaves_first(nodes: &[Node]) -> Vec<Node> {
+    let kind = |i: usize| match (nodes[i].last, nodes[i].next as usize == i + 1) {
+        (NONE, true) => 0,
+        (NONE, false) => 2,
+        (_, _) => 1,
+    };
+    let mut sorted: Vec<Node> = Vec::with_capacity(nodes.len());
+    // The parent in the new order, and its children that are no leaves and still to come.
+    let mut open = vec![(None, 0..nodes.len())];
+    let mut entered = true;
+    while let Some((parent, rest)) = open.last_mut() {
+        if std::mem::take(&mut entered) {
+            for wanted in 0..2 {
+                let mut i = rest.start;
+                while i < rest.end {
+                    if kind(i) == wanted {
+                        sorted.push(Node { next: sorted.len() as u32 + 1, ..nodes[i] });
+                    }
+                    i = nodes[i].next as usize;
+                }
+            }
+        }
+        while rest.start < rest.end && kind(rest.start) < 2 {
+            rest.start = nodes[rest.start].next as usize;
+        }
+        if rest.start < rest.end {
+            let i = rest.start;
+            let below = i + 1..nodes[i].next as usize;
+            rest.start = below.end;
+            open.push((Some(sorted.len()), below));
+            sorted.push(nodes[i]);
+            entered = true;
+        } else {
+            let parent: Option<usize> = *parent;
+            if let Some(parent) = parent {
+                sorted[parent].next = sorted.len() as u32;
+            }
+            open.pop();
+        }
+    }
+    sorted
 }
 
 /// The planes of a word on a block of `L` words.

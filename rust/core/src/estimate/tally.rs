@@ -7,7 +7,7 @@
 use super::arrange::{Arranged, Part, arrange, bucket_size};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
 use super::symbols::Source;
-use crate::bits::dispatch::{Kernel, dispatch};
+use crate::bits::dispatch::{CpuLevel, Kernel, cpu_level, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
 use crate::ensemble::Ensemble;
@@ -19,7 +19,6 @@ use std::ops::Range;
 
 /// Words of one prefix tree: bounds the counters of a task, and gives tasks when there are few snapshots.
 const WORDS_PER_TREE: usize = 1 << 14;
-
 /// A bucket, and some of its snapshots.
 type Piece = (usize, Range<usize>);
 
@@ -186,9 +185,12 @@ pub(super) fn count(
             start.map(move |start| (part, start..(start + WORDS_PER_TREE).min(count)))
         })
         .collect();
+    // Counts do not depend on the order. Where a visit is short, this one is 6 to 13 % faster; else 4 % slower.
+    let leaves_first = cpu_level() >= CpuLevel::Avx512;
     let trees: Vec<(PrefixTree, Vec<Option<u32>>)> = parallel::map(selections.len(), cancel, |i| {
         let (part, selection) = &selections[i];
-        Ok(PrefixTree::build(source, &part.words, selection.clone()))
+        let (tree, slots) = PrefixTree::build(source, &part.words, selection.clone());
+        Ok((if leaves_first { tree.leaves_first() } else { tree }, slots))
     })?;
     let pieces: Vec<Vec<Piece>> = selections
         .iter()
@@ -244,21 +246,31 @@ struct Count<'a> {
     cancel: &'a Cancel,
 }
 
-struct Counter {
+/// With `PLAIN`, words are counted one by one, for vectors that have a popcount (measured: a quarter to a third faster than by
+/// adders); else they are added up first.
+struct Counter<const PLAIN: bool> {
     counts: Vec<[u64; 2]>,
 }
 
-impl Visit for Counter {
+impl<const PLAIN: bool> Visit for Counter<PLAIN> {
     #[inline(always)]
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         let mut totals = [0u64; 2];
-        let lanes = L / FOLD;
-        for lane in 0..lanes {
-            let [revealed, minus] = count_pair(|k| {
-                let (hit, negative) = planes.at(k * lanes + lane);
-                [hit, hit & negative]
-            });
-            totals = [totals[0] + revealed, totals[1] + minus];
+        if PLAIN {
+            for i in 0..L {
+                let (hit, negative) = planes.at(i);
+                totals[0] += u64::from(hit.count_ones());
+                totals[1] += u64::from((hit & negative).count_ones());
+            }
+        } else {
+            let lanes = L / FOLD;
+            for lane in 0..lanes {
+                let [revealed, minus] = count_pair(|k| {
+                    let (hit, negative) = planes.at(k * lanes + lane);
+                    [hit, hit & negative]
+                });
+                totals = [totals[0] + revealed, totals[1] + minus];
+            }
         }
         let count = &mut self.counts[slot];
         *count = [count[0] + totals[0], count[1] + totals[1]];
@@ -271,9 +283,21 @@ impl Kernel for Count<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
+        self.count::<false>()
+    }
+
+    #[inline(always)]
+    fn run_with_popcounts(self) -> Self::Output {
+        self.count::<true>()
+    }
+}
+
+impl Count<'_> {
+    #[inline(always)]
+    fn count<const PLAIN: bool>(self) -> Result<Vec<(usize, Vec<[u64; 2]>)>> {
         let mut scratch = Scratch::new(self.tree);
         let mut done: Vec<(usize, Vec<[u64; 2]>)> = Vec::new();
-        let mut counter = Counter { counts: Vec::new() };
+        let mut counter = Counter::<PLAIN> { counts: Vec::new() };
         let mut current = None;
         for (bucket, block) in self.pieces {
             self.cancel.check()?;
