@@ -488,7 +488,7 @@ def test_a_small_file_cannot_declare_its_way_to_all_memory(path, monkeypatch):
         efl.ResourceLimitError, match=f"declares {shots * 24} bytes .* limit is 1000000; .*max_bytes"
     ):
         storage.read_parquet(path, max_bytes=1_000_000)
-    monkeypatch.setattr(parquet, "_half_of_memory", lambda: shots * 24 - 1)
+    monkeypatch.setattr(parquet._native, "memory_budget", lambda: shots * 24 - 1)
     with pytest.raises(efl.ResourceLimitError):
         efl.Snapshots.read_parquet(path)
     assert storage.inspect(path)["snapshots"] == shots

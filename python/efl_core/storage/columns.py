@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efl_core import _native
-from efl_core.errors import CorruptDataError
+from efl_core.errors import CorruptDataError, ResourceLimitError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import Array, RecordBatch, Table, blame, pa
 from efl_core.storage.layout import PROVENANCE, Layout
@@ -94,14 +94,19 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
     return np.require(found, dtype, ["C", "A"])
 
 
-def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapshots:
-    """Check the bits of all batches, in order, and join them."""
+def assemble(source: str, layout: Layout, batches: Iterable[Columns], limit: int | None = None) -> Snapshots:
+    """Check the bits of all batches, in order, and join them; more than ``limit`` bytes are refused."""
     parts: list[Snapshots] = []
     gathered: list[Columns] = []
     start = rows = 0
     for batch in batches:
         gathered.append(batch)
         rows += len(batch["outcome"])
+        if limit is not None and (start + rows) * layout.row_bytes > limit:
+            raise ResourceLimitError(
+                f"{source}: has more than {start + rows} snapshots of {layout.row_bytes} bytes, the limit is "
+                f"{limit} bytes; storage.from_arrow takes another as max_bytes"
+            )
         if rows * layout.row_bytes >= _PART_BYTES:
             parts.append(_check(source, layout, gathered, start))
             gathered, start, rows = [], start + rows, 0

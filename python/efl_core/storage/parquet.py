@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from efl_core import _native
 from efl_core.arguments import integer
 from efl_core.errors import CorruptDataError, InputTypeError, ResourceLimitError
 from efl_core.snapshots import Snapshots
@@ -91,7 +92,7 @@ def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: int | None = None
     path
         The file.
     max_bytes
-        Largest size that the file may declare, unpacked. Half of the physical memory if not given, since
+        Largest size that the file may declare, unpacked. Half of the memory that is left if not given, since
         reading takes about twice that size.
 
     Examples
@@ -113,7 +114,7 @@ def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: int | None = None
     >>> again == snaps
     True
     """
-    limit = _half_of_memory() if max_bytes is None else integer("max_bytes", max_bytes, 0)
+    limit = _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
     with _open(path) as file:
         needed = file.rows * file.layout.row_bytes
         if needed > limit:
@@ -215,10 +216,6 @@ def _path(path: "str | os.PathLike[str]") -> Path:
     if not isinstance(path, (str, os.PathLike)):
         raise InputTypeError(f"path: expected a path, got {type(path).__name__}")
     return Path(path)
-
-
-def _half_of_memory() -> int:
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 class _Checksum:

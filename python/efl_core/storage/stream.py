@@ -9,7 +9,9 @@ the parts.
 
 from collections.abc import Iterator
 
+from efl_core import _native
 from efl_core._native import Ensemble
+from efl_core.arguments import integer
 from efl_core.errors import CorruptDataError, EflError, InputTypeError, InvalidInputError, ShapeError
 from efl_core.snapshots import Snapshots
 from efl_core.storage.backend import RecordBatch, Table, blame, pa
@@ -38,7 +40,7 @@ def to_arrow(snaps: Snapshots) -> Table:
     return export(snaps, Layout.of(snaps))[0]
 
 
-def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
+def from_arrow(data: object, *, ensemble: Ensemble | None = None, max_bytes: int | None = None) -> Snapshots:
     """Read exported snapshots from any object with an Arrow stream: pyarrow, polars, duckdb ...
 
     Parameters ---------- data
@@ -48,6 +50,9 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
     ensemble
         What the settings were drawn from, which also says the number of qubits. Needed if the schema
         metadata are lost, as polars and duckdb lose them; if they are there, it has to agree.
+    max_bytes
+        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end. Half of
+        the memory that is left if not given.
 
     Examples
     --------
@@ -76,7 +81,8 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None) -> Snapshots:
     with blame(_SOURCE):
         found = _agree(read_ensemble(_SOURCE, reader.schema.metadata), ensemble)
         layout = read_layout(_SOURCE, reader.schema, found, ours=False)
-    return assemble(_SOURCE, layout, _batches(reader, layout))
+    limit = _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
+    return assemble(_SOURCE, layout, _batches(reader, layout), limit)
 
 
 def _agree(stored: Ensemble | None, given: Ensemble | None) -> Ensemble:

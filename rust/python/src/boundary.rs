@@ -9,6 +9,7 @@ use efl_core::Result;
 use efl_core::bits::MAX_QUBITS;
 use efl_core::bits::parallel::{self, Cancel};
 use pyo3::prelude::*;
+use pyo3::types::PyString;
 
 /// Runs `work` without the GIL, on the pool; signals are looked at every 20 ms.
 pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
@@ -16,6 +17,11 @@ pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Resul
         parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(error::Outcome::from))
     })
     .map_err(PyErr::from)
+}
+
+/// Lets Ctrl-C into loops over objects of Python, which hold the GIL; `i` counts their rounds.
+pub(crate) fn listen(py: Python<'_>, i: usize) -> PyResult<()> {
+    if i % 1024 == 1023 { py.check_signals() } else { Ok(()) }
 }
 
 /// What came, for an error message: the type and a short form of the value.
@@ -63,4 +69,12 @@ pub(crate) fn float(name: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
     value.extract::<f64>().map_err(|_| {
         InputTypeError::new_err(format!("{name}: expected a real number, got {}", describe(value)))
     })
+}
+
+/// A text argument.
+pub(crate) fn text(name: &str, value: &Bound<'_, PyAny>) -> PyResult<String> {
+    let found = value.cast::<PyString>().map_err(|_| {
+        InputTypeError::new_err(format!("{name}: expected a string, got {}", describe(value)))
+    })?;
+    Ok(found.to_string_lossy().into_owned())
 }

@@ -1,9 +1,9 @@
 //! Threads and CPU levels.
 
-use crate::boundary::size;
+use crate::boundary::{size, text};
 use crate::error::{InvalidInputError, OrRaise};
 use efl_core::bits::dispatch::{self, CpuLevel};
-use efl_core::bits::parallel;
+use efl_core::bits::{memory, parallel};
 use pyo3::prelude::*;
 
 /// The number of threads that the next call uses.
@@ -25,6 +25,12 @@ pub(crate) fn set_num_threads(threads: &Bound<'_, PyAny>) -> PyResult<()> {
     parallel::set_num_threads(size("threads", threads, 1)?).or_raise()
 }
 
+/// Bytes that one computation may take: half of what the machine, the container and the process have left.
+#[pyfunction]
+pub(crate) fn memory_budget() -> u64 {
+    memory::budget()
+}
+
 /// The instruction set in use.
 #[pyfunction]
 pub(crate) fn cpu_level() -> &'static str {
@@ -39,7 +45,8 @@ pub(crate) fn available_cpu_levels() -> Vec<&'static str> {
 
 /// Uses a lower instruction set, for tests and benches. Results do not depend on it.
 #[pyfunction]
-pub(crate) fn set_cpu_level(level: &str) -> PyResult<()> {
+pub(crate) fn set_cpu_level(level: &Bound<'_, PyAny>) -> PyResult<()> {
+    let level = text("level", level)?;
     let found = CpuLevel::available().into_iter().find(|l| l.name() == level);
     let found = found.ok_or_else(|| {
         let known = available_cpu_levels().join(", ");

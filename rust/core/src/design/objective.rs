@@ -47,6 +47,7 @@ impl Objective {
         value_weight: f64,
         live: impl Fn(usize) -> bool,
     ) -> Result<Self> {
+        sums.check_squares()?;
         let rows = n_values..sums.len();
         if let Goal::Weighted(given) = goal {
             if given.len() != rows.len() {

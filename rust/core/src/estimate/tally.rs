@@ -10,6 +10,7 @@ use super::symbols::Source;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
+use crate::bits::room;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
@@ -164,6 +165,7 @@ pub(super) fn count(
     cancel: &Cancel,
 ) -> Result<Tally> {
     let Arranged { source, parts } = arranged;
+    let mut counts = room("the counts of a tally (fewer words or buckets take less)", buckets, words.len())?;
     let selections: Vec<(&Part<'_>, Range<usize>)> = parts
         .iter()
         .flat_map(|part| {
@@ -196,7 +198,7 @@ pub(super) fn count(
         let (tree, pieces) = tasks[task];
         dispatch(Count { source, tree: &trees[tree].0, pieces, cancel })
     })?;
-    let mut counts = vec![[0u64; 2]; buckets * words.len()];
+    counts.resize(buckets * words.len(), [0u64; 2]);
     for ((tree, _), result) in tasks.iter().zip(results) {
         let (part, selection) = &selections[*tree];
         let columns = &part.columns[selection.clone()];

@@ -7,6 +7,9 @@
 use super::{PauliSum, WordRef, Words};
 use crate::error::{Error, Result};
 
+/// Largest coefficients of sums that variances can be predicted for.
+const SQUARED: std::ops::RangeInclusive<f64> = 1e-140..=1e140;
+
 /// Sparse rows of coefficients over one list of distinct, sorted words.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sums {
@@ -86,6 +89,22 @@ impl Sums {
             columns: self.columns[entries..].to_vec(),
             coefficients: self.coefficients[entries..].to_vec(),
         }
+    }
+
+    /// Refuses sums whose squared coefficients overflow or vanish in floating point: variances are made of them.
+    pub(crate) fn check_squares(&self) -> Result<()> {
+        for j in 0..self.len() {
+            let largest = self.row(j).1.iter().fold(0.0f64, |most, c| most.max(c.abs()));
+            if largest != 0.0 && !SQUARED.contains(&largest) {
+                let expected = format!(
+                    "a largest coefficient from {:e} to {:e}, whose square floating point can hold",
+                    SQUARED.start(),
+                    SQUARED.end()
+                );
+                return Err(Error::invalid("observables", expected, format!("{largest:e} in row {j}")));
+            }
+        }
+        Ok(())
     }
 
     /// Number of sums.
