@@ -10,7 +10,7 @@ use super::symbols::Source;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
-use crate::bits::room;
+use crate::bits::{memory, room};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
@@ -165,7 +165,10 @@ pub(super) fn count(
     cancel: &Cancel,
 ) -> Result<Tally> {
     let Arranged { source, parts } = arranged;
-    let mut counts = room("the counts of a tally (fewer words or buckets take less)", buckets, words.len())?;
+    // Once in parts, and once together.
+    let bytes = (32 * buckets as u64).saturating_mul(words.len() as u64);
+    memory::check("the counts of a tally (fewer words or buckets take less)", bytes)?;
+    let mut counts = room("the counts of a tally", buckets, words.len())?;
     let selections: Vec<(&Part<'_>, Range<usize>)> = parts
         .iter()
         .flat_map(|part| {

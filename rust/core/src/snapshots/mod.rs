@@ -23,9 +23,12 @@ pub use rows::Rows;
 pub use sample::{sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{room, tail_mask, words_for};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
+
+/// What their memory is called.
+const WHAT: &str = "the snapshots";
 
 /// Where each snapshot came from; every column is optional and has one entry per snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -226,13 +229,14 @@ impl Snapshots {
             ));
         }
         let shots = end - start;
-        let mut planes = Vec::with_capacity(self.n_planes() * words_for(shots));
+        let mut planes = room(WHAT, self.n_planes(), words_for(shots))?;
         for p in 0..self.n_planes() {
             let held = planes.len() * 64;
             append_bits(&mut planes, held, self.plane(p), start, shots);
         }
         let blocks = self.ensemble.block_list().len();
-        let settings = self.settings[start * blocks..end * blocks].to_vec();
+        let mut settings = room(WHAT, shots, blocks)?;
+        settings.extend_from_slice(&self.settings[start * blocks..end * blocks]);
         let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes, settings);
         part.provenance = self.provenance.gather(start..end);
         Ok(part)
@@ -243,13 +247,14 @@ impl Snapshots {
         if let Some(&bad) = order.iter().find(|&&t| t >= self.shots) {
             return Err(Error::invalid("order", format!("indices below {}", self.shots), bad.to_string()));
         }
-        let mut planes = Vec::with_capacity(self.n_planes() * words_for(order.len()));
+        let mut planes = room(WHAT, self.n_planes(), words_for(order.len()))?;
         for p in 0..self.n_planes() {
             cancel.check()?;
             planes.extend(gather_plane(self.plane(p), order));
         }
         let blocks = self.ensemble.block_list().len();
-        let settings = order.iter().flat_map(|&t| &self.settings[t * blocks..][..blocks]).copied().collect();
+        let mut settings = room(WHAT, order.len(), blocks)?;
+        order.iter().for_each(|&t| settings.extend_from_slice(&self.settings[t * blocks..][..blocks]));
         let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes, settings);
         part.provenance = self.provenance.gather(order.iter().copied());
         Ok(part)
@@ -278,7 +283,7 @@ impl Snapshots {
         }
         let provenance = Provenance::concat(parts.iter().map(|p| &p.provenance))?;
         let shots = parts.iter().map(|p| p.shots).sum();
-        let mut planes = Vec::with_capacity(first.n_planes() * words_for(shots));
+        let mut planes = room(WHAT, first.n_planes(), words_for(shots))?;
         for p in 0..first.n_planes() {
             let mut held = planes.len() * 64;
             for part in parts {
@@ -286,7 +291,8 @@ impl Snapshots {
                 held += part.shots;
             }
         }
-        let settings = parts.iter().flat_map(|part| &part.settings).copied().collect();
+        let mut settings = room(WHAT, shots, first.ensemble.block_list().len())?;
+        parts.iter().for_each(|part| settings.extend_from_slice(&part.settings));
         let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes, settings);
         whole.provenance = provenance;
         Ok(whole)
