@@ -60,13 +60,13 @@ CALLS = {
 @pytest.mark.parametrize("name", list(CALLS))
 def test_no_memory_is_an_exception(name):
     prepare, call = CALLS[name]
-    out = run(SETUP.format(gigabytes=0.8, threads=2, prepare=prepare, call=call), seconds=110)
+    out = run(SETUP.format(gigabytes=0.55, threads=2, prepare=prepare, call=call), seconds=110)
     assert out.startswith("refused:"), out
 
 
 def test_many_threads_share_one_budget():
     prepare, call = CALLS["gradient observables"]
-    out = run(SETUP.format(gigabytes=1.2, threads=7, prepare=prepare, call=call), seconds=110)
+    out = run(SETUP.format(gigabytes=0.9, threads=7, prepare=prepare, call=call), seconds=110)
     assert out.startswith("refused:"), out
 
 
