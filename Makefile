@@ -16,7 +16,7 @@ TREE := $(wildcard rust python)
 SOURCES := $(if $(TREE),$(shell find $(TREE) \( -name __pycache__ -o -name .mypy_cache -o -name '*.so' \) -prune \
 	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)) \
 	Cargo.toml Cargo.lock pyproject.toml $(wildcard README.md LICENSE build.rs .cargo/config.toml)
-PY_CODE := $(wildcard python tests benches examples)
+PY_CODE := $(wildcard python tests benches examples fuzz)
 PY_BENCHES := $(wildcard benches/python/bench_*.py)
 
 # An active environment is not ours: maturin refuses two of them, PYTHONPATH would hide the installed wheel.

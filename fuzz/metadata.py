@@ -13,7 +13,24 @@ import time
 import efl_core as efl
 from efl_core.storage.layout import read_ensemble
 
-EDGES = [0, 1, -1, 2, 3, 4, 64, 2**20, 2**20 + 1, 2**31, 2**63, 1e308, 1e-320, float("nan"), float("inf"), True]
+EDGES = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    4,
+    64,
+    2**20,
+    2**20 + 1,
+    2**31,
+    2**63,
+    1e308,
+    1e-320,
+    float("nan"),
+    float("inf"),
+    True,
+]
 JUNK = [None, "", "X", "I" * 70, [], {}, [[]], {"kind": "uniform"}, "blocks"]
 SLOW = 2.0
 
@@ -73,7 +90,9 @@ def mutated(known, seed, number):
         key = draw.choice(list(metadata))
         text = bytearray(metadata[key] or b"0")
         at = draw.randrange(len(text))
-        text[at : at + draw.randrange(3)] = bytes(draw.choices(b'0123456789[]{},"XeE-.\x00\xff', k=draw.randrange(4)))
+        text[at : at + draw.randrange(3)] = bytes(
+            draw.choices(b'0123456789[]{},"XeE-.\x00\xff', k=draw.randrange(4))
+        )
         metadata[key] = bytes(text)
     return metadata
 

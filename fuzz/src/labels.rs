@@ -62,7 +62,9 @@ fn check(setting: &Setting, word: &PauliWord) {
         let reading = setting.reveal(measured.view()).expect("a word of the same width");
         let reading = reading.expect("what is measured is revealed");
         assert_eq!(reading.negative, negative);
-        assert!(reading.mask.iter().enumerate().all(|(k, m)| *m == if k == i / 64 { 1 << (i % 64) } else { 0 }));
+        assert!(
+            reading.mask.iter().enumerate().all(|(k, m)| *m == if k == i / 64 { 1 << (i % 64) } else { 0 })
+        );
     }
     setting.reveal(word.view()).expect("a word of the same width");
 }

@@ -1,7 +1,7 @@
 """With little memory a call ends with an exception, never with the process.
 
-Each call runs in a process of its own whose address space is limited, as a container limits memory, and needs more
-than that. What follows shows that the process and its thread pool still work.
+Each call runs in a process of its own whose address space is limited, as a container limits memory, and
+needs more than that. What follows shows that the process and its thread pool still work.
 """
 
 import pytest

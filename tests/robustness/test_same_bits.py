@@ -1,7 +1,7 @@
 """Results do not depend on the C library: not on which variant it takes for the CPU at hand.
 
-glibc has several versions of sin, exp and pow, with and without fused multiply-add, that differ in the last bit.
-``GLIBC_TUNABLES`` takes away those of newer CPUs; elsewhere it does nothing, and the test cannot fail.
+glibc has several versions of sin, exp and pow, with and without fused multiply-add, that differ in the last
+bit. ``GLIBC_TUNABLES`` takes away those of newer CPUs; with other libraries the tests say nothing.
 """
 
 import pytest
@@ -25,11 +25,12 @@ for seed in range(2):
     circuit.evolution({"XIIII": 0.3, "ZIIII": 0.4, "ZZIII": 0.1}, efl.Parameter(0))
     print(*efl.simulate(circuit).tolist())
     observables = efl.gradient_observables(circuit, "ZZZZZ")
-    for kind in ("biased", "clifford", "blocks") if seed == 0 else ():
+    for kind in ("biased", "clifford", "block") if seed == 0 else ():
         ensemble = efl.design(observables, kind)
         print(kind, np.asarray(ensemble.predicted_variance(observables)).tolist())
     plan = efl.plan(circuit, "ZZZZZ")
-    print(plan.best.name, *[row.cost for row in plan], *[row.cost for row in plan.at(circuit.parameters + 0.1)])
+    print(plan.best.name, *[row.cost for row in plan])
+    print(*[row.cost for row in plan.at(circuit.parameters + 0.1)])
     for method in ("mixture", "clifford", "product", "biased"):
         if plan[method].applies:
             print(method, plan.simulate(500, method, seed=4).gradient.tolist())
@@ -39,7 +40,8 @@ for seed in range(2):
 @pytest.mark.slow
 def test_an_older_cpu_gives_the_same_plan():
     newer, older = run(SCRIPT), run(SCRIPT, GLIBC_TUNABLES=OLDER)
-    assert "mixture" in newer and newer.count("\n") > 10
+    assert "mixture" in newer
+    assert newer.count("\n") > 10
     assert older == newer
 
 

@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
-import efl_core as efl
 import numpy as np
 import pytest
+
+import efl_core as efl
 from efl_core import _native
 
 GENERATOR = {"XI": 0.5, "ZI": 0.3, "ZZ": 0.2}
@@ -26,7 +27,7 @@ CALLS = {
 @pytest.mark.parametrize("name", list(CALLS))
 @pytest.mark.parametrize("angle", [1e8, 1e16, -1e300, 1e308])
 def test_an_evolution_that_floating_point_cannot_resolve_names_its_angle(name, angle):
-    with pytest.raises(efl.InvalidInputError, match="angle: expected an evolution whose angle .* got -?1e"):
+    with pytest.raises(efl.InvalidInputError, match=r"angle: expected an evolution whose angle .* got -?1e"):
         CALLS[name](circuit(angle))
 
 
@@ -41,7 +42,7 @@ def test_an_evolution_by_a_large_angle_is_still_one():
 def test_plans_and_designs_name_the_observables_whose_squares_do_not_fit(size):
     c = efl.Circuit(2, parameters=[0.4, 0.2]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
     c.clifford("CNOT", 0, 1)
-    wrong = pytest.raises(efl.InvalidInputError, match="^observables: expected a largest coefficient")
+    wrong = pytest.raises(efl.InvalidInputError, match=r"^observables: expected a largest coefficient")
     with wrong:
         efl.plan(c, {"ZZ": size, "XI": size / 2})
     with wrong:

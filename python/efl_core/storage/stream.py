@@ -51,8 +51,8 @@ def from_arrow(data: object, *, ensemble: Ensemble | None = None, max_bytes: int
         What the settings were drawn from, which also says the number of qubits. Needed if the schema
         metadata are lost, as polars and duckdb lose them; if they are there, it has to agree.
     max_bytes
-        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end. Half of
-        the memory that is left if not given.
+        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end.
+        Half of the memory that is left if not given.
 
     Examples
     --------
