@@ -27,6 +27,9 @@ pub fn check_qubits(n_qubits: usize) -> Result<()> {
     Ok(())
 }
 
+/// Zeros that are written at a stretch: some milliseconds.
+const FILLED: usize = 1 << 20;
+
 /// Allocations below this are made without a look at how much memory there is.
 const LARGE: u128 = 64 << 20;
 
@@ -48,6 +51,21 @@ pub(crate) fn room<T>(what: &'static str, rows: usize, columns: usize) -> Result
 pub(crate) fn zeros(what: &'static str, rows: usize, columns: usize) -> Result<Vec<u64>> {
     let mut values = room(what, rows, columns)?;
     values.resize(rows * columns, 0);
+    Ok(values)
+}
+
+/// [`zeros`] for very many of them: the system hands over pages one by one, so it can be interrupted.
+pub(crate) fn zeros_watched(
+    what: &'static str,
+    rows: usize,
+    columns: usize,
+    cancel: &parallel::Cancel,
+) -> Result<Vec<u64>> {
+    let mut values = room(what, rows, columns)?;
+    while values.len() < rows * columns {
+        cancel.check()?;
+        values.resize((values.len() + FILLED).min(rows * columns), 0);
+    }
     Ok(values)
 }
 

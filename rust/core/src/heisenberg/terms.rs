@@ -18,7 +18,7 @@ use super::record::Record;
 use super::truncation::{Dropped, Truncation};
 use crate::bits::memory::Held;
 use crate::bits::parallel::Cancel;
-use crate::bits::{room, zeros};
+use crate::bits::{room, zeros_watched};
 use crate::error::{Error, Result};
 use crate::gates::{LocalMap, Permutation};
 use crate::pauli::Letter;
@@ -566,7 +566,7 @@ impl<'c, const W: usize> Terms<'c, W> {
             let bytes = 8 * size as u64;
             self.held.add(WHAT, bytes.saturating_sub(8 * self.table.len() as u64))?;
             self.table = Vec::new();
-            self.table = zeros(WHAT, size, 1)?;
+            self.table = zeros_watched(WHAT, size, 1, self.cancel)?;
         } else {
             self.table.fill(0);
         }

@@ -12,7 +12,7 @@
 
 use crate::bits::parallel::Cancel;
 use crate::bits::transpose::transpose_64;
-use crate::bits::{check_qubits, words_for, zeros};
+use crate::bits::{check_qubits, memory, words_for, zeros_watched};
 use crate::error::{Error, Result};
 use crate::gates::{Clifford, CliffordGate, Direction, clifford_table, conjugate_columns};
 use crate::pauli::word::{check_wire, product_power};
@@ -105,7 +105,8 @@ impl Setting {
         }
         // The measured words begin as Z and their partners as X, each on a qubit of its own.
         let row = words_for(n_qubits);
-        let blank = || zeros("the words of a setting", n_qubits, 2 * row);
+        memory::check("the words of a setting", 48 * (n_qubits * row) as u64)?;
+        let blank = || zeros_watched("the words of a setting", n_qubits, 2 * row, cancel);
         let (mut syndromes, mut masks) = (blank()?, blank()?);
         for q in 0..n_qubits {
             syndromes[2 * q * row + q / 64] = 1 << (q % 64);
@@ -260,7 +261,7 @@ impl fmt::Debug for Setting {
 /// The words of a table by letter, whose row `2 q` is the z bits on qubit q and row `2 q + 1` the x bits.
 fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
     let row = words_for(n_qubits);
-    let blank = || zeros("the words of a setting", n_qubits, row);
+    let blank = || zeros_watched("the words of a setting", n_qubits, row, cancel);
     let (mut x, mut z) = (blank()?, blank()?);
     for column in 0..row {
         cancel.check()?;
