@@ -97,15 +97,8 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
 
 
 def budget(max_bytes: SupportsIndex | None) -> int:
-    """Return how many bytes may be read: half of the memory if not given, as joining doubles it.
-
-    The memory is that of the machine, and at most half of what the process may address, if that is limited.
-    """
-    if max_bytes is not None:
-        return integer("max_bytes", max_bytes, 0)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    addressed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return (memory if addressed == resource.RLIM_INFINITY else min(memory, addressed // 2)) // 2
+    """Return how many bytes may be read: half of the memory that is left if not given, as joining doubles it."""
+    return _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
 
 
 def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapshots:
@@ -116,6 +109,11 @@ def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapsho
     for batch in batches:
         gathered.append(batch)
         rows += len(batch["outcome"])
+        if limit is not None and (start + rows) * layout.row_bytes > limit:
+            raise ResourceLimitError(
+                f"{source}: has more than {start + rows} snapshots of {layout.row_bytes} bytes, the limit is "
+                f"{limit} bytes; storage.from_arrow takes another as max_bytes"
+            )
         if rows * layout.row_bytes >= _PART_BYTES:
             parts.append(_check(source, layout, gathered, start))
             gathered, start, rows = [], start + rows, 0

@@ -1,5 +1,7 @@
 //! The extension module `efl_core._native`: one file per concept, no mathematics.
 
+#![forbid(unsafe_code)]
+
 mod boundary;
 mod circuit;
 mod design;
@@ -42,7 +44,9 @@ mod _native {
     #[pymodule_export]
     use crate::snapshots::{Snapshots, draw_settings, sample};
     #[pymodule_export]
-    use crate::system::{available_cpu_levels, cpu_level, num_threads, set_cpu_level, set_num_threads};
+    use crate::system::{
+        available_cpu_levels, cpu_level, memory_budget, num_threads, set_cpu_level, set_num_threads,
+    };
 
     /// Version of the package.
     #[pymodule_export]

@@ -17,6 +17,7 @@
 use super::objective::Objective;
 use super::route::{Mix, PerRoute, Route};
 use crate::bits::parallel::Cancel;
+use crate::bits::real::power;
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
@@ -306,7 +307,7 @@ impl<'a> Solver<'a> {
             let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
             for (share, slope) in all {
                 let wanted = if *slope > 0.0 { floor } else { 0.0 };
-                *share = (*share * (slope / value).powf(self.exponent)).max(wanted);
+                *share = (*share * power(slope / value, self.exponent)).max(wanted);
             }
             self.normalise();
             if self.exponent <= 0.5 || self.value() <= value {
