@@ -1,8 +1,15 @@
 """Error bars of lists of settings hold where chemistry is done: near an eigenstate, with few shots.
 
-400 repeats of each row. The mean of ((value - exact) / stderr)^2 is known to 0.07 where errors are normal: the limits of
-0.75 and 1.35 are three to five of these off one, and the coverage of two standard errors within 91 and 99 % is four
-standard deviations of a binomial. The false-alarm rate of a row with new seeds is below 1 in 1,000; seeds are fixed.
+400 repeats of each row, fixed seeds. Three things are held:
+
+- the mean of stderr^2 is that of the squared error: known to 7 % where errors are normal, held to 28 %, four
+  of these;
+- the mean of ((value - exact) / stderr)^2 is one, and two standard errors cover 95 %. With 300 shots the bars
+  of 9 to 17 settings rest on some ten degrees of freedom and scatter themselves, which lengthens the tails:
+  Student's distribution of 8 has a mean square of 1.33 and a coverage of 92 %. With 1,000 shots the limits are
+  four standard deviations of normal errors.
+
+With new seeds a row raises a false alarm in fewer than 1 of 1,000.
 """
 
 import json
@@ -27,19 +34,21 @@ def molecule():
     return efl.PauliSum(words), states[:, 0], energies[0]
 
 
-def pulls(state, ensemble, observable, exact, shots, rule, **options):
+def errors(state, ensemble, observable, exact, shots, rule, **options):
     found = [
         efl.estimate(efl.sample(state, ensemble, shots=shots, seed=seed, **options), observable, combine=rule)
         for seed in range(REPEATS)
     ]
-    return np.array([(one.value - exact) / one.stderr for one in found])
+    return np.array([one.value - exact for one in found]), np.array([one.stderr for one in found])
 
 
-def check(pulls, low=0.75, high=1.35):
-    mean, cover = np.mean(pulls**2), np.mean(np.abs(pulls) <= 2)
-    print(f"z^2 {mean:.3f}, coverage {cover:.3f}")
-    assert low < mean < high
-    assert 0.91 < cover < 0.99
+def check(errors, stderr, most, least):
+    mean, cover = np.mean((errors / stderr) ** 2), np.mean(np.abs(errors) <= 2 * stderr)
+    ratio = np.mean(stderr**2) / np.mean(errors**2)
+    print(f"z^2 {mean:.3f}, coverage {cover:.3f}, variance {ratio:.3f}")
+    assert 0.72 < ratio < 1.4
+    assert 0.72 < mean < most
+    assert least < cover < 0.99
 
 
 @pytest.mark.parametrize("allocated", [False, True])
@@ -49,11 +58,12 @@ def test_energies_of_a_ground_state(molecule, kind, shots, allocated):
     observable, state, exact = molecule
     ensemble = efl.design(observable, kind, shots=shots)
     for rule in RULES:
-        check(pulls(state, ensemble, observable, exact, shots, rule, allocated=allocated))
+        found = errors(state, ensemble, observable, exact, shots, rule, allocated=allocated)
+        check(*found, *((1.6, 0.89) if shots == 300 else (1.28, 0.91)))
 
 
 def test_a_list_for_few_shots_gives_each_setting_two(molecule):
-    observable, state, exact = molecule
+    observable, _, _ = molecule
     lengths = []
     for shots in (30, 100, 1000, 10_000):
         ensemble = efl.design(observable, "product", shots=shots)
@@ -72,7 +82,9 @@ def test_what_a_short_list_leaves_out_is_said_and_counted(molecule):
     assert missing
     found = efl.estimate(efl.sample(state, ensemble, shots=30, seed=3), observable)
     assert found.unrevealed == pytest.approx(sum(abs(c) for _, c in missing))
-    check(pulls(state, ensemble, observable, exact, 30, "mean"), low=0.6, high=1.7)
+    # 30 shots near an eigenstate: the bars are those of what 30 agreeing shots leave, long and never short.
+    off, stderr = errors(state, ensemble, observable, exact, 30, "mean")
+    assert np.mean(np.abs(off) <= 2 * stderr) > 0.95
     with pytest.raises(efl.InvalidInputError, match="which it never does"):
         efl.estimate(efl.sample(state, ensemble, shots=30, seed=3), missing[0][0])
 
@@ -80,7 +92,7 @@ def test_what_a_short_list_leaves_out_is_said_and_counted(molecule):
 @pytest.mark.parametrize("shots", [20, 200])
 @pytest.mark.parametrize("buckets", [2, 8, 32])
 def test_sums_from_tallies_claim_no_certainty(shots, buckets):
-    """Heavy words that are hardly ever revealed: two standard errors cover, and none is zero."""
+    """Heavy words that are hardly ever revealed: two standard errors cover, none is zero."""
     if buckets > shots:
         return
     state = np.full(1024, 2.0**-5)

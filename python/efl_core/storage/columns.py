@@ -7,8 +7,6 @@ Cost: none; a copy of the column if its memory is misaligned, if the host is big
 views.
 """
 
-import os
-import resource
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -97,7 +95,7 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
 
 
 def budget(max_bytes: SupportsIndex | None) -> int:
-    """Return how many bytes may be read: half of the memory that is left if not given, as joining doubles it."""
+    """Return how many bytes may be read: if not given, half of the memory that is left; joining doubles it."""
     return _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
 
 
@@ -109,11 +107,6 @@ def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapsho
     for batch in batches:
         gathered.append(batch)
         rows += len(batch["outcome"])
-        if limit is not None and (start + rows) * layout.row_bytes > limit:
-            raise ResourceLimitError(
-                f"{source}: has more than {start + rows} snapshots of {layout.row_bytes} bytes, the limit is "
-                f"{limit} bytes; storage.from_arrow takes another as max_bytes"
-            )
         if rows * layout.row_bytes >= _PART_BYTES:
             parts.append(_check(source, layout, gathered, start))
             gathered, start, rows = [], start + rows, 0

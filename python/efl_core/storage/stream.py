@@ -10,7 +10,6 @@ the parts.
 from collections.abc import Iterator
 from typing import SupportsIndex
 
-from efl_core import _native
 from efl_core._native import Ensemble
 from efl_core.errors import (
     CorruptDataError,
@@ -62,8 +61,8 @@ def from_arrow(
         What the settings were drawn from, which also says the number of qubits. Needed if the schema
         metadata are lost, as polars and duckdb lose them; if they are there, it has to agree.
     max_bytes
-        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end. Half of
-        the memory that is left if not given, since joining the parts takes about twice that size.
+        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end.
+        Half of the memory that is left if not given, since joining the parts takes about twice that size.
 
     Examples
     --------
