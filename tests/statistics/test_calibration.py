@@ -6,8 +6,8 @@
   of these;
 - the mean of ((value - exact) / stderr)^2 is one, and two standard errors cover 95 %. With 300 shots the bars
   of 9 to 17 settings rest on some ten degrees of freedom and scatter themselves, which lengthens the tails:
-  Student's distribution of 8 has a mean square of 1.33 and a coverage of 92 %. With 1,000 shots the limits are
-  four standard deviations of normal errors.
+  Student's distribution of 8 has a mean square of 1.33 and a coverage of 92 %. With 1,000 shots the limits
+  are four standard deviations of normal errors.
 
 With new seeds a row raises a false alarm in fewer than 1 of 1,000.
 """
@@ -109,7 +109,7 @@ def test_sums_from_tallies_claim_no_certainty(shots, buckets):
 
 
 def test_a_sum_over_parts_of_blocks_counts_every_shot_once():
-    """Two settings that agree with certainty on their words: nothing varies, wherever the shots are in memory."""
+    """Two settings agree with certainty: nothing varies, wherever the shots are in memory."""
     n = 4
     list_ = efl.Ensemble.settings(["ZXXX", "XXXZ"])
     state = np.zeros(2**n)

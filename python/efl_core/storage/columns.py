@@ -95,7 +95,7 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
 
 
 def budget(max_bytes: SupportsIndex | None) -> int:
-    """Return how many bytes may be read: if not given, half of the memory that is left; joining doubles it."""
+    """Return how many bytes may be read: if not given, half of the memory left, as joining doubles it."""
     return _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
 
 

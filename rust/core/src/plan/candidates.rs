@@ -3,8 +3,9 @@
 //! Invariant: nothing here depends on the angles. Cost: linear in the gates of all echoes and shifts, and the words of
 //! the gradient observables.
 
-use super::methods::{CommutingFamilies, Pair};
+use super::commuting_families::CommutingFamilies;
 use super::not_applicable::{Applies, NotApplicable};
+use super::pairs::Pair;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Circuit;
 use crate::circuit::layers::RotationLayers;

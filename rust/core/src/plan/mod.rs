@@ -10,13 +10,18 @@
 //! Invariant: figures that are only bounds from below say so. Deterministic, whatever the number of threads.
 //! Cost: the words of the gradient observables, then the search ([`Options::effort`]).
 
+mod approach;
 mod candidates;
+mod commuting_families;
+mod method;
 mod methods;
 mod not_applicable;
+mod pairs;
 mod run;
+mod solve;
 mod solver;
 
-pub use methods::Method;
+pub use method::Method;
 pub use not_applicable::NotApplicable;
 pub use run::Simulated;
 
@@ -29,8 +34,8 @@ use crate::error::{Error, Result};
 use crate::heisenberg::GradientObservables;
 use crate::pauli::PauliSum;
 use crate::state::ProductState;
+use approach::{Design, Solution};
 use candidates::Candidates;
-use methods::{Design, Solution};
 use solver::Solver;
 use std::sync::Arc;
 

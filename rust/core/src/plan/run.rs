@@ -1,6 +1,6 @@
 //! From a plan to what is run: experiments with their shares or shots, and their exact or simulated outcome.
 
-use super::methods::Source;
+use super::approach::Source;
 use super::{Method, Plan};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};

@@ -4,12 +4,12 @@
 //! derivatives are left out because their words are not known, there is a bound only.
 //! Cost: [`Options::effort`](crate::design::Options::effort), or less after a former plan.
 
-use super::{Approach, Design, Figures, Solution, Source, Start, size_of};
 use crate::bits::parallel::Cancel;
 use crate::circuit::Size;
 use crate::design::{Goal, designed};
 use crate::ensemble::{Block, Ensemble};
 use crate::error::Result;
+use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start, size_of};
 use crate::plan::candidates::Candidates;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;

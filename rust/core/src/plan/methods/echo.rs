@@ -2,11 +2,10 @@
 //!
 //! Invariant: it applies to every circuit of unitary gates. Cost: one problem of shares.
 
-use super::{Approach, Pair, Solution, Start, lists};
-use crate::circuit::Size;
+use super::lists;
 use crate::design::Route;
 use crate::error::Result;
-use crate::experiment::{Echo, Experiment, Readings};
+use crate::plan::approach::{Approach, Solution, Start};
 use crate::plan::solver::Solver;
 
 /// The echoes of a circuit.
@@ -18,19 +17,5 @@ impl Approach for Echoes {
             Ok(_) => lists::direct_only(solver, Route::Echo, start),
             Err(reason) => Ok(Solution::Absent(reason.clone())),
         }
-    }
-}
-
-impl Pair for Echo {
-    fn readings(&self) -> &Readings {
-        self.readings()
-    }
-
-    fn extra(&self) -> Size {
-        self.extra()
-    }
-
-    fn experiment(&self, plus: bool) -> Result<Experiment> {
-        if plus { self.plus() } else { self.minus() }
     }
 }

@@ -5,7 +5,6 @@
 //! Invariant: every row of positive weight is measured, by the routes that its mix says.
 //! Cost: [`Options::effort`](crate::design::Options::effort), or less after a former plan.
 
-use super::{Approach, Design, Figures, Method, Solution, Source, Start, size_of};
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Size;
 use crate::design::allocate::{DirectMeasurement, Problem};
@@ -15,7 +14,9 @@ use crate::design::search::{ColumnGeneration, ListDesign, MAX_WORDS, lower_bound
 use crate::design::{Mix, Route};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
+use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start, size_of};
 use crate::plan::candidates::Candidates;
+use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
 

@@ -3,14 +3,16 @@
 //! Invariant: a mixture is not worse than a part of it, whatever the search found.
 //! Cost: [`Options::effort`](crate::design::Options::effort), or less after a former plan.
 
-use super::{Approach, Method, Solution, Start, lists};
+use super::lists;
 use crate::design::Mix;
 use crate::design::Route;
 use crate::design::allocate::Shares;
 use crate::design::families::Grouping;
 use crate::design::search::ListDesign;
 use crate::error::Result;
+use crate::plan::approach::{Approach, Solution, Start};
 use crate::plan::candidates::Candidates;
+use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
 

@@ -2,13 +2,14 @@
 //!
 //! Invariant: both need generators whose words commute. Cost: one problem of shares; none for equal ones.
 
-use super::{Approach, Design, Figures, Pair, Solution, Source, Start, lists};
+use super::lists;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Size;
 use crate::design::Route;
 use crate::ensemble::Ensemble;
 use crate::error::Result;
-use crate::experiment::{Experiment, Readings, Shift};
+use crate::experiment::Shift;
+use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start};
 use crate::plan::candidates::Candidates;
 use crate::plan::solver::Solver;
 
@@ -71,19 +72,5 @@ impl Design for Equal {
         let share = 1.0 / self.shifts as f64;
         let shifts = structure.wired.iter().flatten();
         Some(shifts.flat_map(|shift| Source::both(shift, Route::Shift, share)).collect())
-    }
-}
-
-impl Pair for Shift {
-    fn readings(&self) -> &Readings {
-        self.readings()
-    }
-
-    fn extra(&self) -> Size {
-        self.extra()
-    }
-
-    fn experiment(&self, plus: bool) -> Result<Experiment> {
-        if plus { self.plus() } else { self.minus() }
     }
 }
