@@ -50,7 +50,7 @@ class Drawn:
 
 
 def drawn(job: Draw, seed: int) -> Drawn:
-    """Draw settings (those of a list in fixed numbers), and gather the shots of each different one in a run."""
+    """Draw settings, those of a list in fixed numbers, and gather the shots of each different one."""
     blocks = _blocks(job.ensemble)
     if job.ensemble.kind == "settings":
         counts = job.ensemble.allocate(job.shots, seed)
