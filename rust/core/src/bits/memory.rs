@@ -1,12 +1,12 @@
 //! How much memory a computation may take: half of what the machine has left.
 //!
 //! An allocation that fails ends a Rust process, and one that the system grants but cannot back ends it later. So what
-//! grows with the input, not with its size, is announced to a [`Held`] before it grows, and refused with an error that a
-//! caller can catch. [`room`](super::room) serves what has a known size.
+//! grows with the input, not with its size, is announced to a `Held` before it grows, and refused with an error that a
+//! caller can catch. `room` serves what has a known size.
 //!
-//! Invariant: together, all that is held by a [`Held`] takes at most half of the memory that was left without it, as the
-//! system, the control group and the limit on address space say; where nothing says so, of [`UNKNOWN`].
-//! Cost: an atomic addition per growth; the system is asked once per [`STEP`] bytes.
+//! Invariant: together, all that is held by a `Held` takes at most half of the memory that was left without it, as the
+//! system, the control group and the limit on address space say; where nothing says so, of `UNKNOWN`.
+//! Cost: an atomic addition per growth; the system is asked once per `STEP` bytes.
 
 use crate::error::{Error, Result};
 use std::fs::read_to_string;

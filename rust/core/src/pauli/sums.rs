@@ -94,7 +94,8 @@ impl Sums {
             return Cow::Borrowed(self);
         }
         // In two steps: the inverse of the least number is beyond a float.
-        let half = 2f64.powi(-(largest.log2() / 2.0).round() as i32);
+        let exponent = (largest.to_bits() >> 52) as i32 - 1023;
+        let half = 2f64.powi(-exponent / 2);
         Cow::Owned(self.with_coefficients(self.coefficients.iter().map(|c| c * half * half).collect()))
     }
 

@@ -1,7 +1,7 @@
 //! Measurement records, packed.
 //!
 //! A snapshot is a setting and an outcome bit per qubit. [`Snapshots`] keeps T of them as *planes*, bit rows over the
-//! snapshots, 64 per word: one plane of outcomes per qubit, and what [`Record`] says of the settings. That is the layout
+//! snapshots, 64 per word: one plane of outcomes per qubit, and what a `Record` says of the settings. That is the layout
 //! of the counting kernels. The other layout, *rows* (a snapshot is consecutive words), is for storage and transport;
 //! [`Rows`] holds it and the conversion is a transposition.
 //!
