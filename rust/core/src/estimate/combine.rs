@@ -78,8 +78,8 @@ impl Hits {
 impl Hits {
     /// The response of every word. A list may leave out some of the words of a sum, whose part is then the error of its
     /// value; one that reveals none of them is refused, and so is any other ensemble that does not reveal all.
-    fn responses(self, ensemble: &Ensemble, sums: &Sums, cancel: &Cancel) -> Result<Vec<Response>> {
-        if self != Hits::Fixed {
+    fn responses(ensemble: &Ensemble, sums: &Sums, cancel: &Cancel) -> Result<Vec<Response>> {
+        if ensemble.single().is_none() {
             return ensemble.responses(sums, cancel);
         }
         let words: Vec<Response> = sums.words().iter().map(|word| ensemble.response(word)).collect();
@@ -141,12 +141,25 @@ impl<'a> Counted<'a> {
         columns.iter().zip(coefficients).find(|(c, _)| self.is_identity(**c)).map_or(0.0, |(_, v)| *v)
     }
 
+    /// Whether nothing can be said of a word: no shot could reveal it, or none has where signs are divided by hits.
+    fn is_blank(&self, column: usize) -> bool {
+        match self.hits {
+            Hits::Expected => !self.responses[column].is_revealed(),
+            Hits::Counted | Hits::Fixed => self.totals[column].0 == 0.0,
+        }
+    }
+
+    /// The terms of observable `j` of which something can be said.
+    fn told(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.terms(j).filter(|(c, _)| !self.is_blank(*c))
+    }
+
     /// What a sign of a word counts for in its value: the value is the sum of the signs times this.
     fn weight(&self, column: usize) -> f64 {
         let ((hits, _), response) = (self.totals[column], self.responses[column]);
         match self.hits {
+            _ if self.is_blank(column) => 0.0,
             Hits::Expected => 1.0 / (self.shots * response.factor()),
-            Hits::Counted | Hits::Fixed if hits == 0.0 => 0.0,
             Hits::Counted | Hits::Fixed => 1.0 / (hits * response.contrast()),
         }
     }
@@ -154,8 +167,8 @@ impl<'a> Counted<'a> {
     fn word_value(&self, column: usize) -> f64 {
         let ((hits, signs), response) = (self.totals[column], self.responses[column]);
         match self.hits {
+            _ if self.is_blank(column) => 0.0,
             Hits::Expected => signs / (self.shots * response.factor()),
-            Hits::Counted | Hits::Fixed if hits == 0.0 => 0.0,
             Hits::Counted | Hits::Fixed => signs / hits / response.contrast(),
         }
     }
@@ -251,25 +264,20 @@ impl<'a> Counted<'a> {
     /// The strata of observable `j` before any shot is looked at: what no shot reveals, or, of a single shot, all.
     fn unseen(&self, j: usize) -> Strata {
         let mut strata = Strata::default();
-        match self.hits {
-            Hits::Expected if self.shots < 2.0 => {
-                // One snapshot says nothing of covariances: the bound that holds whatever they are.
-                let bound = self.terms(j).map(|(c, v)| v.abs() * self.responses[c].second_moment().sqrt());
-                strata.add_unseen(bound.sum::<f64>().powi(2));
-            }
-            Hits::Expected => {}
-            Hits::Counted | Hits::Fixed => {
-                strata.add_unseen(self.unrevealed_variance(j));
-            }
+        strata.add_unseen(self.blank_variance(j));
+        if self.hits == Hits::Expected && self.shots < 2.0 {
+            // One snapshot says nothing of covariances: the bound that holds whatever they are.
+            let bound = self.told(j).map(|(c, v)| v.abs() * self.responses[c].second_moment().sqrt());
+            strata.add_unseen(bound.sum::<f64>().powi(2));
         }
         strata
     }
 
-    /// What words that no shot revealed may add: the squares of their coefficients times the mean square of expectation
+    /// What words of which nothing can be said may add: the squares of their coefficients times the mean square of expectation
     /// values, as it is among the words that were revealed and have no larger coefficients, and of one imagined word that is
     /// certain.
-    fn unrevealed_variance(&self, j: usize) -> f64 {
-        let never = || self.terms(j).filter(|(c, _)| self.totals[*c].0 == 0.0);
+    fn blank_variance(&self, j: usize) -> f64 {
+        let never = || self.terms(j).filter(|(c, _)| self.is_blank(*c));
         let largest = never().map(|(_, v)| v * v).fold(0.0, f64::max);
         if largest == 0.0 {
             return 0.0;
@@ -294,7 +302,7 @@ impl<'a> Counted<'a> {
         let square = |c: usize, v: f64| (v * self.weight(c)).powi(2);
         match self.hits {
             Hits::Expected => {
-                let bound: f64 = self.terms(j).map(|(_, v)| v.abs()).sum();
+                let bound: f64 = self.told(j).map(|(_, v)| v.abs()).sum();
                 let value: f64 = self.terms(j).map(|(c, v)| v * self.word_value(c)).sum();
                 let expected = |c: usize| self.shots * self.responses[c].reveal();
                 let missing: f64 =
@@ -348,8 +356,8 @@ impl<'a> Counted<'a> {
         };
         let count = buckets.len() as f64;
         let scatter = (0..buckets.len()).map(|b| residual(b).powi(2)).sum::<f64>() * count;
-        let words: f64 = self.terms(j).map(|(c, v)| v * v * self.word_variance(c)).sum();
-        (scatter + IMAGINED_BUCKETS * words) / (count - 1.0 + IMAGINED_BUCKETS)
+        let words: f64 = self.told(j).map(|(c, v)| v * v * self.word_variance(c)).sum();
+        (scatter + IMAGINED_BUCKETS * words) / (count - 1.0 + IMAGINED_BUCKETS) + self.blank_variance(j)
     }
 
     /// What a median of buckets adds to the variance of the mean.
@@ -414,7 +422,7 @@ pub fn estimate(
     check_counting(snaps, observables.n_qubits(), buckets)?;
     let snaps = &*snaps.resolved(cancel)?;
     let hits = Hits::of(combine, snaps.ensemble().single().is_some(), snaps.is_allocated());
-    let responses = hits.responses(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
+    let responses = Hits::responses(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
     let arranged = arrange(snaps, observables.words(), buckets, cancel)?;
     let tally = count(&arranged, snaps, observables.words(), buckets, cancel)?;
     let counted = Counted::new(&tally, observables, responses, hits);
@@ -511,7 +519,7 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }
     let hits = Hits::of(combine, tally.ensemble().single().is_some(), tally.is_allocated());
-    let responses = hits.responses(tally.ensemble(), observables, &Cancel::new())?;
+    let responses = Hits::responses(tally.ensemble(), observables, &Cancel::new())?;
     let counted = Counted::new(tally, observables, responses, hits);
     finish(&counted, combine, |j| {
         if tally.bucket_shots().len() < 2 {
