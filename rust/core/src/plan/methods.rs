@@ -242,9 +242,7 @@ impl<'a> Solver<'a> {
                 Ok(_) => Ok(Solution::Equal),
             },
             Method::Mixture => {
-                let mut ways = Vec::new();
-                ways.extend(structure.echoes.is_ok().then_some(Way::Echo));
-                ways.extend(structure.pruned.is_ok().then_some(Way::Shift));
+                let ways = self.ways();
                 if ways.is_empty() && self.open.iter().zip(&self.weights).any(|(o, w)| !o && *w > 0.0) {
                     return absent("derivatives with too many words have neither echoes nor shifts");
                 }
@@ -301,6 +299,21 @@ impl<'a> Solver<'a> {
         let (ensemble, least) =
             designed::drawn(self.observables.sums(), &objective, max, shapes, effort, self.cancel)?;
         Ok(self.or_bound(Solution::Drawn(ensemble), least, partial))
+    }
+
+    /// The ways of a mixture beside settings.
+    fn ways(&self) -> Vec<Way> {
+        let echo = self.structure.echoes.is_ok().then_some(Way::Echo);
+        let shift = self.structure.pruned.is_ok().then_some(Way::Shift);
+        echo.into_iter().chain(shift).collect()
+    }
+
+    /// A mixture that was found without knowing the others, or one of them if it is better.
+    pub(crate) fn or_better(&self, mixture: Solution, others: &[Solution]) -> Solution {
+        match mixture {
+            Solution::Absent(_) => mixture,
+            _ => self.within(self.or_a_part(mixture, &self.ways(), others)),
+        }
     }
 
     /// A mixture, or the best of its parts if the search has not found a better one.

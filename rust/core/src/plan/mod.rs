@@ -14,7 +14,7 @@ mod candidates;
 mod methods;
 mod run;
 
-use crate::bits::parallel::Cancel;
+use crate::bits::parallel::{self, Cancel};
 use crate::circuit::Circuit;
 use crate::circuit::Size;
 use crate::design::{Goal, Options};
@@ -167,15 +167,7 @@ impl Plan {
             };
             plan.solutions.iter().enumerate().map(asked).collect()
         });
-        let mut solutions = Vec::new();
-        for (i, method) in Method::ALL.into_iter().enumerate() {
-            cancel.check()?;
-            if !methods.contains(&method) {
-                solutions.push(Solution::Absent("not asked for at these angles".to_owned()));
-                continue;
-            }
-            solutions.push(solver.solve(method, former.map(|plan| &plan.solutions[i]), &solutions)?);
-        }
+        let solutions = Plan::solutions(&solver, former, methods, cancel)?;
         if let Some(most) = structure.options.max_settings
             && !solutions.iter().any(Solution::is_known)
         {
@@ -185,9 +177,52 @@ impl Plan {
                 format!("at least {least}, as many circuits and settings as a gradient takes here");
             return Err(Error::invalid("max_settings", expected, most.to_string()));
         }
-        let rows =
-            Method::ALL.into_iter().zip(&solutions).map(|(m, s)| solver.row(m, s)).collect::<Result<_>>()?;
+        let rows = parallel::map(Method::ALL.len(), cancel, |i| solver.row(Method::ALL[i], &solutions[i]))?;
         Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
+    }
+
+    /// The solution of every method. Those that do not build on each other are found side by side; the mixture is compared
+    /// with all others in the end.
+    fn solutions(
+        solver: &methods::Solver<'_>,
+        former: Option<&Plan>,
+        methods: &[Method],
+        cancel: &Cancel,
+    ) -> Result<Vec<Solution>> {
+        let index = |method: Method| method as usize;
+        let mut solutions =
+            vec![Solution::Absent("not asked for at these angles".to_owned()); Method::ALL.len()];
+        let solve = |method: Method, others: &[Solution]| {
+            cancel.check()?;
+            solver.solve(method, former.map(|plan| &plan.solutions[index(method)]), others)
+        };
+        // Without a former plan Clifford settings start from the product settings, and the mixture from both.
+        let chains: Vec<Vec<Method>> = match former {
+            Some(_) => Method::ALL.iter().map(|&method| vec![method]).collect(),
+            None => (Method::ALL.iter().filter(|m| !matches!(m, Method::Clifford | Method::Mixture)))
+                .map(|&m| if m == Method::Product { vec![m, Method::Clifford] } else { vec![m] })
+                .collect(),
+        };
+        let found = parallel::map(chains.len(), cancel, |i| {
+            let mut found = Vec::new();
+            for &method in chains[i].iter().filter(|method| methods.contains(method)) {
+                found.push(solve(method, &found)?);
+            }
+            Ok(found)
+        })?;
+        for (chain, found) in chains.iter().zip(found) {
+            let asked = chain.iter().filter(|method| methods.contains(method));
+            asked.zip(found).for_each(|(method, solution)| solutions[index(*method)] = solution);
+        }
+        let mixture = index(Method::Mixture);
+        if methods.contains(&Method::Mixture) {
+            let (others, rest) = solutions.split_at_mut(mixture);
+            rest[0] = match former {
+                Some(_) => solver.or_better(std::mem::replace(&mut rest[0], Solution::Equal), others),
+                None => solve(Method::Mixture, others)?,
+            };
+        }
+        Ok(solutions)
     }
 
     /// One row per method, in the order of [`Method::ALL`].
