@@ -11,7 +11,7 @@ use efl_core::bits::parallel::{self, Cancel};
 use numpy::{Element, PyArrayDescrMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 
-/// Runs `work` without the GIL, on the pool; signals are looked at every 20 ms.
+/// Runs `work` without the GIL, on a thread of its own; signals are looked at every 20 ms.
 pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
     py.detach(|| parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(Outcome::from)))
         .map_err(PyErr::from)

@@ -217,60 +217,6 @@ mod tests {
         assert_eq!(failed, Err(Error::invalid("i", "less than 40", "40")));
     }
 
-    /// Tests change the number of threads of the process.
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-    #[test]
-    fn work_is_shared_and_helpers_are_given_back() {
-        let _alone = ALONE.lock();
-        let (before, cancel) = (num_threads(), Cancel::new());
-        set_num_threads(3).unwrap();
-        // Two tasks meet only if two threads run them.
-        let barrier = std::sync::Barrier::new(2);
-        let tens = map(2, &cancel, |i| {
-            barrier.wait();
-            map(10, &cancel, |j| Ok(10 * i + j))
-        });
-        assert_eq!(tens.unwrap().concat(), (0..20).collect::<Vec<_>>());
-        let all: Vec<Permit> = std::iter::from_fn(Permit::take).collect();
-        assert_eq!(all.len(), 2);
-        // Without a helper everything is done here.
-        let here = thread::current().id();
-        assert_eq!(map(5, &cancel, |_| Ok(thread::current().id())).unwrap(), [here; 5]);
-        drop(all);
-        set_num_threads(before).unwrap();
-    }
-
-    #[test]
-    fn a_call_does_not_wait_for_another() {
-        let _alone = ALONE.lock();
-        let before = num_threads();
-        for threads in [1, 2] {
-            set_num_threads(threads).unwrap();
-            let (cancel, (release, held)) = (Cancel::new(), mpsc::channel::<()>());
-            let held = std::sync::Mutex::new(held);
-            thread::scope(|scope| {
-                let long = scope.spawn(|| {
-                    watched::<_, Error>(
-                        |cancel| {
-                            map(8, cancel, |i| {
-                                let _ = held.lock().map(|held| held.recv()); // until the sender is dropped
-                                Ok(i)
-                            })
-                        },
-                        || Ok(()),
-                    )
-                });
-                let short = watched::<_, Error>(|cancel| map(100, cancel, Ok), || Ok(()));
-                assert_eq!(short.unwrap().len(), 100);
-                assert!(map(100, &cancel, Ok).is_ok() && !long.is_finished());
-                drop(release);
-                assert_eq!(long.join().unwrap().unwrap().len(), 8);
-            });
-        }
-        set_num_threads(before).unwrap();
-    }
-
     #[test]
     fn a_panic_of_a_task_reaches_the_caller() {
         let caught = std::panic::catch_unwind(|| {
