@@ -16,7 +16,7 @@ TREE := $(wildcard rust python)
 SOURCES := $(if $(TREE),$(shell find $(TREE) \( -name __pycache__ -o -name .mypy_cache -o -name '*.so' \) -prune \
 	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)) \
 	Cargo.toml Cargo.lock pyproject.toml $(wildcard README.md LICENSE build.rs .cargo/config.toml)
-PY_CODE := $(wildcard python tests benches examples)
+PY_CODE := $(wildcard python tests benches examples fuzz)
 PY_BENCHES := $(wildcard benches/python/bench_*.py)
 
 # An active environment is not ours: maturin refuses two of them, PYTHONPATH would hide the installed wheel.
@@ -121,6 +121,14 @@ bench-smoke: need-cargo $(if $(PY_BENCHES),$(STAMPS)/wheel $(STAMPS)/bench) ## e
 	$(CARGO) bench --locked --package efl-benches -- --test
 	@set -e; for bench in $(PY_BENCHES); do echo "$(BIN)/python $$bench --smoke"; $(BIN)/python $$bench --smoke; done
 
+FUZZ_SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: need-cargo $(STAMPS)/wheel $(STAMPS)/test ## bytes and text from outside, mutated: FUZZ_SECONDS for each target
+	$(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml
+	@set -e; for target in tally labels; do fuzz/target/release/efl-fuzz $$target $(FUZZ_SECONDS); done
+	$(BIN)/python -P fuzz/metadata.py $(FUZZ_SECONDS)
+
 # ---- keeping house -------------------------------------------------------------------------------------------
 
 .PHONY: ci lock clean
@@ -133,4 +141,4 @@ lock: $(STAMPS)/lock ## resolve requirements/*.in again (LOCK_ARGS=--upgrade for
 			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done
 
 clean: ## remove everything that is built
-	rm -rf $(VENV) dist target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) dist target fuzz/target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -3,7 +3,7 @@
 W1: a million snapshots of 10 qubits, 1,000 words of weight 1 to 4. W2: 50 qubits, 2,000 words, weight 1 to 3.
 W3: 100 Clifford settings of 10 qubits, a million snapshots, the words that they reveal; efl_core alone.
 All methods start from the same int8 arrays of bits and letters; packing is timed apart from estimating.
-The CPU level in use is printed first; ``EFL_CPU_LEVEL=avx2`` asks for a lower one (numpy always takes the best).
+The CPU level in use is printed first; ``EFL_CPU_LEVEL=avx2`` asks for a lower one (numpy takes the best).
 efl_core is given the words as strings and reads them, checks the arrays, and computes standard errors within
 the time measured; the others are given the words in their own form. Run:
 

@@ -7,7 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "METHODS",
     "TALLY_FORMAT",
+    "TIE",
     "VERSION",
     "Circuit",
     "Ensemble",
@@ -15,6 +17,7 @@ __all__ = [
     "GradientObservables",
     "GradientTemplate",
     "Observables",
+    "Outcomes",
     "PauliSum",
     "PauliWord",
     "Plan",
@@ -31,7 +34,9 @@ __all__ = [
     "evaluate",
     "gradient_observables",
     "measured",
+    "memory_budget",
     "num_threads",
+    "read_combined",
     "read_sum",
     "read_sums",
     "read_together",
@@ -47,6 +52,8 @@ __all__ = [
 
 VERSION: Final[str]
 TALLY_FORMAT: Final[int]
+TIE: Final[float]
+METHODS: Final[tuple[str, ...]]
 
 @final
 class PauliWord:
@@ -446,4 +453,5 @@ def num_threads() -> int: ...
 def set_num_threads(threads: SupportsIndex) -> None: ...
 def cpu_level() -> str: ...
 def available_cpu_levels() -> list[str]: ...
+def memory_budget() -> int: ...
 def set_cpu_level(level: str) -> None: ...

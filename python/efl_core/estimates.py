@@ -39,7 +39,7 @@ class Estimate:
     shots: int
     """Number of snapshots used."""
     unrevealed: NDArray[np.float64] | float = 0.0
-    """Sum of the absolute coefficients of the words that no snapshot revealed: their part of the value is zero."""
+    """1-norm of the words that no snapshot revealed: their part of the value is zero."""
 
     def __len__(self) -> int:
         return int(np.size(self.value))

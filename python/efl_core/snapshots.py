@@ -152,8 +152,8 @@ class Snapshots:
         bits
             Outcomes 0 or 1, shape ``(shots, n_qubits)``, in the order of the qubits.
         addresses
-            Seed and index, shape ``(shots, 2)``: the setting of a snapshot is the one that `sample` draws from
-            the ensemble for snapshot ``index`` of that seed. Tables and pickles hold the settings instead.
+            Seed and index, shape ``(shots, 2)``: the setting is the one that `sample` draws from the ensemble
+            for snapshot ``index`` of that seed. Tables and pickles hold the settings instead.
         ensemble
             What the settings are drawn from.
 

@@ -13,5 +13,11 @@ def test_the_extension_is_small():
 
 def test_the_extension_names_no_folder_of_the_machine_that_built_it():
     content = EXTENSION.read_bytes()
-    for folder in (Path.home() / ".cargo", Path(__file__).parents[2], "/.cargo/registry", "/home/", "/Users/"):
+    for folder in (
+        Path.home() / ".cargo",
+        Path(__file__).parents[2],
+        "/.cargo/registry",
+        "/home/",
+        "/Users/",
+    ):
         assert str(folder).encode() not in content, folder

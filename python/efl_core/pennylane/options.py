@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
 
+from efl_core._native import METHODS
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
@@ -19,18 +20,6 @@ from efl_core.propagation import Truncation
 
 __all__ = ["NAMES", "Options", "check_names"]
 
-METHODS = (
-    "uniform",
-    "biased",
-    "product",
-    "clifford",
-    "block",
-    "commuting",
-    "echo",
-    "mixture",
-    "shift-pruned",
-    "shift",
-)
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
 DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")

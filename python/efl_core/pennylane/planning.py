@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efl_core import _native
+from efl_core._native import TIE
 from efl_core.circuits import Circuit
 from efl_core.designs import Connectivity
 from efl_core.ensembles import Ensemble, Setting
@@ -33,7 +34,7 @@ PLANS = Cache(128)
 # Circuits and methods that there was a warning for.
 _TOLD = Cache(1024)
 # Costs within this factor count as equal.
-CLOSE = 1.02
+CLOSE = TIE
 # What is within this factor of the best may be better at other angles.
 NEAR = 1.1
 # Angles this close to quarter turns, all of them, are planned from a plan near those: training starts there.

@@ -7,8 +7,6 @@ Cost: none; a copy of the column if its memory is misaligned, if the host is big
 views.
 """
 
-import os
-import resource
 from collections.abc import Iterable, Mapping
 from typing import Any, SupportsIndex, TypeAlias
 
@@ -97,15 +95,8 @@ def _view(buffer: Any, dtype: np.dtype[Any], first: int, count: int) -> NDArray[
 
 
 def budget(max_bytes: SupportsIndex | None) -> int:
-    """Return how many bytes may be read: half of the memory if not given, as joining doubles it.
-
-    The memory is that of the machine, and at most half of what the process may address, if that is limited.
-    """
-    if max_bytes is not None:
-        return integer("max_bytes", max_bytes, 0)
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    addressed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return (memory if addressed == resource.RLIM_INFINITY else min(memory, addressed // 2)) // 2
+    """Return how many bytes may be read: if not given, half of the memory left, as joining doubles it."""
+    return _native.memory_budget() if max_bytes is None else integer("max_bytes", max_bytes, 0)
 
 
 def assemble(source: str, layout: Layout, batches: Iterable[Columns]) -> Snapshots:

@@ -35,6 +35,8 @@ PROVENANCE: dict[str, type[np.unsignedinteger[Any]]] = {
 
 _SETTINGS_BUDGET = 1 << 30
 """Bytes that settings may take in memory: a few gates on very many qubits are few bytes at rest."""
+_GATES_BUDGET = 1 << 28
+"""Gates of settings times the words of 64 qubits that each moves: some seconds."""
 
 _SCHEMA, _N_QUBITS, _ENSEMBLE = b"efl.schema", b"efl.n_qubits", b"efl.ensemble"
 _ALLOCATED = b"efl.allocated"
@@ -229,7 +231,7 @@ def _parse_ensemble(text: bytes, n_qubits: int) -> _native.Ensemble:
     if not isinstance(kind, str) or said.keys() != keys.get(kind):
         raise ValueError('the kinds are "uniform", "biased", "settings" and "blocks", each with its own keys')
     if kind == "settings":
-        return _native.Ensemble.settings(*_parse_list(said, n_qubits, [_SETTINGS_BUDGET]))
+        return _native.Ensemble.settings(*_parse_list(said, n_qubits, _Budget()))
     if kind == "blocks":
         return _parse_blocks(said, n_qubits)
     rows = said["probabilities"]
@@ -242,10 +244,26 @@ def _parse_ensemble(text: bytes, n_qubits: int) -> _native.Ensemble:
     return _native.Ensemble.biased(rows)
 
 
+class _Budget:
+    """What settings may still take."""
+
+    def __init__(self) -> None:
+        self._bytes, self._gates = _SETTINGS_BUDGET, _GATES_BUDGET
+
+    def spend(self, n_qubits: int, gates: int) -> None:
+        words = -(-n_qubits // 64)
+        self._bytes -= 512 + 48 * n_qubits * words
+        self._gates -= gates * words
+        if self._bytes < 0:
+            raise ValueError(f"settings: expected up to {_SETTINGS_BUDGET} bytes of them in memory")
+        if self._gates < 0:
+            raise ValueError(f"settings: expected up to {_GATES_BUDGET} gates times words of 64 qubits")
+
+
 def _parse_blocks(said: dict[str, Any], n_qubits: int) -> _native.Ensemble:
     if not isinstance(said["lists"], list) or not isinstance(said["blocks"], list):
         raise ValueError("lists and blocks: expected lists")
-    budget = [_SETTINGS_BUDGET]
+    budget = _Budget()
     blocks: list[Any] = []
     lists: dict[int, Any] = {}
     for block in said["blocks"]:
@@ -266,7 +284,7 @@ def _parse_blocks(said: dict[str, Any], n_qubits: int) -> _native.Ensemble:
 
 
 def _parse_list(
-    said: dict[str, Any], n_qubits: int, budget: list[int]
+    said: dict[str, Any], n_qubits: int, budget: "_Budget"
 ) -> tuple[list[_native.Setting], list[float]]:
     settings, probabilities = said["settings"], said["probabilities"]
     if not isinstance(settings, list) or not isinstance(probabilities, list):
@@ -276,16 +294,14 @@ def _parse_list(
     return [_parse_setting(setting, n_qubits, budget) for setting in settings], probabilities
 
 
-def _parse_setting(said: object, n_qubits: int, budget: list[int]) -> _native.Setting:
+def _parse_setting(said: object, n_qubits: int, budget: "_Budget") -> _native.Setting:
     if isinstance(said, str):
         if len(said) != n_qubits:
             raise ValueError(f"settings: expected letters for {n_qubits} qubits")
         return _native.Setting(said)
     if not isinstance(said, list) or not all(isinstance(gate, list) for gate in said):
         raise ValueError("settings: expected letters, or a list of gates")
-    budget[0] -= 48 * n_qubits * -(-n_qubits // 64)
-    if budget[0] < 0:
-        raise ValueError(f"settings: expected up to {_SETTINGS_BUDGET} bytes of them in memory")
+    budget.spend(n_qubits, len(said))
     return _native.Setting.from_gates(n_qubits, [tuple(gate) for gate in said])
 
 

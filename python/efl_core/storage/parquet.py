@@ -92,8 +92,8 @@ def read_parquet(path: "str | os.PathLike[str]", *, max_bytes: SupportsIndex | N
     path
         The file.
     max_bytes
-        Largest size that the file may declare, unpacked. Half of the memory if not given, since reading takes
-        about twice that size.
+        Largest size that the file may declare, unpacked. Half of the memory that is left if not given, since
+        reading takes about twice that size.
 
     Examples
     --------

@@ -61,8 +61,8 @@ def from_arrow(
         What the settings were drawn from, which also says the number of qubits. Needed if the schema
         metadata are lost, as polars and duckdb lose them; if they are there, it has to agree.
     max_bytes
-        Largest size of the snapshots; a stream that goes on beyond it is given up. Half of the memory if not
-        given, since joining the parts takes about twice that size.
+        Largest size of the snapshots, packed: a stream does not say how long it is, and may have no end.
+        Half of the memory that is left if not given, since joining the parts takes about twice that size.
 
     Examples
     --------

@@ -26,6 +26,7 @@
 //! - A measured bit 0 is the eigenvalue +1.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod bits;
 pub mod circuit;

@@ -8,7 +8,7 @@ mod plans;
 use dense::Random;
 use efl_core::bits::parallel::Cancel;
 use efl_core::circuit::{Angle, Circuit};
-use efl_core::design::{Direct, Goal, Objective, Options, Problem, Shares, Way};
+use efl_core::design::{DirectMeasurement, Goal, Mix, Objective, Options, Problem, Route, Shares};
 use efl_core::ensemble::Ensemble;
 use efl_core::gates::Clifford;
 use efl_core::pauli::{Letter, PauliSum, PauliWord, Sums};
@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 // ---- shares --------------------------------------------------------------------------------------------------
 
 /// A random problem: sums, families that reveal every word, and direct measurements of some rows.
-fn problem(random: &mut Random, direct: bool) -> (Sums, Objective, Vec<Vec<u32>>, Vec<Direct>) {
+fn problem(random: &mut Random, direct: bool) -> (Sums, Objective, Vec<Vec<u32>>, Vec<DirectMeasurement>) {
     let n = 4;
     let rows = 2 + random.below(5);
     let sums: Vec<PauliSum> = (0..rows).map(|_| observable(random, n, 6)).collect();
@@ -36,14 +36,14 @@ fn problem(random: &mut Random, direct: bool) -> (Sums, Objective, Vec<Vec<u32>>
     families.extend((0..words).step_by(2).map(|c| (c..words.min(c + 2)).collect()));
     let mut measurements = Vec::new();
     if direct {
-        for way in [Way::Echo, Way::Shift] {
-            // Every row is measured once or twice in each way.
+        for route in [Route::Echo, Route::Shift] {
+            // Every row is measured once or twice by each route.
             for r in 0..rows as u32 {
                 let mut given = vec![(r, 0.1 + 3.0 * random.real().abs())];
                 if random.below(2) == 0 {
                     given.push(((r + 1) % rows as u32, 0.1 + random.real().abs()));
                 }
-                measurements.push(Direct { way, rows: given });
+                measurements.push(DirectMeasurement { route, rows: given });
             }
         }
     }
@@ -68,7 +68,7 @@ fn shares_are_certified_and_nothing_near_them_is_better() {
         assert!(found.value >= found.bound && found.value <= 1.003 * found.bound, "seed {seed}: {found:?}");
         assert!((weighted(&problem, &found) / found.value - 1.0).abs() < 1e-9, "seed {seed}");
         for (mix, w) in found.mix.iter().zip(objective.weights()) {
-            let sum: f64 = mix.iter().sum();
+            let sum = mix.total();
             assert!(if *w > 0.0 { (sum - 1.0).abs() < 1e-12 } else { sum == 0.0 }, "seed {seed}: {mix:?}");
         }
         for trial in 0..300 {
@@ -80,10 +80,9 @@ fn shares_are_certified_and_nothing_near_them_is_better() {
             let total: f64 = other.families.iter().chain(&other.direct).sum();
             other.families.iter_mut().chain(&mut other.direct).for_each(|q| *q /= total);
             if !direct.is_empty() && trial % 2 == 0 {
-                for mix in other.mix.iter_mut().filter(|m| **m != [0.0; 3]) {
+                for mix in other.mix.iter_mut().filter(|m| **m != Mix::NONE) {
                     mix.iter_mut().for_each(|a| *a = (*a + 0.1 * size * random.real()).max(1e-6));
-                    let total: f64 = mix.iter().sum();
-                    mix.iter_mut().for_each(|a| *a /= total);
+                    mix.divide(mix.total());
                 }
             }
             // Shares and mix are jointly convex: what is not better nearby is not better anywhere. Small weights of a
@@ -108,11 +107,13 @@ fn shares_of_known_problems() {
     let found = problem.solve(None, 1_000_000, &cancel).unwrap();
     let x = (0..2).find(|&c| sums.words().get(c).to_string() == "X").unwrap();
     assert!((found.families[x] - 0.75).abs() < 0.02 && (found.value - 16.0).abs() < 0.05, "{found:?}");
-    // Two ways of the same variance for one row: half of the row by each would need both, so either alone is optimal.
+    // Two routes of the same variance for one row: half of the row by each would need both, so either alone is optimal.
     let one = Sums::from_sums(1, [&sum(&[("X", 1.0)])]).unwrap();
     let objective = Objective::new(&one, 0, &Goal::Mean, 0.0).unwrap();
-    let direct =
-        [Direct { way: Way::Echo, rows: vec![(0, 4.0)] }, Direct { way: Way::Shift, rows: vec![(0, 4.0)] }];
+    let direct = [
+        DirectMeasurement { route: Route::Echo, rows: vec![(0, 4.0)] },
+        DirectMeasurement { route: Route::Shift, rows: vec![(0, 4.0)] },
+    ];
     let problem = Problem { sums: &one, objective: &objective, families: &[], direct: &direct };
     let found = problem.solve(None, 1_000_000, &cancel).unwrap();
     assert!((found.value - 4.0).abs() < 0.02, "{found:?}");
@@ -125,7 +126,7 @@ fn shares_of_known_problems() {
     // Nothing to measure.
     let constant = Sums::from_sums(2, [&sum(&[("II", 2.0)]), &PauliSum::zero(2)]).unwrap();
     let objective = Objective::new(&constant, 0, &Goal::Mean, 0.0).unwrap();
-    for direct in [vec![], vec![Direct { way: Way::Echo, rows: vec![(1, 1.0)] }]] {
+    for direct in [vec![], vec![DirectMeasurement { route: Route::Echo, rows: vec![(1, 1.0)] }]] {
         let problem =
             Problem { sums: &constant, objective: &objective, families: &[vec![0]], direct: &direct };
         let found = problem.solve(None, 1_000, &cancel).unwrap();
@@ -507,7 +508,7 @@ fn values_can_be_measured_too() {
         let plan = case.plan(Options { value_weight: 0.5, ..quick() });
         let without = case.plan(quick());
         for method in [Method::Product, Method::Clifford] {
-            let ensemble = plan.ensemble(method).unwrap();
+            let ensemble = plan.ensemble(method, &Cancel::new()).unwrap();
             for o in &case.observables {
                 for (word, _) in o.iter() {
                     assert!(ensemble.reveal_probability(word).unwrap() > 0.0, "seed {seed}, {word}");

@@ -8,10 +8,11 @@ use dense::{Random, Twin};
 use efl_core::bits::parallel::{Cancel, num_threads, set_num_threads};
 use efl_core::circuit::{Angle, Circuit};
 use efl_core::design::Options;
+use efl_core::error::Error;
 use efl_core::gates::Clifford;
 use efl_core::heisenberg::{Truncation, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
-use efl_core::plan::{Method, Plan};
+use efl_core::plan::{Method, NotApplicable, Plan};
 use efl_core::stabiliser::Connectivity;
 use efl_core::state::ProductState;
 use num_complex::Complex64;
@@ -194,7 +195,7 @@ fn a_plan_at_other_angles() {
         }
         // The old settings reveal every word at the new angles.
         for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
-            let ensemble = plan.ensemble(method).unwrap();
+            let ensemble = plan.ensemble(method, &Cancel::new()).unwrap();
             let sums = moved.observables().sums();
             for (word, c) in (1..sums.len()).flat_map(|r| sums.terms(r)) {
                 assert!(
@@ -261,14 +262,15 @@ fn circuits_with_channels_have_no_echoes() {
     let theta: Vec<f64> = (0..6).map(|k| 0.4 + 0.3 * k as f64).collect();
     let plan = Plan::new(&circuit, &observables, &theta, None, quick(), &cancel).unwrap();
     assert!(plan.row(Method::Echo).cost.is_infinite());
-    assert!(plan.row(Method::Echo).note.as_ref().unwrap().contains("channel"));
+    assert_eq!(plan.row(Method::Echo).note, Some(NotApplicable::Channel { gate: 1 }));
     assert!(plan.experiments(Method::Echo, &Cancel::new()).unwrap_err().to_string().contains("echo"));
     for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
         assert!(applies(plan.row(method)), "{method:?}");
     }
     assert!(plan.row(Method::Mixture).cost <= 1.01 * plan.row(Method::ShiftPruned).cost);
     for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
-        assert!(plan.row(method).bound && plan.row(method).note.as_ref().unwrap().contains("channel"));
+        let row = plan.row(method);
+        assert!(row.bound && matches!(row.note, Some(NotApplicable::Uncounted { channel: true, .. })));
     }
     assert!(plan.at(&theta, &cancel).is_ok());
     let input = ProductState::zero(n);
@@ -297,6 +299,69 @@ fn circuits_with_channels_have_no_echoes() {
     early.rotation([(0, Letter::X)], Angle::parameter(0)).unwrap();
     let plan = Plan::new(&early, &[sum(&[("Z", 1.0)])], &[0.3], None, quick(), &cancel).unwrap();
     assert!((plan.row(Method::Product).cost - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn commuting_settings_follow_the_inputs() {
+    let cancel = Cancel::new();
+    let mut circuit = Circuit::new(2, 2).unwrap();
+    circuit.rotation([(0, Letter::X)], Angle::parameter(0)).unwrap();
+    circuit.rotation([(1, Letter::X)], Angle::parameter(1)).unwrap();
+    let angle = circuit.input();
+    circuit.rotation([(0, Letter::Y)], angle).unwrap();
+    let observables = [sum(&[("ZI", 1.0), ("ZZ", 0.5)])];
+    let state = tilted(2);
+    let first = Plan::new(&circuit, &observables, &[0.5, -0.4, 1.2], Some(&state), quick(), &cancel).unwrap();
+    let next = first.at(&[0.7, 0.2, -2.0], &cancel).unwrap();
+    // At this input the derivative by the first parameter vanishes with the words that it is read from.
+    let special = next.at(&[0.7, 0.2, FRAC_PI_2], &cancel).unwrap();
+    for (i, plan) in [first, next, special].iter().enumerate() {
+        let expected = gradient(&circuit, plan.theta(), &observables, &state);
+        for method in listed(plan) {
+            let experiments = plan.experiments(method, &cancel).unwrap();
+            let found = mean_gradient(&experiments, plan.theta(), &state, 2);
+            assert_close(&found, &expected, 1e-9, &format!("plan {i}, {method:?}"));
+        }
+        assert!(applies(plan.row(Method::Commuting)), "{:?}", plan.row(Method::Commuting).note);
+    }
+}
+
+#[test]
+fn a_method_says_why_it_does_not_apply() {
+    let note = |circuit: &Circuit, word: &str, connectivity| {
+        let options = Options { connectivity, ..quick() };
+        let theta = vec![0.3; circuit.n_values()];
+        let plan = Plan::new(circuit, &[sum(&[(word, 1.0)])], &theta, None, options, &Cancel::new()).unwrap();
+        plan.row(Method::Commuting).note.clone()
+    };
+    let circuit = |n: usize, gates: &[&[(usize, Letter)]]| {
+        let mut circuit = Circuit::new(n, gates.len()).unwrap();
+        for (k, letters) in gates.iter().enumerate() {
+            circuit.rotation(letters.iter().copied(), Angle::parameter(k)).unwrap();
+        }
+        circuit
+    };
+    let (x, y, z) = (Letter::X, Letter::Y, Letter::Z);
+    // X and Y of one qubit, both of which move Z.
+    let clash = circuit(1, &[&[(0, x)], &[(0, y)]]);
+    assert_eq!(note(&clash, "Z", Connectivity::All), Some(NotApplicable::GeneratorsDoNotCommute));
+    // The second rotation keeps ZI, and turns what the derivative by the first is read from.
+    let later = circuit(2, &[&[(0, x)], &[(0, z), (1, z)]]);
+    assert_eq!(note(&later, "ZI", Connectivity::All), Some(NotApplicable::LaterGate));
+    // The words YZ and ZY commute, but not qubit by qubit.
+    let pair = circuit(2, &[&[(0, x)], &[(1, x)]]);
+    assert_eq!(note(&pair, "ZZ", Connectivity::All), None);
+    let needed = note(&pair, "ZZ", Connectivity::None);
+    assert!(matches!(needed, Some(NotApplicable::TwoQubitGates { .. })), "{needed:?}");
+    // A row that was not asked for.
+    let plan = Plan::new(&pair, &[sum(&[("ZZ", 1.0)])], &[0.1, 0.2], None, quick(), &Cancel::new()).unwrap();
+    let some = plan.some_at(&[0.3, 0.4], &[Method::Echo], &Cancel::new()).unwrap();
+    assert_eq!(some.row(Method::Shift).note, Some(NotApplicable::NotAsked));
+    assert!(applies(some.row(Method::Echo)));
+    // An input state of another width is an error, not a note.
+    let wide =
+        Plan::new(&pair, &[sum(&[("ZZ", 1.0)])], &[0.1, 0.2], Some(&tilted(3)), quick(), &Cancel::new());
+    assert!(matches!(wide, Err(Error::Shape { .. } | Error::Invalid { .. })), "{wide:?}");
 }
 
 #[test]
@@ -340,7 +405,10 @@ fn without_two_qubit_gates() {
         let plan = case.plan(Options { connectivity: Connectivity::None, ..quick() });
         for method in [Method::Clifford, Method::Block] {
             assert!(plan.row(method).cost.is_infinite() && plan.row(method).note.is_some());
-            assert!(plan.ensemble(method).is_err() && plan.experiments(method, &Cancel::new()).is_err());
+            assert!(
+                plan.ensemble(method, &Cancel::new()).is_err()
+                    && plan.experiments(method, &Cancel::new()).is_err()
+            );
         }
         for method in listed(&plan) {
             for (experiment, _) in plan.experiments(method, &Cancel::new()).unwrap() {
@@ -368,9 +436,12 @@ fn bounds_are_bounds() {
                         part.cost <= whole.cost * (1.0 + 1e-9) && part.worst <= whole.worst * (1.0 + 1e-9),
                         "{what}"
                     );
-                    assert!(part.note.as_ref().unwrap().contains("words") && part.variances.is_empty());
+                    let uncounted =
+                        matches!(part.note, Some(NotApplicable::Uncounted { channel: false, .. }));
+                    assert!(uncounted && part.variances.is_empty());
                     assert!(
-                        plan.experiments(method, &Cancel::new()).is_err() && plan.ensemble(method).is_err()
+                        plan.experiments(method, &Cancel::new()).is_err()
+                            && plan.ensemble(method, &Cancel::new()).is_err()
                     );
                     assert_ne!(plan.best().method, method);
                 }
@@ -422,8 +493,11 @@ fn fewer_settings_than_the_best_design_has() {
             let made =
                 Plan::new(&case.circuit, &case.observables, &case.theta, Some(&input), options, &cancel);
             let Ok(plan) = made else {
-                let message = made.unwrap_err().to_string();
-                assert!(message.contains("max_settings: expected at least"), "{message}");
+                let error = made.unwrap_err();
+                assert!(
+                    matches!(&error, Error::Invalid { argument, .. } if argument == "max_settings"),
+                    "{error}"
+                );
                 refused += 1;
                 continue;
             };

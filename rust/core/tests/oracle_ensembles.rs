@@ -289,7 +289,7 @@ fn counts_equal_the_dense_twin_and_merge() {
         let [a, b] = parts.map(|part| tally(&part, &list, 1, &Cancel::new()).unwrap());
         let whole = tally(&snaps, &list, 1, &Cancel::new()).unwrap();
         assert_eq!(a.merge(&b).unwrap(), whole);
-        assert_eq!(Tally::from_bytes(&whole.to_bytes()).unwrap(), whole);
+        assert_eq!(Tally::from_bytes(&whole.to_bytes().unwrap()).unwrap(), whole);
         let rows = Rows::from_snapshots(&snaps);
         let again = rows.into_snapshots(shots, ensemble.clone(), Provenance::default()).unwrap();
         assert_eq!(again, snaps);
@@ -464,7 +464,7 @@ fn damaged_bytes_of_lists_are_refused() {
     let state = random_state(3, 1);
     let snaps = sample(&StateVector::new(&state).unwrap(), &ensemble, 50, 1, &Cancel::new()).unwrap();
     let words = Words::from_words(3, &all_words(3)[..5]).unwrap();
-    let bytes = tally(&snaps, &words, 2, &Cancel::new()).unwrap().to_bytes();
+    let bytes = tally(&snaps, &words, 2, &Cancel::new()).unwrap().to_bytes().unwrap();
     for at in 0..bytes.len() {
         assert!(Tally::from_bytes(&bytes[..at]).is_err());
     }

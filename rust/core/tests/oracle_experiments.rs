@@ -139,9 +139,9 @@ fn echoes_add_up_to_the_gradient() {
         let n = twin.circuit.n_qubits();
         // On |0...0> the first gates may be idle.
         let input = if seed % 2 == 0 { input(n) } else { ProductState::zero(n) };
-        let frame = RotationLayers::new(&twin.circuit, Some(&input)).unwrap();
+        let rotations = RotationLayers::new(&twin.circuit, Some(&input)).unwrap();
         let mut gradient = vec![0.0; 8];
-        for echo in echoes(&frame, &observables, connectivity(seed), &Cancel::new()).unwrap() {
+        for echo in echoes(&rotations, &observables, connectivity(seed), &Cancel::new()).unwrap() {
             found += 1;
             together += usize::from(echo.words().len() > 1);
             for experiment in [echo.minus().unwrap(), echo.plus().unwrap()] {
@@ -214,36 +214,36 @@ fn layered(n: usize, axes: &[Letter], pairs: &[Vec<(usize, usize)>]) -> Circuit 
     circuit
 }
 
-fn level_sizes(circuit: &Circuit, word: &str, zero: bool) -> Vec<usize> {
+fn layer_sizes(circuit: &Circuit, word: &str, zero: bool) -> Vec<usize> {
     let input = zero.then(|| ProductState::zero(circuit.n_qubits()));
-    let levels = RotationLayers::new(circuit, input.as_ref())
+    let layers = RotationLayers::new(circuit, input.as_ref())
         .unwrap()
-        .levels(&PauliWord::from_label(word).unwrap())
+        .layers(&PauliWord::from_label(word).unwrap())
         .unwrap();
-    levels.iter().map(Vec::len).collect()
+    layers.iter().map(Vec::len).collect()
 }
 
 #[test]
-fn levels_of_known_circuits() {
+fn layers_of_known_circuits() {
     use Letter::{Y, Z};
     // Strongly entangling layers: RZ RY RZ, then a ring of CNOTs of range 1, 2, ...
     let ring = |n: usize, range: usize| (0..n).map(|q| (q, (q + range) % n)).collect::<Vec<_>>();
     let strong = layered(4, &[Z, Y, Z], &[ring(4, 1), ring(4, 2)]);
-    // CNOTs map words of Z to words of Z, so the RZ before a ring and those after it are one level.
-    assert_eq!(level_sizes(&strong, "XXXX", false), [4, 4, 6, 2, 2]);
-    assert_eq!(level_sizes(&strong, "ZIII", false), [4, 4, 3, 1]);
+    // CNOTs map words of Z to words of Z, so the RZ before a ring and those after it are one layer.
+    assert_eq!(layer_sizes(&strong, "XXXX", false), [4, 4, 6, 2, 2]);
+    assert_eq!(layer_sizes(&strong, "ZIII", false), [4, 4, 3, 1]);
     // RZ does nothing to |0>.
-    assert_eq!(level_sizes(&strong, "XXXX", true), [4, 6, 2, 2]);
+    assert_eq!(layer_sizes(&strong, "XXXX", true), [4, 6, 2, 2]);
     // The 24 parameters of observables that reach all of them.
     let words = ["XXXX", "XIII", "IXII", "IIXI", "IIIX", "XYXY", "YXYX"];
-    let frame = RotationLayers::new(&strong, None).unwrap();
-    let levels = words.map(|word| frame.levels(&PauliWord::from_label(word).unwrap()).unwrap());
-    assert!(levels.iter().all(|levels| levels.len() <= 5));
-    assert_eq!(levels.iter().flatten().flatten().collect::<BTreeSet<_>>().len(), 24);
+    let rotations = RotationLayers::new(&strong, None).unwrap();
+    let layers = words.map(|word| rotations.layers(&PauliWord::from_label(word).unwrap()).unwrap());
+    assert!(layers.iter().all(|layers| layers.len() <= 5));
+    assert_eq!(layers.iter().flatten().flatten().collect::<BTreeSet<_>>().len(), 24);
     let chain = (0..5).map(|q| (q, q + 1)).collect::<Vec<_>>();
     let real = layered(6, &[Y], &[chain.clone(), chain]);
-    assert_eq!(level_sizes(&real, "IIIIIZ", false), [6, 6]);
-    assert_eq!(level_sizes(&real, "ZIIIII", false), [2, 1]);
+    assert_eq!(layer_sizes(&real, "IIIIIZ", false), [6, 6]);
+    assert_eq!(layer_sizes(&real, "ZIIIII", false), [2, 1]);
 }
 
 #[test]
@@ -252,13 +252,13 @@ fn gates_that_are_no_rotations_stand_in_the_way_of_what_they_do_not_commute_with
     let zero = Complex64::default();
     let t = vec![ONE, zero, zero, phase(0.7)];
     let tilted = Random(1).hermitian(2).evolution(0.4).m;
-    for (matrix, levels) in [(t, 1), (tilted, 2)] {
+    for (matrix, layers) in [(t, 1), (tilted, 2)] {
         let mut circuit = Circuit::new(2, 2).unwrap();
         circuit.rotation([(0, Letter::Z)], Angle::parameter(0)).unwrap();
         circuit.clifford(Clifford::Cnot, &[0, 1]).unwrap();
         circuit.unitary(&matrix, &[0]).unwrap();
         circuit.rotation([(0, Letter::Z)], Angle::parameter(1)).unwrap();
-        assert_eq!(level_sizes(&circuit, "XI", false).len(), levels);
+        assert_eq!(layer_sizes(&circuit, "XI", false).len(), layers);
     }
     // A controlled phase lets Z on either wire pass, and X on a third.
     let mut matrix = Dense::identity(4).m;
@@ -273,7 +273,7 @@ fn gates_that_are_no_rotations_stand_in_the_way_of_what_they_do_not_commute_with
         let axis = if q < 2 { Letter::Z } else { Letter::X };
         circuit.rotation([(q, axis)], Angle::parameter(3 + q)).unwrap();
     }
-    assert_eq!(level_sizes(&circuit, "XXZ", false), [6]);
+    assert_eq!(layer_sizes(&circuit, "XXZ", false), [6]);
 }
 
 #[test]
@@ -315,9 +315,9 @@ fn words_that_depend_on_different_gates_share_an_echo() {
     let mut random = Random(3);
     let theta: Vec<f64> = (0..4 * n).map(|_| random.angle()).collect();
     let (input, cancel) = (input(n), Cancel::new());
-    let frame = RotationLayers::new(&circuit, None).unwrap();
-    let found = echoes(&frame, &observables, Connectivity::All, &cancel).unwrap();
-    // Four levels of ten words each, but words far apart depend on different gates.
+    let rotations = RotationLayers::new(&circuit, None).unwrap();
+    let found = echoes(&rotations, &observables, Connectivity::All, &cancel).unwrap();
+    // Four layers of ten words each, but words far apart depend on different gates.
     assert_eq!(found.iter().map(|echo| echo.words().len()).sum::<usize>(), 40);
     assert!(found.len() <= 9, "{}", found.len());
     let mut gradient = vec![0.0; 4 * n];
@@ -352,7 +352,7 @@ fn echoes_of_wide_registers_add_up_too() {
 }
 
 /// The generator of a gate at the start of the circuit, moved by the Clifford gates before it alone.
-fn framed(cliffords: &[(Clifford, Vec<usize>)], n: usize, word: &PauliWord) -> PauliWord {
+fn at_start(cliffords: &[(Clifford, Vec<usize>)], n: usize, word: &PauliWord) -> PauliWord {
     let mut circuit = Circuit::new(n, 0).unwrap();
     cliffords.iter().for_each(|(gate, wires)| circuit.clifford(*gate, wires).unwrap());
     let sum = PauliSum::from_word(word);
@@ -361,7 +361,7 @@ fn framed(cliffords: &[(Clifford, Vec<usize>)], n: usize, word: &PauliWord) -> P
 }
 
 #[test]
-fn levels_are_the_longest_chains_and_others_have_no_derivative() {
+fn layers_are_the_longest_chains_and_others_have_no_derivative() {
     let mut relevant = 0;
     for seed in 0..60 {
         let (n, mut random) = (2 + seed as usize % 4, Random(seed));
@@ -377,16 +377,16 @@ fn levels_are_the_longest_chains_and_others_have_no_derivative() {
             let word = PauliWord::from_sparse(n, random.letters(&wires)).unwrap();
             let trained = random.below(4) > 0;
             let angle = if trained { Angle::parameter(parameter) } else { Angle::Fixed(random.angle()) };
-            words.push((framed(&cliffords, n, &word), trained.then_some(circuit.n_gates())));
+            words.push((at_start(&cliffords, n, &word), trained.then_some(circuit.n_gates())));
             circuit.rotation(word.support(), angle).unwrap();
         }
         let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
-        let end = framed(&cliffords, n, &observable.words().get(0).to_word());
+        let end = at_start(&cliffords, n, &observable.words().get(0).to_word());
         // Level of each gate, and whether a chain leads to the end.
-        let mut levels: Vec<usize> = Vec::new();
+        let mut layers: Vec<usize> = Vec::new();
         for (b, (word, trained)) in words.iter().enumerate() {
-            let before = (0..b).filter(|&a| !words[a].0.commutes_with(word).unwrap()).map(|a| levels[a]);
-            levels.push(before.max().unwrap_or(0) + usize::from(trained.is_some()));
+            let before = (0..b).filter(|&a| !words[a].0.commutes_with(word).unwrap()).map(|a| layers[a]);
+            layers.push(before.max().unwrap_or(0) + usize::from(trained.is_some()));
         }
         let mut leads = vec![false; words.len()];
         for a in (0..words.len()).rev() {
@@ -395,12 +395,12 @@ fn levels_are_the_longest_chains_and_others_have_no_derivative() {
         }
         let found = RotationLayers::new(&circuit, None)
             .unwrap()
-            .levels(&observable.words().get(0).to_word())
+            .layers(&observable.words().get(0).to_word())
             .unwrap();
         for (a, (_, trained)) in words.iter().enumerate() {
             let Some(gate) = trained else { continue };
-            let at = found.iter().position(|level| level.contains(gate)).map(|level| level + 1);
-            assert_eq!(at, leads[a].then_some(levels[a]), "seed {seed}, gate {gate}");
+            let at = found.iter().position(|layer| layer.contains(gate)).map(|layer| layer + 1);
+            assert_eq!(at, leads[a].then_some(layers[a]), "seed {seed}, gate {gate}");
         }
         let theta: Vec<f64> = (0..12).map(|_| random.angle()).collect();
         let rows = gradient_observables(
@@ -428,9 +428,9 @@ fn one_shot_of_an_echo_of_a_word_has_a_variance_below_one() {
         let circuit = layered(n, &[Letter::X, Letter::Z], &[pairs(), pairs()]);
         let theta: Vec<f64> = (0..circuit.n_parameters()).map(|_| random.angle()).collect();
         let observable = PauliSum::from_word(random.observable(n, 1).words().get(0));
-        let frame = RotationLayers::new(&circuit, None).unwrap();
+        let rotations = RotationLayers::new(&circuit, None).unwrap();
         let (input, cancel) = (ProductState::zero(n), Cancel::new());
-        for echo in echoes(&frame, &[observable], connectivity(seed), &cancel).unwrap() {
+        for echo in echoes(&rotations, &[observable], connectivity(seed), &cancel).unwrap() {
             let minus = echo.minus().unwrap().moments(&theta, &input, &cancel).unwrap();
             let plus = echo.plus().unwrap().moments(&theta, &input, &cancel).unwrap();
             for (minus, plus) in minus.iter().zip(&plus) {
@@ -495,12 +495,12 @@ fn what_cannot_be_read_is_named() {
         shifts(&circuit, &zx, std::slice::from_ref(&setting), Reach::Wires, None).unwrap_err().to_string();
     assert!(error.contains("got ZX"), "{error}");
     assert!(shifts(&circuit, &zx, &[Setting::product("Z").unwrap()], Reach::Wires, None).is_err());
-    let frame = RotationLayers::new(&circuit, None).unwrap();
+    let rotations = RotationLayers::new(&circuit, None).unwrap();
     let identity = [PauliSum::from_labels([("II", 2.0)]).unwrap()];
-    assert!(echoes(&frame, &identity, Connectivity::All, &Cancel::new()).unwrap().is_empty());
+    assert!(echoes(&rotations, &identity, Connectivity::All, &Cancel::new()).unwrap().is_empty());
     assert!(shifts(&circuit, &identity, &[], Reach::Chains, None).unwrap().is_empty());
     let narrow = [PauliSum::from_labels([("Z", 2.0)]).unwrap()];
-    assert!(echoes(&frame, &narrow, Connectivity::All, &Cancel::new()).is_err());
+    assert!(echoes(&rotations, &narrow, Connectivity::All, &Cancel::new()).is_err());
     // Rows that cancel are not read.
     let entries = [(1, word("ZI"), 0.5), (0, word("ZZ"), 1.0), (1, word("ZI"), -0.5)];
     assert_eq!(Readings::new(2, &entries).unwrap().rows(), [0]);

@@ -112,7 +112,7 @@ fn runs(plan: &Plan, method: Method, state: &[Complex64], seed: u64) -> Vec<Vec<
         })
         .collect();
     let gradients = Sums::from_sums(plan.observables().n_qubits(), &gradients).unwrap();
-    let ensemble = drawn.then(|| plan.ensemble(method).unwrap());
+    let ensemble = drawn.then(|| plan.ensemble(method, &Cancel::new()).unwrap());
     map(REPEATS, &cancel, |run| {
         let seed = 10_000 * seed + run as u64;
         if let Some(ensemble) = &ensemble {
@@ -142,7 +142,7 @@ fn every_method_is_unbiased_and_has_the_predicted_error() {
         for method in Method::ALL.into_iter().filter(|m| applies(plan.row(*m))) {
             let predicted = match method {
                 Method::Uniform | Method::Biased | Method::Block => {
-                    let ensemble = plan.ensemble(method).unwrap();
+                    let ensemble = plan.ensemble(method, &Cancel::new()).unwrap();
                     let sums = plan.observables().sums();
                     let variance = |(row, exact): (usize, &f64)| {
                         let sum = sums.sum(plan.observables().n_observables() + row).unwrap();

@@ -17,6 +17,11 @@ pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Resul
         .map_err(PyErr::from)
 }
 
+/// Lets Ctrl-C into loops over objects of Python, which hold the GIL; `i` counts their rounds.
+pub(crate) fn listen(py: Python<'_>, i: usize) -> PyResult<()> {
+    if i % 1024 == 1023 { py.check_signals() } else { Ok(()) }
+}
+
 /// An integer argument of at least `least`.
 pub(crate) fn integer(name: &str, value: &Bound<'_, PyAny>, least: u64) -> PyResult<u64> {
     let index = value.call_method0("__index__").map_err(|_| wrong_type(name, "an integer", value))?;

@@ -3,13 +3,17 @@
 use crate::boundary::{enter, float};
 use crate::error::{OrRaise, invalid, shape};
 use crate::pauli::{PauliSum, read_sum, read_word};
-use efl_core::circuit::Angle;
+use efl_core::bits::parallel::Cancel;
+use efl_core::circuit::{Angle, Generator};
 use efl_core::gates::Clifford;
 use efl_core::heisenberg as core;
 use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Words of a generator that are compared while the GIL is held: some microseconds.
+const FEW: usize = 32;
 
 /// Handle of a circuit under construction; a computation works on the gates that it had when it began.
 #[pyclass(frozen, module = "efl_core._native")]
@@ -100,10 +104,21 @@ impl Circuit {
         self.add(|circuit| circuit.rotation(word.support(), turn))
     }
 
-    fn evolution(&self, generator: &Bound<'_, PyAny>, turn: &Bound<'_, PyAny>) -> PyResult<()> {
-        let generator = read_sum("generator", generator, Some(self.gates().n_qubits()))?;
+    fn evolution(
+        &self,
+        py: Python<'_>,
+        generator: &Bound<'_, PyAny>,
+        turn: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let sum = read_sum("generator", generator, Some(self.gates().n_qubits()))?;
         let turn = angle(turn)?;
-        self.add(|circuit| circuit.evolution(&generator, turn))
+        // Not while the gates are locked: another thread may hold the GIL and wait for them.
+        let generator = if sum.len() < FEW {
+            Generator::new(&sum, &Cancel::new()).or_raise()?
+        } else {
+            enter(py, |cancel| Generator::new(&sum, cancel))?
+        };
+        self.add(|circuit| circuit.evolution_under(&generator, turn))
     }
 
     fn unitary(&self, matrix: PyReadonlyArray2<'_, Complex64>, wires: Vec<usize>) -> PyResult<()> {

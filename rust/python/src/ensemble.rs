@@ -10,6 +10,8 @@ use efl_core::ensemble as core;
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// How measurement settings are drawn, and so how often each word is revealed.
 ///
@@ -247,19 +249,20 @@ impl Ensemble {
     #[getter]
     fn block_list<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let blocks = self.0.block_list();
-        let mut shown: Vec<(Bound<'py, PyList>, Bound<'py, PyArray1<f64>>)> = Vec::new();
-        for (b, block) in blocks.iter().enumerate() {
+        let mut lists: BTreeMap<usize, (Bound<'py, PyList>, Bound<'py, PyArray1<f64>>)> = BTreeMap::new();
+        let mut shown = Vec::with_capacity(blocks.len());
+        for block in blocks {
             // A list that blocks share is one object, which pickle then writes once.
-            let known = blocks[..b].iter().position(|other| other.shares_list(block));
-            let list = match known {
-                Some(place) => shown[place].clone(),
-                None => {
+            let list = match lists.entry(block.list_address()) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    py.check_signals()?;
                     let settings = block.settings().iter().cloned().map(Setting);
                     let settings = settings.map(|s| s.into_pyobject(py)).collect::<PyResult<Vec<_>>>()?;
-                    (PyList::new(py, settings)?, block.probabilities().to_pyarray(py))
+                    place.insert((PyList::new(py, settings)?, block.probabilities().to_pyarray(py)))
                 }
             };
-            shown.push(list);
+            shown.push(list.clone());
         }
         let tuple = |(block, (settings, probabilities)): (&core::Block, _)| {
             let qubits = PyTuple::new(py, block.qubits())?;

@@ -1,6 +1,6 @@
 //! Observables, tallies and estimates.
 
-use crate::boundary::enter;
+use crate::boundary::{enter, listen};
 use crate::circuit::GradientObservables;
 use crate::ensemble::Ensemble;
 use crate::error::{OrRaise, invalid, wrong_type};
@@ -119,6 +119,7 @@ pub(crate) fn tally(
     let n_qubits = snaps.0.n_qubits();
     let mut list = Words::with_capacity(n_qubits, words.len());
     for (i, word) in words.iter().enumerate() {
+        listen(py, i)?;
         list.push(&read_word(&format!("words[{i}]"), word, Some(n_qubits))?).or_raise()?;
     }
     enter(py, |cancel| core::tally(&snaps.0, &list, buckets, cancel)).map(Tally)
@@ -193,20 +194,21 @@ impl Tally {
     }
 
     /// The tally as bytes; equal tallies give equal bytes.
-    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.0.to_bytes())
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &enter(py, |cancel| self.0.to_bytes_watched(cancel))?))
     }
 
     /// Reads what `to_bytes` wrote, after checking all of it.
     #[staticmethod]
-    fn from_bytes(data: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn from_bytes(py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<Self> {
         let bytes = data.extract::<&[u8]>().map_err(|_| wrong_type("data", "bytes", data))?;
-        core::Tally::from_bytes(bytes).or_raise().map(Tally)
+        enter(py, |cancel| core::Tally::from_bytes_watched(bytes, cancel)).map(Tally)
     }
 
-    fn __add__(&self, other: &Bound<'_, PyAny>) -> PyResult<Tally> {
+    fn __add__(&self, other: &Bound<'_, PyAny>, py: Python<'_>) -> PyResult<Tally> {
         let other = other.cast::<Tally>().map_err(|_| wrong_type("other", "a Tally", other))?;
-        self.0.merge(&other.get().0).or_raise().map(Tally)
+        let other = &other.get().0;
+        enter(py, |_| self.0.merge(other)).map(Tally)
     }
 
     /// Lets ``sum(tallies)`` begin with its zero.
@@ -240,6 +242,6 @@ impl Tally {
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
         let class: Bound<'py, PyType> = py.get_type::<Tally>();
-        Ok((class.getattr("from_bytes")?, (self.to_bytes(py),)))
+        Ok((class.getattr("from_bytes")?, (self.to_bytes(py)?,)))
     }
 }

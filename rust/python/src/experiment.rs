@@ -176,12 +176,27 @@ pub(crate) struct Outcomes {
 
 #[pymethods]
 impl Outcomes {
-    /// Counts bits of shape (shots, n_qubits).
-    #[new]
-    fn new(py: Python<'_>, experiment: &Experiment, bits: PyReadonlyArray2<'_, u8>) -> PyResult<Self> {
-        let (bits, n) = (experiment.bits(&bits)?, experiment.n_qubits());
-        let outcomes = enter(py, |cancel| counted::Outcomes::from_bits(n, &bits, cancel))?;
-        Ok(Outcomes { experiment: experiment.0.clone(), outcomes })
+    /// Counts the bits of several experiments, each of shape (shots, n_qubits).
+    #[staticmethod]
+    fn count<'py>(
+        py: Python<'py>,
+        runs: Vec<(PyRef<'py, Experiment>, PyReadonlyArray2<'py, u8>)>,
+    ) -> PyResult<Vec<Self>> {
+        let taken = runs.iter().map(|(run, bits)| Ok((run.0.clone(), run.bits(bits)?)));
+        let taken = taken.collect::<PyResult<Vec<_>>>()?;
+        enter(py, |cancel| {
+            parallel::map(taken.len(), cancel, |i| {
+                let (experiment, bits) = &taken[i];
+                let outcomes = counted::Outcomes::from_bits(experiment.circuit().n_qubits(), bits, cancel)?;
+                Ok(Outcomes { experiment: experiment.clone(), outcomes })
+            })
+        })
+    }
+
+    /// Bytes held.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.outcomes.nbytes()
     }
 
     /// Number of shots.

@@ -1,5 +1,7 @@
 //! The extension module `efl_core._native`: one file per concept, no mathematics.
 
+#![forbid(unsafe_code)]
+
 mod boundary;
 mod circuit;
 mod design;
@@ -18,6 +20,9 @@ use pyo3::prelude::*;
 /// The compiled half of `efl_core`; import the names from `efl_core` instead.
 #[pymodule]
 mod _native {
+    use pyo3::prelude::*;
+    use pyo3::types::PyTuple;
+
     #[pymodule_export]
     use crate::circuit::{
         Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, rebase, simulate,
@@ -39,7 +44,9 @@ mod _native {
     #[pymodule_export]
     use crate::snapshots::{Snapshots, draw_settings, sample};
     #[pymodule_export]
-    use crate::system::{available_cpu_levels, cpu_level, num_threads, set_cpu_level, set_num_threads};
+    use crate::system::{
+        available_cpu_levels, cpu_level, memory_budget, num_threads, set_cpu_level, set_num_threads,
+    };
 
     /// Version of the package.
     #[pymodule_export]
@@ -47,4 +54,13 @@ mod _native {
     /// Newest format of `Tally.to_bytes`.
     #[pymodule_export]
     const TALLY_FORMAT: u32 = efl_core::estimate::TALLY_FORMAT;
+    /// How much worse than the best something may be that is preferred because it is simpler.
+    #[pymodule_export]
+    const TIE: f64 = efl_core::design::TIE;
+    /// The methods of a plan, in the order of preference among equals.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let names = efl_core::plan::Method::ALL.map(efl_core::plan::Method::name);
+        module.add("METHODS", PyTuple::new(module.py(), names)?)
+    }
 }

@@ -92,7 +92,7 @@ impl Plan {
         let row = |row: &core::Row| {
             let extra = (row.extra.gates, row.extra.two_qubit_gates, row.extra.depth);
             let name = row.method.name();
-            let note = row.note.clone();
+            let note = row.note.as_ref().map(ToString::to_string);
             (name, row.cost, row.worst, row.settings, row.circuits, extra, row.served, row.bound, note)
         };
         self.0.rows().iter().map(row).collect()
@@ -121,7 +121,7 @@ impl Plan {
 
     fn ensemble(&self, py: Python<'_>, name: &str) -> PyResult<Ensemble> {
         let method = method(name)?;
-        enter(py, |_| self.0.ensemble(method)).map(Ensemble)
+        enter(py, |cancel| self.0.ensemble(method, cancel)).map(Ensemble)
     }
 
     /// Experiments with their shares of the shots.

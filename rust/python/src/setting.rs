@@ -1,8 +1,9 @@
 //! Settings: a Clifford rotation and what its readout bits mean.
 
-use crate::boundary::{enter, size, text, width};
+use crate::boundary::{enter, listen, size, text, width};
 use crate::error::{OrRaise, invalid, wrong_type};
 use crate::pauli::read_word;
+use efl_core::bits::memory;
 use efl_core::gates::Clifford;
 use efl_core::pauli::Words;
 use efl_core::stabiliser as core;
@@ -37,6 +38,9 @@ use pyo3::types::{PyString, PyTuple};
 #[derive(Clone)]
 pub(crate) struct Setting(pub(crate) core::Setting);
 
+/// Below this many words of 64 qubits to write a setting is made while the GIL is held: some microseconds.
+const SMALL: usize = 1024;
+
 /// Reads `("CNOT", 0, 1)`; `name` is what an error calls it.
 fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<efl_core::gates::CliffordGate> {
     let wrong = || wrong_type(name, "a name and its wires, such as (\"CNOT\", 0, 1)", value);
@@ -61,6 +65,7 @@ fn family(words: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<Words> 
     }
     let mut list = n_qubits.map(Words::new);
     for (i, word) in words.try_iter().map_err(|_| wrong())?.enumerate() {
+        listen(words.py(), i)?;
         let word = read_word(&format!("words[{i}]"), &word?, list.as_ref().map(Words::n_qubits))?;
         list.get_or_insert_with(|| Words::new(word.n_qubits())).push(&word).or_raise()?;
     }
@@ -87,15 +92,19 @@ impl Setting {
 
     /// The readout after these gates, each a name and its wires: ``[("H", 0), ("CNOT", 0, 1)]``.
     #[staticmethod]
-    fn from_gates(n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
+    fn from_gates(py: Python<'_>, n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
         let n_qubits = width("n_qubits", n_qubits)?;
         let expected = "a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)]";
         let items = gates.try_iter().map_err(|_| wrong_type("gates", expected, gates))?;
         let gates: Vec<efl_core::gates::CliffordGate> = items
             .enumerate()
-            .map(|(i, item)| gate(&format!("gates[{i}]"), &item?))
+            .map(|(i, item)| listen(py, i).and_then(|()| gate(&format!("gates[{i}]"), &item?)))
             .collect::<PyResult<_>>()?;
-        core::Setting::from_gates(n_qubits, gates).or_raise().map(Setting)
+        let work = n_qubits.div_ceil(64) * (n_qubits + gates.len());
+        if work < SMALL {
+            return core::Setting::from_gates(n_qubits, gates).or_raise().map(Setting);
+        }
+        enter(py, |cancel| core::Setting::from_gates_watched(n_qubits, gates, cancel)).map(Setting)
     }
 
     /// A setting that reveals all of ``words``, which must commute, and their products, by a short circuit.
@@ -174,10 +183,15 @@ impl Setting {
     }
 
     /// What each readout bit measures: its sign and the label of its word.
+    ///
+    /// As many characters as the square of the number of qubits.
     #[getter]
-    fn measured(&self) -> PyResult<Vec<(i8, String)>> {
-        (0..self.0.n_qubits())
+    fn measured(&self, py: Python<'_>) -> PyResult<Vec<(i8, String)>> {
+        let n = self.0.n_qubits();
+        memory::check("the labels of the measured words", (n as u64).saturating_mul(n as u64)).or_raise()?;
+        (0..n)
             .map(|i| {
+                listen(py, i)?;
                 let (word, negative) = self.0.measured(i).or_raise()?;
                 Ok((sign(negative), word.to_string()))
             })

@@ -3,7 +3,7 @@
 use crate::boundary::{size, text};
 use crate::error::{OrRaise, invalid};
 use efl_core::bits::dispatch::{self, CpuLevel};
-use efl_core::bits::parallel;
+use efl_core::bits::{memory, parallel};
 use pyo3::prelude::*;
 
 /// The number of threads that the next call uses.
@@ -23,6 +23,12 @@ pub(crate) fn num_threads() -> usize {
 #[pyfunction]
 pub(crate) fn set_num_threads(threads: &Bound<'_, PyAny>) -> PyResult<()> {
     parallel::set_num_threads(size("threads", threads, 1)?).or_raise()
+}
+
+/// Bytes that one computation may take: half of what the machine, the container and the process have left.
+#[pyfunction]
+pub(crate) fn memory_budget() -> u64 {
+    memory::budget()
 }
 
 /// The instruction set in use.

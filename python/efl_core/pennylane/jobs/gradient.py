@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from pennylane.tape import QuantumScript
 
-from efl_core.propagation import Dropped
 from efl_core.pennylane.calling import Found
 from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, submit
 from efl_core.pennylane.execution.runs import different_settings
@@ -29,6 +28,7 @@ from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, make_plans
 from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.statistics import Measured
+from efl_core.propagation import Dropped
 
 __all__ = ["GradientJob", "gradient_job"]
 

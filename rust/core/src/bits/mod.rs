@@ -4,10 +4,13 @@
 //! the bits past `n` in the last word are zero. Everything here is independent of what the bits mean.
 
 pub mod dispatch;
+pub(crate) mod elimination;
 pub(crate) mod hadamard;
+pub mod memory;
 pub mod parallel;
 pub mod philox;
 pub(crate) mod population;
+pub mod real;
 pub mod transpose;
 
 pub(crate) use hadamard::hadamard;
@@ -25,11 +28,21 @@ pub fn check_qubits(n_qubits: usize) -> Result<()> {
     Ok(())
 }
 
+/// Zeros that are written at a stretch: some milliseconds.
+const FILLED: usize = 1 << 20;
+
+/// Allocations below this are made without a look at how much memory there is.
+const LARGE: u128 = 64 << 20;
+
 /// Room for `rows * columns` values, not yet touched, or an error where a plain allocation would end the process.
 pub(crate) fn room<T>(what: &'static str, rows: usize, columns: usize) -> Result<Vec<T>> {
     let bytes = rows as u128 * columns as u128 * size_of::<T>() as u128;
     let refused = || Error::Memory { what: what.into(), bytes };
     let count = rows.checked_mul(columns).ok_or_else(refused)?;
+    // Systems promise more memory than they have, and end the process that then uses it.
+    if bytes > LARGE && bytes > memory::available().into() {
+        return Err(refused());
+    }
     let mut values = Vec::new();
     values.try_reserve_exact(count).map_err(|_| refused())?;
     Ok(values)
@@ -39,6 +52,21 @@ pub(crate) fn room<T>(what: &'static str, rows: usize, columns: usize) -> Result
 pub(crate) fn zeros(what: &'static str, rows: usize, columns: usize) -> Result<Vec<u64>> {
     let mut values = room(what, rows, columns)?;
     values.resize(rows * columns, 0);
+    Ok(values)
+}
+
+/// [`zeros`] for very many of them: the system hands over pages one by one, so it can be interrupted.
+pub(crate) fn zeros_watched(
+    what: &'static str,
+    rows: usize,
+    columns: usize,
+    cancel: &parallel::Cancel,
+) -> Result<Vec<u64>> {
+    let mut values = room(what, rows, columns)?;
+    while values.len() < rows * columns {
+        cancel.check()?;
+        values.resize((values.len() + FILLED).min(rows * columns), 0);
+    }
     Ok(values)
 }
 

@@ -98,13 +98,23 @@ impl Drop for Permit {
 }
 
 /// Runs `task(0) .. task(count - 1)` on this thread and helpers, and returns their results in order. The first error by
-/// index wins; tasks that have not started by the time of an interrupt are not run.
+/// index wins; tasks that have not started by the time of an interrupt, or of an error before them, are not run.
 pub fn map<T: Send>(
     count: usize,
     cancel: &Cancel,
     task: impl Fn(usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let guarded = |i: usize| cancel.check().and_then(|()| task(i));
+    let failed = AtomicUsize::new(usize::MAX);
+    let guarded = |i: usize| {
+        if i > failed.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted); // never looked at: the error before it wins
+        }
+        let result = cancel.check().and_then(|()| task(i));
+        if result.is_err() {
+            failed.fetch_min(i, Ordering::Relaxed);
+        }
+        result
+    };
     if count <= 1 || num_threads() == 1 {
         return (0..count).map(guarded).collect();
     }
@@ -226,6 +236,17 @@ mod tests {
             )
         });
         assert_eq!(caught.unwrap_err().downcast_ref::<&str>(), Some(&"task 7"));
+    }
+
+    #[test]
+    fn work_after_an_error_is_not_begun() {
+        let begun = AtomicUsize::new(0);
+        let failed: Result<Vec<()>> = map(10_000, &Cancel::new(), |i| {
+            begun.fetch_add(1, Ordering::Relaxed);
+            Err(Error::invalid("i", "none", i.to_string()))
+        });
+        assert_eq!(failed, Err(Error::invalid("i", "none", "0")));
+        assert!(begun.load(Ordering::Relaxed) < 1000);
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! The Pauli frame of a circuit: which gates stand in each other's way, and in how few layers the trainable ones fit.
+//! The layers of a circuit: which gates stand in each other's way, and in how few layers the trainable ones fit.
 //!
 //! Pushing every Clifford gate to the end leaves a sequence of rotations (about words that the Cliffords before them
 //! have moved) and of *barriers*, the other unitaries. Two of these depend on each other when they do not commute.
-//! The *level* of a trainable rotation is one more than the largest level of a trainable rotation that it depends
-//! on, directly or through others; gates of one level commute and can be brought together.
+//! The *layer* of a trainable rotation is one more than the largest layer of a trainable rotation that it depends
+//! on, directly or through others; gates of one layer commute and can be brought together.
 //!
 //! A gate is *idle* when nothing but idle gates stands between it and an input that it does not change, such as RZ on
 //! qubits in |0>: it is as good as absent.
 //!
-//! Invariant: levels are the longest chains, so no fewer layers will do. A gate is *relevant* for an observable word
+//! Invariant: layers are the longest chains, so no fewer will do. A gate is *relevant* for an observable word
 //! iff it is not idle and a chain leads from it to the word; the others commute with all that follows, and their
 //! derivative vanishes.
 //! Cost: quadratic in the number of gates, about a nanosecond per pair of gates and 64 qubits.
@@ -82,8 +82,8 @@ impl Moving {
         }
     }
 
-    /// To the start of the circuit, through the Clifford gates of `operations` before it.
-    pub(crate) fn into_frame(mut self, operations: &[Operation]) -> Self {
+    /// The word at the start of the circuit, moved there through the Clifford gates of `operations` before it.
+    pub(crate) fn into_start(mut self, operations: &[Operation]) -> Self {
         operations.iter().rev().for_each(|operation| self.pass(operation, Direction::Heisenberg));
         self
     }
@@ -93,7 +93,7 @@ impl Moving {
     }
 }
 
-/// What the frame is a sequence of.
+/// A rotation or a barrier: what is left when the Clifford gates have been pushed to the end.
 #[derive(Debug, Clone)]
 pub(crate) struct Item {
     pub(crate) operation: usize,
@@ -105,7 +105,7 @@ pub(crate) struct Item {
     pub(crate) acts: bool,
 }
 
-/// The Pauli frame of a circuit.
+/// The rotations and barriers of a circuit without its Clifford gates, and the layers of the trainable ones.
 ///
 /// ```
 /// use efl_core::circuit::RotationLayers;
@@ -116,37 +116,38 @@ pub(crate) struct Item {
 /// circuit.rotation([(0, Letter::X)], Angle::parameter(0))?;
 /// circuit.clifford(Clifford::Cnot, &[0, 1])?;
 /// circuit.rotation([(1, Letter::X)], Angle::parameter(1))?; // commutes with what the first gate has become
-/// let frame = RotationLayers::new(&circuit, None)?;
-/// assert_eq!(frame.levels(&PauliWord::from_label("IZ")?)?, vec![vec![0, 2]]); // gates, both at once
-/// assert_eq!(frame.levels(&PauliWord::from_label("ZZ")?)?, vec![vec![2]]); // the first gate does not matter
+/// let rotations = RotationLayers::new(&circuit, None)?;
+/// assert_eq!(rotations.layers(&PauliWord::from_label("IZ")?)?, vec![vec![0, 2]]); // gates, both at once
+/// assert_eq!(rotations.layers(&PauliWord::from_label("ZZ")?)?, vec![vec![2]]); // the first gate does not matter
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct RotationLayers {
     circuit: Arc<Circuit>,
     items: Vec<Item>,
+    /// The words of all items, moved to the start of the circuit.
     words: Words,
-    /// Whether each word has a minus sign in the frame.
+    /// Whether each word has a minus sign.
     negative: Vec<bool>,
     /// For each item those after it that depend on it directly.
     next: Vec<Members>,
-    /// For each item the largest level up to and including it.
-    levels: Vec<usize>,
+    /// For each item the largest layer up to and including it.
+    layer: Vec<usize>,
     idle: Members,
 }
 
 impl RotationLayers {
-    /// The frame of a circuit of unitary gates that acts on `input`; without one, on any state.
+    /// The layers of a circuit of unitary gates that acts on `input`; without one, on any state.
     pub fn new(circuit: &Circuit, input: Option<&ProductState>) -> Result<Self> {
         let (n, operations) = (circuit.n_qubits(), circuit.operations());
         input.map_or(Ok(()), |input| check_width("input", n, input.n_qubits()))?;
-        let mut frame = RotationLayers {
+        let mut found = RotationLayers {
             circuit: Arc::new(circuit.clone()),
             items: Vec::new(),
             words: Words::new(n),
             negative: Vec::new(),
             next: Vec::new(),
-            levels: Vec::new(),
+            layer: Vec::new(),
             idle: Members::new(0),
         };
         for (index, operation) in operations.iter().enumerate() {
@@ -161,20 +162,20 @@ impl RotationLayers {
             match (operation, fed) {
                 (Operation::Permutation { .. }, _) => {}
                 (Operation::Rotation { .. }, fed) => {
-                    frame.push(index, &operation.obstacles(n)?, fed, true)?;
+                    found.push(index, &operation.obstacles(n)?, fed, true)?;
                 }
                 (_, fed) => {
                     if let Some((parameter, scale)) = fed {
                         for (word, weight) in operation.generator(n)? {
-                            frame.push(index, &[word], Some((parameter, scale * weight)), false)?;
+                            found.push(index, &[word], Some((parameter, scale * weight)), false)?;
                         }
                     }
-                    frame.push(index, &operation.obstacles(n)?, None, true)?;
+                    found.push(index, &operation.obstacles(n)?, None, true)?;
                 }
             }
         }
-        frame.connect(input);
-        Ok(frame)
+        found.connect(input);
+        Ok(found)
     }
 
     fn push(
@@ -186,7 +187,7 @@ impl RotationLayers {
     ) -> Result<()> {
         let start = self.words.len();
         for word in words {
-            let moved = Moving::new(word.view()).into_frame(&self.circuit.operations()[..operation]);
+            let moved = Moving::new(word.view()).into_start(&self.circuit.operations()[..operation]);
             self.words.push(moved.word())?;
             self.negative.push(moved.negative);
         }
@@ -197,21 +198,21 @@ impl RotationLayers {
     fn connect(&mut self, input: Option<&ProductState>) {
         let count = self.items.len();
         self.next = vec![Members::new(count); count];
-        self.levels = vec![0; count];
+        self.layer = vec![0; count];
         self.idle = Members::new(count);
         for b in 0..count {
-            let (mut level, mut idle) = (0, input.is_some_and(|input| self.keeps(b, input)));
+            let (mut layer, mut idle) = (0, input.is_some_and(|input| self.keeps(b, input)));
             for a in 0..b {
                 if self.words_of(a).any(|word| !self.commutes(b, word)) {
                     self.next[a].insert(b);
-                    level = level.max(self.levels[a]);
+                    layer = layer.max(self.layer[a]);
                     idle &= self.idle.contains(a);
                 }
             }
             if idle {
                 self.idle.insert(b);
             } else {
-                self.levels[b] = level + usize::from(self.items[b].fed.is_some());
+                self.layer[b] = layer + usize::from(self.items[b].fed.is_some());
             }
         }
     }
@@ -242,7 +243,7 @@ impl RotationLayers {
         &self.items
     }
 
-    /// The word of a trainable item in the frame, signed.
+    /// The word of a trainable item at the start of the circuit, signed.
     pub(crate) fn word(&self, item: usize) -> Moving {
         let at = self.items[item].words.start;
         Moving { negative: self.negative[at], ..Moving::new(self.words.get(at)) }
@@ -260,7 +261,7 @@ impl RotationLayers {
     /// The items, other than the idle ones, from which a chain leads to an observable word at the end of the circuit.
     pub(crate) fn relevant(&self, observable: &PauliWord) -> Result<Members> {
         check_width("observable", self.circuit.n_qubits(), observable.n_qubits())?;
-        let end = Moving::new(observable.view()).into_frame(self.circuit.operations());
+        let end = Moving::new(observable.view()).into_start(self.circuit.operations());
         let mut relevant = Members::new(self.items.len());
         for item in (0..self.items.len()).rev() {
             let met = self.next[item].meets(&relevant) || !self.commutes(item, end.word());
@@ -282,22 +283,22 @@ impl RotationLayers {
         after
     }
 
-    /// The trainable items among `relevant`, level by level; within a level they ascend and commute.
-    pub(crate) fn layers(&self, relevant: &Members) -> Vec<Vec<usize>> {
+    /// The trainable items among `relevant`, layer by layer; within a layer they ascend and commute.
+    pub(crate) fn by_layer(&self, relevant: &Members) -> Vec<Vec<usize>> {
         let mut layers: Vec<Vec<usize>> = Vec::new();
-        for (item, &level) in self.levels.iter().enumerate() {
+        for (item, &layer) in self.layer.iter().enumerate() {
             if self.items[item].fed.is_some() && relevant.contains(item) {
-                layers.resize_with(layers.len().max(level), Vec::new);
-                layers[level - 1].push(item);
+                layers.resize_with(layers.len().max(layer), Vec::new);
+                layers[layer - 1].push(item);
             }
         }
         layers
     }
 
-    /// The gates whose parameters can move `<observable>`, level by level. A gate made of several rotations may occur
+    /// The gates whose parameters can move `<observable>`, layer by layer. A gate made of several rotations may occur
     /// more than once.
-    pub fn levels(&self, observable: &PauliWord) -> Result<Vec<Vec<usize>>> {
-        let layers = self.layers(&self.relevant(observable)?);
+    pub fn layers(&self, observable: &PauliWord) -> Result<Vec<Vec<usize>>> {
+        let layers = self.by_layer(&self.relevant(observable)?);
         let gate = |&item: &usize| self.circuit.gate_of(self.items[item].operation);
         Ok(layers.iter().map(|layer| layer.iter().map(gate).collect()).collect())
     }

@@ -6,16 +6,20 @@
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
 mod angle;
+mod generator;
 pub(crate) mod layers;
 mod simulate;
 mod size;
 
 pub use angle::Angle;
+use generator::Form;
+pub use generator::Generator;
 pub use layers::RotationLayers;
 pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
 pub use size::Size;
 
 use crate::bits::check_qubits;
+use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
 use crate::gates::{Clifford, clifford_table};
 use crate::gates::{Direction, LocalMap, Permutation, Transfer};
@@ -23,10 +27,6 @@ use crate::gates::{LocalWord, Matrix};
 use crate::pauli::word::{check_width, check_wire};
 use crate::pauli::{Letter, PauliSum, PauliWord};
 use num_complex::Complex64;
-use std::collections::BTreeSet;
-
-/// Widest non-commuting generator, in qubits.
-const MAX_EVOLUTION_WIRES: usize = 4;
 
 /// What the propagation knows.
 #[derive(Debug, Clone)]
@@ -260,54 +260,29 @@ impl Circuit {
     /// When the words of A commute it is a product of rotations, at any width. Otherwise A may touch at most 4
     /// qubits, for its exponential is computed densely.
     pub fn evolution(&mut self, generator: &PauliSum, angle: impl Into<Angle>) -> Result<()> {
-        check_width("generator", self.n_qubits, generator.n_qubits())?;
+        self.evolution_under(&Generator::new(generator, &Cancel::new())?, angle)
+    }
+
+    /// [`Circuit::evolution`] under a sum that has been looked at already.
+    pub fn evolution_under(&mut self, generator: &Generator, angle: impl Into<Angle>) -> Result<()> {
+        check_width("generator", self.n_qubits, generator.n_qubits)?;
         let angle = self.check_angle(angle.into())?;
-        let terms: Vec<_> = generator.iter().filter(|(word, _)| !word.is_identity()).collect();
-        let mut clash = None;
-        'search: for (i, (a, _)) in terms.iter().enumerate() {
-            for (b, _) in &terms[..i] {
-                if !a.commutes_with(*b)? {
-                    clash = Some((*b, *a));
-                    break 'search;
-                }
+        match &generator.form {
+            Form::Rotations(words) => {
+                let turns =
+                    words.iter().map(|(_, coefficient)| self.check_angle(angle.scaled(2.0 * coefficient)));
+                let turns: Vec<Angle> = turns.collect::<Result<_>>()?;
+                let rotations = words
+                    .iter()
+                    .zip(turns)
+                    .map(|((letters, _), angle)| Operation::Rotation { letters: letters.clone(), angle });
+                self.operations.extend(rotations);
+            }
+            Form::Dense(wires, generator) => {
+                let (wires, generator) = (wires.clone(), generator.clone());
+                self.operations.push(Operation::Evolution { wires, generator, angle });
             }
         }
-        let Some((a, b)) = clash else {
-            for (word, coefficient) in &terms {
-                let angle = self.check_angle(angle.scaled(2.0 * coefficient))?;
-                self.operations.push(Operation::Rotation { letters: word.support().collect(), angle });
-            }
-            self.gate_ends.push(self.operations.len());
-            return Ok(());
-        };
-        let support: BTreeSet<usize> =
-            terms.iter().flat_map(|(word, _)| word.support()).map(|(q, _)| q).collect();
-        if support.len() > MAX_EVOLUTION_WIRES {
-            let (a, b) = (a.support(), b.support());
-            let name = |letters: &mut dyn Iterator<Item = (usize, Letter)>| {
-                letters.map(|(q, l)| format!("{l}{q}")).collect::<Vec<_>>().join(" ")
-            };
-            return Err(Error::invalid(
-                "generator",
-                format!(
-                    "commuting words, or at most {MAX_EVOLUTION_WIRES} qubits; split the gate into rotations (a Trotter product) otherwise"
-                ),
-                format!(
-                    "{} qubits, and {} does not commute with {}",
-                    support.len(),
-                    name(&mut { a }),
-                    name(&mut { b })
-                ),
-            ));
-        }
-        let wires: Vec<usize> = support.into_iter().collect();
-        let code = |q: usize, letter: Letter| {
-            let local = wires.iter().position(|&w| w == q).unwrap_or_default();
-            (usize::from(letter.x()) | usize::from(letter.z()) << 1) << (2 * local)
-        };
-        let generator =
-            terms.iter().map(|(word, c)| (word.support().map(|(q, l)| code(q, l)).sum(), *c)).collect();
-        self.operations.push(Operation::Evolution { wires, generator, angle });
         self.gate_ends.push(self.operations.len());
         Ok(())
     }
@@ -391,7 +366,7 @@ impl Circuit {
                 Ok(Gate::Unitary(matrix.entries().to_vec(), wires.clone()))
             }
             Operation::Evolution { wires, generator, .. } => {
-                let matrix = exponential(wires.len(), generator, angle);
+                let matrix = exponential(wires.len(), generator, angle)?;
                 Ok(Gate::Unitary(matrix.entries().to_vec(), wires.clone()))
             }
             Operation::Transfer { matrix: None, .. } => Err(Error::invalid(
@@ -494,20 +469,34 @@ impl Bound<'_> {
     }
 }
 
-/// The matrix of `exp(-i angle A)`, A given by local codes.
-pub(crate) fn exponential(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Matrix {
+/// Largest norm of `angle A`: beyond, rounding of the angle itself moves the result by more than the tolerance.
+const MAX_EXPONENT: f64 = 1e7;
+
+/// The matrix of `exp(-i angle A)`, A given by local codes; unitary, or an error that names the angle.
+pub(crate) fn exponential(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<Matrix> {
     let mut exponent = Matrix::zero(1 << n_wires);
     for &(code, coefficient) in generator {
         exponent.add_scaled(Complex64::new(0.0, -angle * coefficient), &Matrix::pauli(code, n_wires));
     }
-    exponent.exponential()
+    let norm = exponent.row_norm();
+    let refused = |found: String| {
+        let expected =
+            format!("an evolution whose angle times its generator has a norm of at most {MAX_EXPONENT:e}");
+        Error::invalid("angle", expected, found)
+    };
+    if norm.is_nan() || norm > MAX_EXPONENT {
+        return Err(refused(format!("{angle:e}, with a norm of {norm:e}")));
+    }
+    let matrix = exponent.exponential();
+    matrix
+        .check_unitary()
+        .map_err(|error| refused(format!("{angle:e}, which rounding spoils by {error:.1e}")))?;
+    Ok(matrix)
 }
 
 /// The maps of `exp(-i angle A)`.
 fn evolution_gate(n_wires: usize, generator: &[(usize, f64)], angle: f64) -> Result<[LocalMap; 2]> {
-    let transfer = Transfer::of_unitary(n_wires, &exponential(n_wires, generator, angle)).map_err(|_| {
-        Error::invalid("angle", "an evolution angle that floating point can resolve", angle.to_string())
-    })?;
+    let transfer = Transfer::of_unitary(n_wires, &exponential(n_wires, generator, angle)?)?;
     Ok([transfer.to_map(Direction::Heisenberg, generator), transfer.to_map(Direction::Schroedinger, &[])])
 }
 

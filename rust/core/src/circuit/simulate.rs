@@ -69,7 +69,7 @@ pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], ca
                 apply(matrix.entries(), wires, amplitudes)?;
             }
             Operation::Evolution { wires, generator, .. } => {
-                apply(exponential(wires.len(), generator, angle).entries(), wires, amplitudes)?;
+                apply(exponential(wires.len(), generator, angle)?.entries(), wires, amplitudes)?;
             }
             Operation::Transfer { matrix: None, .. } => {
                 return Err(Error::invalid(

@@ -1,10 +1,10 @@
-//! Optimal shares of the shots among the ways of measuring a gradient.
+//! Optimal shares of the shots among the measurements of a gradient.
 //!
-//! A row `r` (a derivative) may be measured in three ways at once: from *settings* on the final state, each of which
-//! reveals some words (`sum_Q c_rQ^2 / h_Q`, with `h_Q` the share of the shots that reveal Q); from *echoes*; from
-//! *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average of
-//! the three with weights `a_r` that sum to one, so its variance is `sum_way a^2 V_way`. Shares and weights are found
-//! together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
+//! A row `r` (a derivative) may be measured by three routes at once: from *settings* on the final state, each of
+//! which reveals some words (`sum_Q c_rQ^2 / h_Q`, with `h_Q` the share of the shots that reveal Q); from *echoes*;
+//! from *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average
+//! of the three with weights `a_r` that sum to one, so its variance is `sum_route a^2 V_route`. Shares and weights are
+//! found together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
 //! alternating exact steps in the weights and multiplicative steps in the shares find the one optimum.
 //!
 //! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. With the best
@@ -15,26 +15,17 @@
 //! Cost: one pass over the incidences of words and settings per step.
 
 use super::objective::Objective;
+use super::route::{Mix, PerRoute, Route};
 use crate::bits::parallel::Cancel;
+use crate::bits::real::power;
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
-/// The ways of measuring a row, in the order of its weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// Settings on the final state.
-    Settings,
-    /// The layered echo.
-    Echo,
-    /// Parameter-shift.
-    Shift,
-}
-
 /// A measurement that gives rows directly.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Direct {
+pub struct DirectMeasurement {
     /// Echo or shift.
-    pub way: Way,
+    pub route: Route,
     /// Rows with the variance that one shot of this measurement contributes to them.
     pub rows: Vec<(u32, f64)>,
 }
@@ -49,33 +40,33 @@ pub struct Problem<'a> {
     /// Words (columns of `sums`) that each setting reveals.
     pub families: &'a [Vec<u32>],
     /// Direct measurements.
-    pub direct: &'a [Direct],
+    pub direct: &'a [DirectMeasurement],
 }
 
 /// Shares of the shots, and what they achieve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shares {
-    /// Of each setting.
+    /// The share of each setting.
     pub families: Vec<f64>,
-    /// Of each direct measurement.
+    /// The share of each direct measurement.
     pub direct: Vec<f64>,
-    /// Per row the weights of settings, echo and shift: they sum to one, or are all zero for a row of weight zero.
-    pub mix: Vec<[f64; 3]>,
+    /// The weights of the routes of each row; a row of weight zero has none.
+    pub mix: Vec<Mix>,
     /// The weighted variance of one shot.
     pub value: f64,
-    /// No shares of the same measurements, with any weights of the ways that rows have kept, do better than this.
+    /// No shares of the same measurements, with any weights of the routes that rows have kept, do better than this.
     pub bound: f64,
 }
 
-/// When to stop: the certified relative distance from the optimum.
+/// The certified relative distance from the optimum at which descent stops.
 const TOLERANCE: f64 = 5e-4;
-/// Or when this is all that a few steps gain, relative to the value.
+/// Descent also stops when a few steps gain no more than this, relative to the value.
 const SETTLED: f64 = 1e-7;
-/// A row leaves a way that has less than this weight in the end.
+/// A row leaves a route that has less than this weight in the end.
 const NEGLIGIBLE: f64 = 0.02;
 /// Weights below this are set to zero on the way, before they underflow.
 const VANISHED: f64 = 1e-12;
-/// Of a multiplicative step.
+/// The largest exponent of a multiplicative step.
 const MAX_EXPONENT: f64 = 4.0;
 /// Shares that are wanted at all stay above this part of an even one: what vanished could not come back.
 const FLOOR: f64 = 1e-7;
@@ -89,7 +80,8 @@ impl Problem<'_> {
         self.descend(start, effort, false, cancel)
     }
 
-    /// [`Problem::solve`]; or `open`, so that every row keeps all its ways: what a search for more settings starts from.
+    /// Optimal shares as [`Problem::solve`] finds them; if `open`, every row keeps all its routes, as a search for more
+    /// settings needs it.
     pub(crate) fn descend(
         &self,
         start: Option<&Shares>,
@@ -111,7 +103,7 @@ impl Problem<'_> {
                 if rounded {
                     return Ok(now);
                 }
-                // The few rows that gain next to nothing from a way leave it, and the words that only they needed.
+                // The few rows that gain next to nothing from a route leave it, and the words that only they needed.
                 solver.round();
                 (rounded, last) = (true, f64::INFINITY);
                 left = left.max((effort / 8) as i64);
@@ -138,11 +130,11 @@ impl Problem<'_> {
         let mut found: Vec<f64> = (0..self.sums.len())
             .map(|r| {
                 let (columns, coefficients) = self.sums.row(r);
-                let part = shares.mix[r][0].powi(2);
+                let part = shares.mix[r][Route::Settings].powi(2);
                 if part == 0.0 {
                     let mut terms = self.sums.terms(r);
                     let varies = terms.any(|(word, v)| v != 0.0 && !word.is_identity());
-                    return if varies && shares.mix[r] == [0.0; 3] { f64::INFINITY } else { 0.0 };
+                    return if varies && shares.mix[r] == Mix::NONE { f64::INFINITY } else { 0.0 };
                 }
                 let term = |(&c, v): (&u32, &f64)| zero_over_zero(part * v * v, revealed[c as usize]);
                 columns.iter().zip(coefficients).map(term).sum()
@@ -150,7 +142,7 @@ impl Problem<'_> {
             .collect();
         for (measurement, share) in self.direct.iter().zip(&shares.direct) {
             for &(r, v) in &measurement.rows {
-                let part = shares.mix[r as usize][measurement.way as usize].powi(2);
+                let part = shares.mix[r as usize][measurement.route].powi(2);
                 found[r as usize] += zero_over_zero(part * v, *share);
             }
         }
@@ -162,10 +154,10 @@ struct Solver<'a> {
     problem: &'a Problem<'a>,
     shares: Vec<f64>,
     direct: Vec<f64>,
-    mix: Vec<[f64; 3]>,
-    /// Which ways a row has at all.
-    ways: Vec<[bool; 3]>,
-    /// Whether every row has one way only.
+    mix: Vec<Mix>,
+    /// Which routes a row has at all.
+    routes: Vec<PerRoute<bool>>,
+    /// Whether every row has one route only.
     single: bool,
     incidences: u64,
     scores: Vec<f64>,
@@ -173,7 +165,7 @@ struct Solver<'a> {
     costs: Vec<f64>,
     /// Sum over families that reveal the word.
     revealed: Vec<f64>,
-    /// Of the next multiplicative step.
+    /// The exponent of the next multiplicative step.
     exponent: f64,
 }
 
@@ -187,19 +179,20 @@ impl<'a> Solver<'a> {
         if let Some(0) = identity {
             reachable[0] = true;
         }
-        let mut ways = vec![[false; 3]; sums.len()];
-        for (r, ways) in ways.iter_mut().enumerate() {
+        let mut routes = vec![PerRoute::default(); sums.len()];
+        for (r, routes) in routes.iter_mut().enumerate() {
             let (columns, coefficients) = sums.row(r);
             let mut needed = columns.iter().zip(coefficients).filter(|(_, v)| **v != 0.0);
-            ways[0] = by_settings[r] && !families.is_empty() && needed.all(|(&c, _)| reachable[c as usize]);
+            routes[Route::Settings] =
+                by_settings[r] && !families.is_empty() && needed.all(|(&c, _)| reachable[c as usize]);
         }
         for measurement in direct {
             for &(r, _) in &measurement.rows {
-                ways[r as usize][measurement.way as usize] = true;
+                routes[r as usize][measurement.route] = true;
             }
         }
         for r in (0..sums.len()).filter(|&r| weights[r] > 0.0) {
-            if !ways[r].contains(&true) {
+            if !routes[r].iter().any(|open| *open) {
                 let mut terms = sums.terms(r).zip(sums.row(r).0);
                 let hidden = terms.find(|((_, v), c)| *v != 0.0 && !reachable[**c as usize]);
                 let word = hidden.map_or_else(|| format!("row {r}"), |((word, _), _)| word.to_string());
@@ -210,7 +203,7 @@ impl<'a> Solver<'a> {
                 ));
             }
         }
-        let single = ways.iter().all(|w| w.iter().filter(|b| **b).count() <= 1);
+        let single = routes.iter().all(|open| open.iter().filter(|b| **b).count() <= 1);
         let count = families.len() + direct.len();
         let even = 1.0 / count.max(1) as f64;
         let from = |old: Option<&Vec<f64>>, n: usize| -> Vec<f64> {
@@ -219,12 +212,13 @@ impl<'a> Solver<'a> {
         };
         let mix = (0..sums.len())
             .map(|r| {
-                let old = start.and_then(|s| s.mix.get(r)).copied();
-                let old =
-                    old.filter(|m| (0..3).all(|w| ways[r][w] || m[w] == 0.0) && m.iter().sum::<f64>() > 0.5);
-                let open = ways[r].iter().filter(|w| **w).count().max(1) as f64;
-                let even = ways[r].map(|w| if w && weights[r] > 0.0 { 1.0 / open } else { 0.0 });
-                old.map_or(even, |m| if weights[r] > 0.0 { m } else { [0.0; 3] })
+                if weights[r] == 0.0 {
+                    return Mix::NONE;
+                }
+                let closed = |m: &Mix| Route::ALL.iter().any(|&w| !routes[r][w] && m[w] != 0.0);
+                let old = start.and_then(|s| s.mix.get(r)).filter(|m| !closed(m) && m.total() > 0.5);
+                let open = routes[r].iter().filter(|w| **w).count().max(1) as f64;
+                old.copied().unwrap_or_else(|| Mix::of(|w| if routes[r][w] { 1.0 / open } else { 0.0 }))
             })
             .collect();
         let mut solver = Solver {
@@ -232,7 +226,7 @@ impl<'a> Solver<'a> {
             shares: from(start.map(|s| &s.families), families.len()),
             direct: from(start.map(|s| &s.direct), direct.len()),
             mix,
-            ways,
+            routes,
             single,
             incidences: families.iter().map(|f| f.len() as u64).sum::<u64>()
                 + direct.iter().map(|d| d.rows.len() as u64).sum::<u64>()
@@ -258,8 +252,8 @@ impl<'a> Solver<'a> {
         let weights = objective.weights();
         self.scores = objective.scores_of_mix(sums, &self.mix);
         for (cost, measurement) in self.costs.iter_mut().zip(direct) {
-            let way = measurement.way as usize;
-            let row = |&(r, v): &(u32, f64)| weights[r as usize] * self.mix[r as usize][way].powi(2) * v;
+            let route = measurement.route;
+            let row = |&(r, v): &(u32, f64)| weights[r as usize] * self.mix[r as usize][route].powi(2) * v;
             *cost = measurement.rows.iter().map(row).sum();
         }
     }
@@ -313,7 +307,7 @@ impl<'a> Solver<'a> {
             let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
             for (share, slope) in all {
                 let wanted = if *slope > 0.0 { floor } else { 0.0 };
-                *share = (*share * (slope / value).powf(self.exponent)).max(wanted);
+                *share = (*share * power(slope / value, self.exponent)).max(wanted);
             }
             self.normalise();
             if self.exponent <= 0.5 || self.value() <= value {
@@ -325,21 +319,23 @@ impl<'a> Solver<'a> {
         }
     }
 
-    /// The variance of each way for every row, from the current shares.
-    fn variances(&mut self) -> Vec<[f64; 3]> {
+    /// The variance of each route for every row, from the current shares.
+    fn variances(&mut self) -> Vec<PerRoute<f64>> {
         self.reveal();
         let Problem { sums, direct, .. } = *self.problem;
-        let mut found: Vec<[f64; 3]> = (0..sums.len())
+        let mut found: Vec<PerRoute<f64>> = (0..sums.len())
             .map(|r| {
                 let (columns, coefficients) = sums.row(r);
                 let term =
                     |(&c, v): (&u32, &f64)| if *v == 0.0 { 0.0 } else { v * v / self.revealed[c as usize] };
-                [columns.iter().zip(coefficients).map(term).sum(), 0.0, 0.0]
+                let mut own = PerRoute::default();
+                own[Route::Settings] = columns.iter().zip(coefficients).map(term).sum();
+                own
             })
             .collect();
         for (measurement, share) in direct.iter().zip(&self.direct) {
             for &(r, v) in &measurement.rows {
-                found[r as usize][measurement.way as usize] += v / share;
+                found[r as usize][measurement.route] += v / share;
             }
         }
         found
@@ -352,24 +348,23 @@ impl<'a> Solver<'a> {
         }
         let found = self.variances();
         for r in (0..self.mix.len()).filter(|&r| self.problem.objective.weights()[r] > 0.0) {
-            let precision =
-                |w: usize| if self.ways[r][w] && found[r][w] > 0.0 { 1.0 / found[r][w] } else { 0.0 };
-            let all = [0, 1, 2].map(precision);
+            let all =
+                Mix::of(|w| if self.routes[r][w] && found[r][w] > 0.0 { 1.0 / found[r][w] } else { 0.0 });
             let total: f64 = all.iter().filter(|p| p.is_finite()).sum();
             if total > 0.0 && all.iter().all(|p| p.is_finite()) {
                 // What has all but vanished is given up before it underflows.
-                let kept = all.map(|p| if p > VANISHED * total { p } else { 0.0 });
-                let total: f64 = kept.iter().sum();
-                self.mix[r] = kept.map(|p| p / total);
+                let mut kept = Mix::of(|w| if all[w] > VANISHED * total { all[w] } else { 0.0 });
+                kept.divide(kept.total());
+                self.mix[r] = kept;
             }
         }
         self.rescore();
     }
 
-    /// Closes the ways that have a small weight, for good.
+    /// Closes the routes that have a small weight, for good.
     fn round(&mut self) {
-        for (mix, ways) in self.mix.iter().zip(&mut self.ways) {
-            *ways = [0, 1, 2].map(|w| ways[w] && mix[w] >= NEGLIGIBLE);
+        for (mix, routes) in self.mix.iter().zip(&mut self.routes) {
+            *routes = PerRoute::of(|w| routes[w] && mix[w] >= NEGLIGIBLE);
         }
         self.mix();
     }

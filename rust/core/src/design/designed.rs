@@ -9,9 +9,9 @@
 use super::families::Grouping;
 use super::fit::{fit, uncertainty};
 use super::local;
-use super::objective::{Goal, Objective};
+use super::objective::{Goal, Objective, first_near_least};
 use super::options::Options;
-use super::search::{MAX_WORDS, Search};
+use super::search::{ColumnGeneration, MAX_WORDS};
 use crate::bits::parallel::Cancel;
 use crate::ensemble::Block;
 use crate::ensemble::all_bases;
@@ -19,9 +19,6 @@ use crate::ensemble::{Ensemble, MAX_BLOCK_QUBITS};
 use crate::error::{Error, Result};
 use crate::pauli::{Letter, PauliWord, Sums};
 use crate::stabiliser::Connectivity;
-
-/// How much worse than the best a kind may be that is preferred because it is simpler.
-const TIE: f64 = 1.02;
 
 /// Kinds of designed ensembles, simple ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Its name.
+    /// The name of the kind.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::Uniform => "uniform",
@@ -88,23 +85,23 @@ pub fn design(
         }
     }
     let scores = objective.scores(sums);
-    let made = kinds.iter().map(|kind| {
-        check(*kind, sums, options.connectivity)?;
+    let make = |kind: Kind| {
         let drawn = |shapes: &[(usize, usize)]| {
             Ok::<_, Error>(drawn(sums, &objective, max, shapes, options.effort, cancel)?.0)
         };
         let listed = |grouping| {
-            let effort = options.effort;
-            let search = Search { sums, objective: &objective, direct: &[], grouping, effort };
+            let &Options { effort, connectivity, .. } = options;
+            let search =
+                ColumnGeneration { sums, objective: &objective, direct: &[], grouping, connectivity, effort };
             let mut found = search.run(None, max, cancel)?;
             if let Some(shots) = options.shots {
                 let kept = fit(&found.members(), &found.shares.families, &scores, shots, cancel)?;
                 found.families = kept.iter().map(|(f, _)| found.families[*f].clone()).collect();
                 found.shares.families = kept.into_iter().map(|(_, share)| share).collect();
             }
-            found.ensemble(sums.n_qubits(), options.connectivity)
+            found.ensemble(cancel)
         };
-        let ensemble = match *kind {
+        match kind {
             Kind::Uniform => Ensemble::uniform(sums.n_qubits()),
             Kind::Biased => drawn(&[(1, 0)]),
             Kind::Product => listed(Grouping::QubitWise),
@@ -113,45 +110,45 @@ pub fn design(
                 let size = qubits.min(sums.n_qubits());
                 drawn(&(0..size).map(|offset| (size, offset)).collect::<Vec<_>>())
             }
-        }?;
-        let figure = match options.shots {
-            Some(shots) => uncertainty(&scores, |c| ensemble.response(sums.words().get(c)).reveal(), shots),
-            None => objective.figure(&ensemble.variances(sums), max),
-        };
-        Ok((figure, ensemble))
-    });
+        }
+    };
     let (mut found, mut refused) = (Vec::new(), None);
-    for result in made {
-        match result {
-            Ok(design) => found.push(design),
-            Err(Error::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => refused = refused.or(Some(error)),
+    for &kind in kinds {
+        match refusal(kind, sums, options.connectivity) {
+            None => found.push(make(kind)?),
+            Some(error) => refused = refused.or(Some(error)),
         }
     }
-    let least = found.iter().map(|(figure, _)| *figure).fold(f64::INFINITY, f64::min);
-    let first = found.into_iter().find(|(figure, _)| *figure <= least * TIE);
-    first.map(|(_, ensemble)| ensemble).ok_or_else(|| {
-        refused.unwrap_or_else(|| Error::invalid("kind", "at least one kind of ensemble", "none"))
-    })
+    let figures = found.iter().map(|ensemble: &Ensemble| match options.shots {
+        Some(shots) => uncertainty(&scores, |c| ensemble.response(sums.words().get(c)).reveal(), shots),
+        None => objective.figure(&ensemble.variances(sums), max),
+    });
+    let Some(first) = first_near_least(figures) else {
+        return Err(
+            refused.unwrap_or_else(|| Error::invalid("kind", "at least one kind of ensemble", "none"))
+        );
+    };
+    Ok(found.swap_remove(first))
 }
 
-fn check(kind: Kind, sums: &Sums, connectivity: Connectivity) -> Result<()> {
+/// Why an ensemble of this kind cannot be made.
+fn refusal(kind: Kind, sums: &Sums, connectivity: Connectivity) -> Option<Error> {
     match kind {
-        Kind::Clifford | Kind::Block(_) if connectivity == Connectivity::None => Err(Error::invalid(
+        Kind::Clifford | Kind::Block(_) if connectivity == Connectivity::None => Some(Error::invalid(
             "kind",
             "'uniform', 'biased' or 'product', because connectivity 'none' leaves no two-qubit gates",
             kind.name(),
         )),
         Kind::Block(qubits) if !(1..=MAX_BLOCK_QUBITS).contains(&qubits) => {
-            Err(Error::invalid("qubits_per_block", format!("1 to {MAX_BLOCK_QUBITS}"), qubits.to_string()))
+            Some(Error::invalid("qubits_per_block", format!("1 to {MAX_BLOCK_QUBITS}"), qubits.to_string()))
         }
-        Kind::Product | Kind::Clifford if sums.words().len() > MAX_WORDS => Err(Error::Limit {
+        Kind::Product | Kind::Clifford if sums.words().len() > MAX_WORDS => Some(Error::Limit {
             what: "words of a list of settings".into(),
             needed: sums.words().len() as u64,
             limit: MAX_WORDS as u64,
             remedy: "take kind 'biased' or 'block'".into(),
         }),
-        _ => Ok(()),
+        _ => None,
     }
 }
 

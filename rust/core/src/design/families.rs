@@ -9,6 +9,7 @@
 //! Invariant: a family is maximal, no word of the list could be added to it. Everything is deterministic.
 //! Cost: a pass over the words (a few nanoseconds per word and generator) for a greedy family and for every move.
 
+use crate::bits::elimination::Echelon;
 use crate::bits::parallel::Cancel;
 use crate::bits::words_for;
 use crate::error::Result;
@@ -18,7 +19,7 @@ use crate::stabiliser::{Connectivity, diagonalise};
 use rustc_hash::FxHashMap;
 use std::sync::{Arc, OnceLock};
 
-/// What may be measured together.
+/// The words that may be measured together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
     /// Words that agree wherever they overlap: no two-qubit gates.
@@ -35,14 +36,18 @@ pub(crate) struct Family {
     grouping: Grouping,
     /// Columns, ascending.
     pub(crate) members: Vec<u32>,
+    n_qubits: usize,
+    /// The two-qubit gates of the setting.
+    connectivity: Connectivity,
     setting: Arc<OnceLock<Setting>>,
 }
 
 /// The words to choose from, rows of x and z side by side.
-pub(crate) struct Choice {
+pub(crate) struct WordPool {
     n_qubits: usize,
     row: usize,
     rows: Vec<u64>,
+    connectivity: Connectivity,
     /// Where a word is, for short words and long lists.
     place: Option<FxHashMap<[u64; 2], u32>>,
 }
@@ -56,8 +61,19 @@ const LEADERS: usize = 4096;
 /// A family of rank n is listed by its 2^n words when that is this many times shorter than the list.
 const LISTING: usize = 6;
 
-impl Choice {
-    pub(crate) fn new(words: &Words) -> Self {
+impl Grouping {
+    /// The largest families that two-qubit gates of a connectivity allow.
+    pub(crate) fn of(connectivity: Connectivity) -> Self {
+        match connectivity {
+            Connectivity::None => Grouping::QubitWise,
+            Connectivity::All | Connectivity::Line => Grouping::Commuting,
+        }
+    }
+}
+
+impl WordPool {
+    /// The words of a list; the settings of its families use gates of this connectivity.
+    pub(crate) fn new(words: &Words, connectivity: Connectivity) -> Self {
         let row = words_for(words.n_qubits());
         let mut rows = Vec::with_capacity(2 * row * words.len());
         for word in words.iter() {
@@ -68,7 +84,7 @@ impl Choice {
         let listed = n_qubits < 20 && LISTING << n_qubits < words.len();
         let place =
             listed.then(|| rows.chunks_exact(2).zip(0..).map(|(word, i)| ([word[0], word[1]], i)).collect());
-        Choice { n_qubits, row, rows, place }
+        WordPool { n_qubits, row, rows, connectivity, place }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -181,7 +197,8 @@ impl Choice {
                 (0..self.len() as u32).filter(belongs).collect()
             }
         };
-        Family { generators, grouping, members, setting: Arc::default() }
+        let (n_qubits, connectivity) = (self.n_qubits, self.connectivity);
+        Family { generators, grouping, members, n_qubits, connectivity, setting: Arc::default() }
     }
 
     /// Words of a narrow register that generate a family.
@@ -334,73 +351,19 @@ impl Family {
     }
 
     /// The setting that reveals the family; made once, clones share it.
-    pub(crate) fn setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<&Setting> {
+    pub(crate) fn setting(&self, cancel: &Cancel) -> Result<&Setting> {
         if let Some(setting) = self.setting.get() {
             return Ok(setting);
         }
-        let setting = self.to_setting(n_qubits, connectivity)?;
-        Ok(self.setting.get_or_init(|| setting))
-    }
-
-    fn to_setting(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Setting> {
-        let row = words_for(n_qubits);
-        let mut words = Words::new(n_qubits);
+        let row = words_for(self.n_qubits);
+        let mut words = Words::new(self.n_qubits);
         match self.grouping {
             Grouping::QubitWise => words.push_rows(&self.generators[..row], &self.generators[row..]),
             Grouping::Commuting => {
                 self.generators.chunks_exact(2 * row).for_each(|g| words.push_rows(&g[..row], &g[row..]));
             }
         }
-        diagonalise(&words, connectivity, ATTEMPTS, &Cancel::new())
-    }
-}
-
-/// Independent rows in echelon form, each with the combination of inserted rows that makes it.
-struct Echelon {
-    width: usize,
-    /// Pivot bit, row, combination.
-    rows: Vec<(usize, Vec<u64>, u64)>,
-    inserted: u32,
-}
-
-impl Echelon {
-    fn new(width: usize) -> Self {
-        Echelon { width, rows: Vec::new(), inserted: 0 }
-    }
-
-    fn of(width: usize, rows: &[u64]) -> Self {
-        let mut echelon = Echelon::new(width);
-        rows.chunks_exact(width).for_each(|row| {
-            echelon.insert(row);
-        });
-        echelon
-    }
-
-    fn reduce(&self, row: &[u64]) -> (Vec<u64>, u64) {
-        let (mut rest, mut combination) = (row.to_vec(), 0);
-        for (pivot, other, made) in &self.rows {
-            if rest[pivot / 64] >> (pivot % 64) & 1 == 1 {
-                rest.iter_mut().zip(other).for_each(|(r, o)| *r ^= o);
-                combination ^= made;
-            }
-        }
-        (rest, combination)
-    }
-
-    /// Whether the row was independent of those before it.
-    fn insert(&mut self, row: &[u64]) -> bool {
-        debug_assert_eq!(row.len(), self.width);
-        let (rest, combination) = self.reduce(row);
-        let Some(k) = rest.iter().position(|r| *r != 0) else { return false };
-        let pivot = 64 * k + rest[k].trailing_zeros() as usize;
-        let own = 1u64.checked_shl(self.inserted).unwrap_or(0);
-        self.rows.push((pivot, rest, combination ^ own));
-        self.inserted += 1;
-        true
-    }
-
-    /// Which inserted rows (at most 64) combine to `row`.
-    fn combination(&self, row: &[u64]) -> u64 {
-        self.reduce(row).1
+        let setting = diagonalise(&words, self.connectivity, ATTEMPTS, cancel)?;
+        Ok(self.setting.get_or_init(|| setting))
     }
 }

@@ -43,16 +43,16 @@ pub(crate) fn optimise(
         }
         let value: f64 = parts.iter().sum();
         // Block by block from the same point, which certifies it: the objective is convex in all shares.
-        let hang = |b: usize, parts: &[f64]| {
-            let mut hangs = vec![0.0; 1 << (2 * blocks[b].qubits().len())];
-            parts.iter().zip(codes(b)).for_each(|(part, &c)| hangs[c as usize] += part);
-            hangs
+        let load = |b: usize, parts: &[f64]| {
+            let mut loads = vec![0.0; 1 << (2 * blocks[b].qubits().len())];
+            parts.iter().zip(codes(b)).for_each(|(part, &c)| loads[c as usize] += part);
+            loads
         };
         let excess: f64 = (0..blocks.len())
             .map(|b| {
-                let hangs = hang(b, &parts);
-                let steepest = slopes(&blocks[b], &shares[b], &hangs).into_iter().fold(0.0, f64::max);
-                steepest - hangs[1..].iter().sum::<f64>()
+                let loads = load(b, &parts);
+                let steepest = slopes(&blocks[b], &shares[b], &loads).into_iter().fold(0.0, f64::max);
+                steepest - loads[1..].iter().sum::<f64>()
             })
             .sum();
         bound = bound.max(value - excess);
@@ -62,7 +62,7 @@ pub(crate) fn optimise(
         // One after the other, because a step in all at once may overshoot.
         for (b, block) in blocks.iter().enumerate() {
             let before = revealed(block, &shares[b]);
-            let steps = slopes(block, &shares[b], &hang(b, &parts));
+            let steps = slopes(block, &shares[b], &load(b, &parts));
             if steps.iter().all(|slope| *slope == 0.0) {
                 continue; // no word touches the block
             }
@@ -78,11 +78,11 @@ pub(crate) fn optimise(
 }
 
 /// How much of the objective each setting of a block would lower: minus its derivative.
-fn slopes(block: &Block, shares: &[f64], hangs: &[f64]) -> Vec<f64> {
+fn slopes(block: &Block, shares: &[f64], loads: &[f64]) -> Vec<f64> {
     let revealed = revealed(block, shares);
     let slope = |reading: &LocalParity| {
         let c = reading.code as usize;
-        if hangs[c] > 0.0 { hangs[c] / revealed[c] } else { 0.0 }
+        if loads[c] > 0.0 { loads[c] / revealed[c] } else { 0.0 }
     };
     block.readings().chunks_exact(local_words(block)).map(|reveals| reveals.iter().map(slope).sum()).collect()
 }

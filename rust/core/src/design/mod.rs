@@ -14,11 +14,13 @@ mod fit;
 mod local;
 pub(crate) mod objective;
 mod options;
+mod route;
 pub(crate) mod search;
 pub(crate) mod thin;
 
-pub use allocate::{Direct, Problem, Shares, Way};
+pub use allocate::{DirectMeasurement, Problem, Shares};
 pub use designed::{Kind, design};
 pub use families::Grouping;
-pub use objective::{Goal, Objective};
+pub use objective::{Goal, Objective, TIE};
 pub use options::Options;
+pub use route::{Mix, PerRoute, Route};

@@ -4,6 +4,7 @@
 //! `<G>^2 / (2^n + 1)`, known before anything is measured. Invariant: weights are not negative and finite; rows that are
 //! identically zero, or constant, weigh nothing because they cost nothing.
 
+use super::route::{Mix, Route};
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
@@ -22,8 +23,17 @@ pub enum Goal {
     Weighted(Vec<f64>),
 }
 
+/// How much worse than the best something may be that is preferred because it is simpler.
+pub const TIE: f64 = 1.02;
 /// Rounds of reweighting towards the largest variance.
 const MINIMAX_ROUNDS: usize = 24;
+
+/// The first figure that is within [`TIE`] of the least; figures come in the order of preference.
+pub(crate) fn first_near_least(figures: impl IntoIterator<Item = f64>) -> Option<usize> {
+    let figures: Vec<f64> = figures.into_iter().collect();
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    figures.iter().position(|figure| *figure <= least * TIE)
+}
 
 /// How much the variance of each row counts.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +53,7 @@ impl Objective {
         Objective::among(sums, n_values, goal, value_weight, varies)
     }
 
-    /// The same, with those of the other rows that are `live`.
+    /// Weights as [`Objective::new`] gives them, where of the derivatives only those that are `live` count.
     pub(crate) fn among(
         sums: &Sums,
         n_values: usize,
@@ -154,15 +164,16 @@ impl Objective {
 
     /// What a word contributes to the objective, times the probability that it is revealed.
     pub(crate) fn scores(&self, sums: &Sums) -> Vec<f64> {
-        let whole = self.by_settings.iter().map(|&s| if s { [1.0, 0.0, 0.0] } else { [0.0; 3] });
+        let whole = self.by_settings.iter().map(|&s| if s { Mix::only(Route::Settings) } else { Mix::NONE });
         self.scores_of_mix(sums, &whole.collect::<Vec<_>>())
     }
 
-    /// The same when settings carry only a part of each row, the first number of `mix`.
-    pub(crate) fn scores_of_mix(&self, sums: &Sums, mix: &[[f64; 3]]) -> Vec<f64> {
+    /// What a word contributes to the objective, times the probability that it is revealed, when settings carry only
+    /// their part of each row.
+    pub(crate) fn scores_of_mix(&self, sums: &Sums, mix: &[Mix]) -> Vec<f64> {
         let mut scores = vec![0.0; sums.words().len()];
         for r in 0..sums.len() {
-            let weight = self.weights[r] * mix[r][0].powi(2);
+            let weight = self.weights[r] * mix[r][Route::Settings].powi(2);
             if weight > 0.0 {
                 let (columns, coefficients) = sums.row(r);
                 columns.iter().zip(coefficients).for_each(|(&c, v)| scores[c as usize] += weight * v * v);

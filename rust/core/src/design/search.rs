@@ -8,16 +8,16 @@
 //! Invariant: deterministic; the effort is counted in words visited, not in seconds.
 //! Cost: about 10 ns per word, generator and family tried.
 
-use super::allocate::{Direct, Problem, Shares, Way};
-use super::families::{Choice, Family, Grouping};
+use super::allocate::{DirectMeasurement, Problem, Shares};
+use super::families::{Family, Grouping, WordPool};
 use super::objective::Objective;
+use super::route::Route;
 use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
 use crate::pauli::{Sums, Words};
 use crate::stabiliser::Connectivity;
-use crate::stabiliser::Setting;
 use rustc_hash::FxHashSet;
 
 /// Words of a list of settings; a mixture picks its words itself.
@@ -36,19 +36,24 @@ const MANY: usize = 3000;
 /// Shares below this are not kept, unless they are needed for a word.
 const SMALL: f64 = 1e-7;
 
-/// Families with their shares, and the shares of the direct measurements.
+/// A list of settings: families with their shares, and the shares of the direct measurements.
 #[derive(Debug, Clone)]
-pub(crate) struct Found {
+pub(crate) struct ListDesign {
     pub(crate) families: Vec<Family>,
     pub(crate) shares: Shares,
-    /// What the direct measurements are, in the order of their shares.
-    pub(crate) ways: Vec<Way>,
+    /// The routes of the direct measurements, in the order of their shares.
+    pub(crate) routes: Vec<Route>,
 }
 
-impl Found {
+impl ListDesign {
     /// The words that each family reveals.
     pub(crate) fn members(&self) -> Vec<Vec<u32>> {
         self.families.iter().map(|family| family.members.clone()).collect()
+    }
+
+    /// How many circuits and settings are run: an echo or a shift is two circuits.
+    pub(crate) fn runs(&self) -> usize {
+        self.families.len() + 2 * self.shares.direct.iter().filter(|share| **share > 0.0).count()
     }
 
     /// Whether all shots are of the final state.
@@ -57,68 +62,67 @@ impl Found {
     }
 
     /// The settings of the families, with their shares as probabilities.
-    pub(crate) fn ensemble(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Ensemble> {
-        Ensemble::settings(self.settings(n_qubits, connectivity)?, self.shares.families.clone())
-    }
-
-    pub(crate) fn settings(&self, n_qubits: usize, connectivity: Connectivity) -> Result<Vec<Setting>> {
-        self.families.iter().map(|family| family.setting(n_qubits, connectivity).cloned()).collect()
+    pub(crate) fn ensemble(&self, cancel: &Cancel) -> Result<Ensemble> {
+        let settings = self.families.iter().map(|family| family.setting(cancel).cloned());
+        Ensemble::settings(settings.collect::<Result<_>>()?, self.shares.families.clone())
     }
 
     /// The families without the direct measurements, as a start for another search.
     pub(crate) fn alone(&self) -> Self {
         let shares = Shares { direct: Vec::new(), mix: Vec::new(), ..self.shares.clone() };
-        Found { families: self.families.clone(), shares, ways: Vec::new() }
+        ListDesign { families: self.families.clone(), shares, routes: Vec::new() }
     }
 }
 
-/// What is searched for.
-pub(crate) struct Search<'a> {
+/// A search for families and shares: what it makes small, and by what.
+pub(crate) struct ColumnGeneration<'a> {
     pub(crate) sums: &'a Sums,
     pub(crate) objective: &'a Objective,
-    pub(crate) direct: &'a [Direct],
+    pub(crate) direct: &'a [DirectMeasurement],
     pub(crate) grouping: Grouping,
+    /// The two-qubit gates of the settings.
+    pub(crate) connectivity: Connectivity,
     pub(crate) effort: u64,
 }
 
-impl Search<'_> {
+impl ColumnGeneration<'_> {
     /// Families and shares from nothing, or better ones than `start` has; for the largest variance if `max`.
-    pub(crate) fn run(&self, start: Option<&Found>, max: bool, cancel: &Cancel) -> Result<Found> {
+    pub(crate) fn run(&self, start: Option<&ListDesign>, max: bool, cancel: &Cancel) -> Result<ListDesign> {
         let found = self.generate(start, cancel)?;
         if !max {
             return Ok(found);
         }
-        let again = |objective: &Objective, found: &Found| {
-            let search = Search { objective, ..*self };
+        let again = |objective: &Objective, found: &ListDesign| {
+            let search = ColumnGeneration { objective, ..*self };
             let shares =
                 search.solve(&found.families, Some(&found.shares), self.effort / 16, false, cancel)?;
-            Ok(Found { shares, ..found.clone() })
+            Ok(ListDesign { shares, ..found.clone() })
         };
         self.objective.clone().level(found, |found| self.variances(found), again)
     }
 
     /// The variance of one shot of every row.
-    fn variances(&self, found: &Found) -> Vec<f64> {
+    fn variances(&self, found: &ListDesign) -> Vec<f64> {
         let members = found.members();
         let problem =
             Problem { sums: self.sums, objective: self.objective, families: &members, direct: self.direct };
         problem.variances(&found.shares)
     }
 
-    fn generate(&self, start: Option<&Found>, cancel: &Cancel) -> Result<Found> {
-        let choice = Choice::new(self.sums.words());
+    fn generate(&self, start: Option<&ListDesign>, cancel: &Cancel) -> Result<ListDesign> {
+        let pool = WordPool::new(self.sums.words(), self.connectivity);
         let scores = self.objective.scores(self.sums);
         let mut families = start.map_or_else(Vec::new, |f| f.families.clone());
         let fresh = start.is_none_or(|f| f.shares.mix.is_empty());
-        let visit = choice.visits();
+        let visit = pool.visits();
         let mut left = self.effort as i64;
         if fresh && families.len() < MANY && families.iter().any(|f| f.grouping() != self.grouping) {
             // Families of another kind are a part of the start only.
             let mut own = Vec::new();
-            self.cover(&choice, &scores, &mut own, cancel)?;
+            self.cover(&pool, &scores, &mut own, cancel)?;
             families.extend(own);
         }
-        self.cover(&choice, &scores, &mut families, cancel)?;
+        self.cover(&pool, &scores, &mut families, cancel)?;
         let mut shares = self.solve(&families, start.map(|f| &f.shares), self.effort / 8, true, cancel)?;
         if fresh {
             self.prune(&mut families, &mut shares);
@@ -134,7 +138,7 @@ impl Search<'_> {
             let mut found = Vec::new();
             for _ in 0..TRIES {
                 cancel.check()?;
-                let family = choice.heaviest(&weights, self.grouping);
+                let family = pool.heaviest(&weights, self.grouping);
                 left -= 12 * visit as i64;
                 let promise: f64 = family.members.iter().map(|&c| prices[c as usize]).sum();
                 // The next try looks elsewhere.
@@ -161,10 +165,10 @@ impl Search<'_> {
             shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
             self.prune(&mut families, &mut shares);
         }
-        Ok(Found { families, shares, ways: Vec::new() })
+        Ok(ListDesign { families, shares, routes: Vec::new() })
     }
 
-    /// Optimal shares of given families; while the search is `open`, every row keeps all its ways.
+    /// Optimal shares of given families; while the search is `open`, every row keeps all its routes.
     pub(crate) fn solve(
         &self,
         families: &[Family],
@@ -182,7 +186,7 @@ impl Search<'_> {
     /// Adds families until every word that counts is revealed: the missing ones, heaviest first, and what else fits.
     fn cover(
         &self,
-        choice: &Choice,
+        pool: &WordPool,
         scores: &[f64],
         families: &mut Vec<Family>,
         cancel: &Cancel,
@@ -196,7 +200,7 @@ impl Search<'_> {
             cancel.check()?;
             let first = missing.len();
             missing.extend_from_slice(&order);
-            let family = choice.greedy(&missing, self.grouping);
+            let family = pool.greedy(&missing, self.grouping);
             missing.truncate(first);
             family.members.iter().for_each(|&c| revealed[c as usize] = true);
             missing.retain(|&c| !revealed[c as usize]);
@@ -242,7 +246,7 @@ impl Search<'_> {
     }
 }
 
-/// Perturbs weights, so that a search that is stuck starts from another greedy choice.
+/// Perturbs weights, so that a search that is stuck starts from another greedy pool.
 fn shake(weights: &mut [f64], round: u64) {
     for (i, w) in weights.iter_mut().enumerate().filter(|(_, w)| **w > 0.0) {
         *w *= 0.25 + unit_interval(philox([round, SHAKING], [i as u64, 0, 0, 0])[0]);

@@ -6,6 +6,7 @@
 //! Invariant: every group of 2^k commuting words appears once; the order is fixed.
 //! Cost: 50 ms for four qubits, once per process.
 
+use crate::bits::elimination::eliminate;
 use crate::ensemble::{Block, MAX_BLOCK_QUBITS};
 use crate::error::Result;
 use crate::gates::CliffordGate;
@@ -18,7 +19,7 @@ use std::collections::BinaryHeap;
 use std::sync::OnceLock;
 
 /// Generators of a group as (x, z) in one number, in reduced echelon form: what makes two groups comparable.
-type Group = Vec<u16>;
+type Group = Vec<u64>;
 
 /// Each stabiliser basis of `k` qubits with the same probability, on qubits `0 .. k`.
 pub(crate) fn all_bases(k: usize) -> Block {
@@ -62,27 +63,17 @@ fn search(k: usize) -> Result<Vec<Setting>> {
 }
 
 /// The word that is read when `gate` comes before the measurement of `word`; signs do not matter here.
-fn moved(word: u16, gate: &CliffordGate, k: usize) -> u16 {
+fn moved(word: u64, gate: &CliffordGate, k: usize) -> u64 {
     let mask = (1 << k) - 1;
-    let (mut x, mut z) = ([u64::from(word & mask)], [u64::from(word >> k)]);
+    let (mut x, mut z) = ([word & mask], [word >> k]);
     conjugate(&mut x, &mut z, gate.wires(), clifford_table(gate.clifford(), Direction::Heisenberg));
-    x[0] as u16 | (z[0] as u16) << k
+    x[0] | z[0] << k
 }
 
-/// Gauss and Jordan, highest bit first.
-fn reduced(mut rows: Group) -> Group {
-    let mut done = 0;
-    for bit in (0..16).rev() {
-        let Some(pivot) = (done..rows.len()).find(|&i| rows[i] >> bit & 1 == 1) else { continue };
-        rows.swap(done, pivot);
-        let row = rows[done];
-        rows.iter_mut()
-            .enumerate()
-            .filter(|(i, r)| *i != done && **r >> bit & 1 == 1)
-            .for_each(|(_, r)| *r ^= row);
-        done += 1;
-    }
-    rows
+/// Generators in the one form that a group has, eliminated from the highest bit down.
+fn reduced(mut group: Group) -> Group {
+    eliminate(&mut group, 1, (0..2 * MAX_BLOCK_QUBITS).rev(), true);
+    group
 }
 
 #[cfg(test)]

@@ -122,9 +122,9 @@ impl Block {
         Arc::ptr_eq(&self.list, &other.list) || self.list.settings == other.list.settings
     }
 
-    /// Whether both share one list in memory.
-    pub fn shares_list(&self, other: &Block) -> bool {
-        Arc::ptr_eq(&self.list, &other.list)
+    /// Where in memory the list is: blocks that share one have the same address.
+    pub fn list_address(&self) -> usize {
+        Arc::as_ptr(&self.list).addr()
     }
 
     /// Whether the block is narrow enough for tables.

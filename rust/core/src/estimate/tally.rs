@@ -10,6 +10,7 @@ use super::symbols::Source;
 use crate::bits::dispatch::{CpuLevel, Kernel, cpu_level, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::population::{FOLD, count_pair};
+use crate::bits::{memory, room};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::pauli::{WordRef, Words};
@@ -177,6 +178,10 @@ pub(super) fn count(
     cancel: &Cancel,
 ) -> Result<Tally> {
     let Arranged { source, parts } = arranged;
+    // Once in parts, and once together.
+    let bytes = (32 * buckets as u64).saturating_mul(words.len() as u64);
+    memory::check("the counts of a tally (fewer words or buckets take less)", bytes)?;
+    let mut counts = room("the counts of a tally", buckets, words.len())?;
     let selections: Vec<(&Part<'_>, Range<usize>)> = parts
         .iter()
         .flat_map(|part| {
@@ -212,7 +217,7 @@ pub(super) fn count(
         let (tree, pieces) = tasks[task];
         dispatch(Count { source, tree: &trees[tree].0, pieces, cancel })
     })?;
-    let mut counts = vec![[0u64; 2]; buckets * words.len()];
+    counts.resize(buckets * words.len(), [0u64; 2]);
     for ((tree, _), result) in tasks.iter().zip(results) {
         let (part, selection) = &selections[*tree];
         let columns = &part.columns[selection.clone()];

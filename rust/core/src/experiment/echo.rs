@@ -1,13 +1,13 @@
-//! The echo gradient: two circuits give the derivatives of observable words by all gates of a level.
+//! The echo gradient: two circuits give the derivatives of observable words by all gates of a layer.
 //!
 //! `exp(-i phi O / 2)` with phi = -+ pi/2 turns an operator P that is measured after it into `(P + O P O)/2 +- (i/2)
-//! [P, O]`: so run the circuit, *kick* it about the observable word O, undo the gates V after the level and read the
-//! generators `P_j` of the level, which commute, all at once: `g_j = (<P_j>_minus - <P_j>_plus) / 2`, O being a
+//! [P, O]`: so run the circuit, *kick* it about the observable word O, undo the gates V after the layer and read the
+//! generators `P_j` of the layer, which commute, all at once: `g_j = (<P_j>_minus - <P_j>_plus) / 2`, O being a
 //! word, for `(i/2) [V P_j V^dag, O]` is the gradient observable. The echoes of a sum of words add up. Words that
-//! commute and depend on different gates of the level are kicked together: each generator feels its own kick only.
+//! commute and depend on different gates of the layer are kicked together: each generator feels its own kick only.
 //!
 //! Left out, exactly: gates that are not relevant for a word (they commute with all that follows, so the derivative
-//! is that of the circuit without them), undoing gates that do not depend on the level, and everything outside the
+//! is that of the circuit without them), undoing gates that do not depend on the layer, and everything outside the
 //! light cone of what is read. Clifford gates after the last relevant gate are pulled through the kick where that saves
 //! two-qubit gates.
 //!
@@ -32,12 +32,12 @@ use std::sync::Arc;
 /// Attempts at a short rotation before the readout.
 const EFFORT: usize = 1;
 
-/// The two experiments of some observable words and a level.
+/// The two experiments of some observable words and a layer.
 #[derive(Debug, Clone)]
 pub struct Echo {
     circuit: Arc<Circuit>,
     words: Vec<PauliWord>,
-    level: usize,
+    layer: usize,
     /// The rotations of the kick, and whether each turns the other way.
     kicks: Vec<(Vec<(usize, Letter)>, bool)>,
     steps: Vec<Step>,
@@ -54,14 +54,14 @@ enum Step {
 }
 
 impl Echo {
-    /// The observable words, no two of which depend on one gate of the level.
+    /// The observable words, no two of which depend on one gate of the layer.
     pub fn words(&self) -> &[PauliWord] {
         &self.words
     }
 
-    /// The level of its gates, from 1.
-    pub fn level(&self) -> usize {
-        self.level
+    /// The layer of its gates, from 1.
+    pub fn layer(&self) -> usize {
+        self.layer
     }
 
     /// The setting of both experiments.
@@ -101,7 +101,7 @@ impl Echo {
             Step::Run(index) => operations[index as usize].clone(),
             Step::Undo(index) => {
                 let inverse = operations[index as usize].inverse();
-                inverse.expect("the frame is of unitary gates")
+                inverse.expect("the rotations is of unitary gates")
             }
             Step::Kick(index) => {
                 let (letters, negative) = &self.kicks[index as usize];
@@ -112,8 +112,8 @@ impl Echo {
     }
 }
 
-/// The echoes that measure the gradients of `observables`, level by level. The
-/// connectivity is that of the rotations before the readout; without two-qubit gates a level may take several echoes.
+/// The echoes that measure the gradients of `observables`, layer by layer. The
+/// connectivity is that of the rotations before the readout; without two-qubit gates a layer may take several echoes.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
@@ -134,12 +134,12 @@ impl Echo {
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 pub fn echoes(
-    frame: &RotationLayers,
+    rotations: &RotationLayers,
     observables: &[PauliSum],
     connectivity: Connectivity,
     cancel: &Cancel,
 ) -> Result<Vec<Echo>> {
-    let sums = Sums::from_sums(frame.circuit().n_qubits(), observables)?;
+    let sums = Sums::from_sums(rotations.circuit().n_qubits(), observables)?;
     let mut uses = vec![Vec::new(); sums.words().len()];
     for observable in 0..sums.len() {
         let (columns, coefficients) = sums.row(observable);
@@ -150,16 +150,16 @@ pub fn echoes(
     }
     let words = sums.words().to_words();
     let seen = map(words.len(), cancel, |column| {
-        let relevant = frame.relevant(&words[column])?;
-        let layers = frame.layers(&relevant);
+        let relevant = rotations.relevant(&words[column])?;
+        let layers = rotations.by_layer(&relevant);
         Ok((relevant, layers))
     })?;
     let depth = seen.iter().map(|(_, layers)| layers.len()).max().unwrap_or_default();
-    let found = map(depth, cancel, |level| {
+    let found = map(depth, cancel, |number| {
         let (mut columns, mut layers) = (Vec::new(), Vec::new());
-        for (column, (_, all)) in seen.iter().enumerate().filter(|(_, seen)| seen.1.len() > level) {
+        for (column, (_, all)) in seen.iter().enumerate().filter(|(_, seen)| seen.1.len() > number) {
             columns.push(column);
-            layers.push(Members::of(frame.items().len(), &all[level]));
+            layers.push(Members::of(rotations.items().len(), &all[number]));
         }
         let clash = |a: usize, b: usize| {
             let [a_word, b_word] = [&words[columns[a]], &words[columns[b]]];
@@ -168,17 +168,17 @@ pub fn echoes(
         let mut echoes = Vec::new();
         for class in colour(columns.len(), clash) {
             cancel.check()?;
-            let mut relevant = Members::new(frame.items().len());
+            let mut relevant = Members::new(rotations.items().len());
             class.iter().for_each(|&i| relevant.insert_all(&seen[columns[i]].0));
             let owners = class.iter().map(|&i| columns[i]);
             let mut layer: Vec<(usize, usize)> = owners
                 .clone()
-                .flat_map(|column| seen[column].1[level].iter().map(move |&item| (item, column)))
+                .flat_map(|column| seen[column].1[number].iter().map(move |&item| (item, column)))
                 .collect();
             layer.sort_unstable();
             let kicked = owners.map(|column| words[column].clone()).collect();
-            Way::new(frame, kicked, connectivity, relevant).echoes(
-                level + 1,
+            Way::new(rotations, kicked, connectivity, relevant).echoes(
+                number + 1,
                 &layer,
                 &uses,
                 &mut echoes,
@@ -220,7 +220,7 @@ fn colour(count: usize, clash: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>>
 
 /// The circuit as some observable words see it.
 struct Way<'f> {
-    frame: &'f RotationLayers,
+    rotations: &'f RotationLayers,
     words: Vec<PauliWord>,
     connectivity: Connectivity,
     relevant: Members,
@@ -235,17 +235,17 @@ struct Way<'f> {
 
 impl<'f> Way<'f> {
     fn new(
-        frame: &'f RotationLayers,
+        rotations: &'f RotationLayers,
         words: Vec<PauliWord>,
         connectivity: Connectivity,
         relevant: Members,
     ) -> Self {
-        let operations = frame.circuit().operations();
+        let operations = rotations.circuit().operations();
         let mut item = vec![None; operations.len()];
-        for (i, found) in frame.items().iter().enumerate().filter(|(_, found)| found.acts) {
+        for (i, found) in rotations.items().iter().enumerate().filter(|(_, found)| found.acts) {
             item[found.operation] = Some(i);
         }
-        let mut cone = QubitSet::new(frame.circuit().n_qubits());
+        let mut cone = QubitSet::new(rotations.circuit().n_qubits());
         words.iter().for_each(|word| cone.insert_support(word.view()));
         let mut kept = vec![false; operations.len()];
         for (index, operation) in operations.iter().enumerate().rev() {
@@ -259,14 +259,14 @@ impl<'f> Way<'f> {
         }
         let kicks = words.iter().map(|word| Moving::new(word.view())).collect();
         let mut way =
-            Way { frame, words, relevant, kept, item, kick_at: operations.len(), kicks, connectivity };
+            Way { rotations, words, relevant, kept, item, kick_at: operations.len(), kicks, connectivity };
         way.place_kicks();
         way
     }
 
     /// The kicks come where they cost the fewest two-qubit gates after the last relevant gate.
     fn place_kicks(&mut self) {
-        let operations = self.frame.circuit().operations();
+        let operations = self.rotations.circuit().operations();
         let end = |index: &usize| self.kept[*index] && self.item[*index].is_some();
         let start = (0..operations.len()).rev().find(end).map_or(0, |index| index + 1);
         let links = |operation: &Operation| operation.wires().count() - 1;
@@ -287,19 +287,19 @@ impl<'f> Way<'f> {
         }
     }
 
-    /// The echoes of one level, given by its items and the observable word that each is relevant for: one echo, or one
+    /// The echoes of one layer, given by its items and the observable word that each is relevant for: one echo, or one
     /// for each family that a setting reads. `uses` has for each observable word its observables and coefficients.
     fn echoes(
         &self,
-        level: usize,
+        number: usize,
         layer: &[(usize, usize)],
         uses: &[Vec<(usize, f64)>],
         echoes: &mut Vec<Echo>,
         cancel: &Cancel,
     ) -> Result<()> {
-        let circuit = self.frame.circuit();
+        let circuit = self.rotations.circuit();
         let items: Vec<usize> = layer.iter().map(|(item, _)| *item).collect();
-        let after = self.frame.after(&items);
+        let after = self.rotations.after(&items);
         let undone = |index: usize| {
             self.kept[index]
                 && self.item[index].is_none_or(|item| after.contains(item) && self.relevant.contains(item))
@@ -311,7 +311,7 @@ impl<'f> Way<'f> {
         for family in families(&read, self.connectivity) {
             let (mut words, mut entries) = (Words::new(circuit.n_qubits()), Vec::new());
             for &j in &family {
-                let Some((parameter, weight)) = self.frame.items()[items[j]].fed else { continue };
+                let Some((parameter, weight)) = self.rotations.items()[items[j]].fed else { continue };
                 words.push(read[j].word())?;
                 let weight = if read[j].negative { -weight } else { weight } / 2.0;
                 for (observable, c) in &uses[layer[j].1] {
@@ -327,7 +327,7 @@ impl<'f> Way<'f> {
             let mut echo = Echo {
                 circuit: circuit.clone(),
                 words: self.words.clone(),
-                level,
+                layer: number,
                 kicks: self.kicks.iter().map(|k| (k.word().support().collect(), k.negative)).collect(),
                 steps,
                 setting: diagonalise(&words, self.connectivity, EFFORT, cancel)?,
@@ -345,8 +345,8 @@ impl<'f> Way<'f> {
 
     /// The word of a trainable item where it is read.
     fn at_cut(&self, item: usize, cut: usize) -> Moving {
-        let mut word = self.frame.word(item);
-        let operations = &self.frame.circuit().operations()[..cut];
+        let mut word = self.rotations.word(item);
+        let operations = &self.rotations.circuit().operations()[..cut];
         for (operation, _) in operations.iter().zip(&self.kept).filter(|(_, kept)| **kept) {
             word.pass(operation, Direction::Schroedinger);
         }

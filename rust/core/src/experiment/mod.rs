@@ -13,6 +13,7 @@ mod shift;
 
 pub use echo::{Echo, echoes};
 pub use shift::{Reach, Shift, shifts};
+pub(crate) use shift::{ShiftRule, shift_rule};
 
 use crate::bits::hadamard;
 use crate::bits::parallel::Cancel;
@@ -64,6 +65,12 @@ impl Readings {
     /// What is read for each of [`Readings::rows`].
     pub fn sums(&self) -> &Sums {
         &self.sums
+    }
+
+    /// For each row the sum of the squared coefficients: the second moment of one shot on the maximally mixed state.
+    pub(crate) fn second_moments(&self) -> impl Iterator<Item = (usize, f64)> {
+        let square = |j: usize| self.sums.row(j).1.iter().map(|c| c * c).sum();
+        self.rows.iter().enumerate().map(move |(j, &row)| (row, square(j)))
     }
 
     /// The readings times a factor per row; rows whose factor is zero are left out.

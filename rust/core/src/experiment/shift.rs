@@ -118,6 +118,35 @@ pub fn shifts(
     reach: Reach,
     input: Option<&ProductState>,
 ) -> Result<Vec<Shift>> {
+    match shift_rule(circuit, observables, settings, reach, input)? {
+        ShiftRule::Shifts(shifts) => Ok(shifts),
+        ShiftRule::Missing { gate } => Err(Error::invalid(
+            "circuit",
+            "trainable gates whose generators have commuting words (the two-term shift rule needs them)",
+            format!("gate {gate}, whose words do not commute"),
+        )),
+    }
+}
+
+/// What the parameter-shift rule makes of a circuit.
+pub(crate) enum ShiftRule {
+    /// The experiments of all trainable gates.
+    Shifts(Vec<Shift>),
+    /// There is no such rule for a trainable gate.
+    Missing {
+        /// The first such gate.
+        gate: usize,
+    },
+}
+
+/// The experiments of [`shifts`], or a gate that has none.
+pub(crate) fn shift_rule(
+    circuit: &Circuit,
+    observables: &[PauliSum],
+    settings: &[Setting],
+    reach: Reach,
+    input: Option<&ProductState>,
+) -> Result<ShiftRule> {
     let n = circuit.n_qubits();
     settings.iter().try_for_each(|setting| check_width("settings", n, setting.n_qubits()))?;
     let sums = Sums::from_sums(n, observables)?;
@@ -145,11 +174,7 @@ pub fn shifts(
             continue;
         }
         if !matches!(found, Operation::Rotation { .. }) {
-            return Err(Error::invalid(
-                "circuit",
-                "trainable gates whose generators have commuting words (the two-term shift rule needs them)",
-                format!("gate {}, whose words do not commute", circuit.gate_of(operation)),
-            ));
+            return Ok(ShiftRule::Missing { gate: circuit.gate_of(operation) });
         }
         for (setting_index, setting) in settings.iter().enumerate() {
             let entries: Vec<(usize, PauliWord, f64)> = moved
@@ -167,7 +192,7 @@ pub fn shifts(
             }
         }
     }
-    Ok(shifts)
+    Ok(ShiftRule::Shifts(shifts))
 }
 
 /// For each word the setting that reads it; `None` for the identity, which has no derivative.
@@ -192,13 +217,13 @@ fn reached(
 ) -> Result<Vec<Vec<bool>>> {
     let operations = circuit.operations();
     let unitary = operations.iter().all(Operation::is_unitary);
-    let frame =
+    let rotations =
         if reach == Reach::Chains && unitary { Some(RotationLayers::new(circuit, input)?) } else { None };
     let of_word = |word: WordRef<'_>| {
         let mut reached = vec![false; operations.len()];
-        if let Some(frame) = &frame {
-            let relevant = frame.relevant(&word.to_word())?;
-            let items = frame.items().iter().enumerate().filter(|(i, _)| relevant.contains(*i));
+        if let Some(rotations) = &rotations {
+            let relevant = rotations.relevant(&word.to_word())?;
+            let items = rotations.items().iter().enumerate().filter(|(i, _)| relevant.contains(*i));
             items.for_each(|(_, item)| reached[item.operation] = true);
             return Ok(reached);
         }

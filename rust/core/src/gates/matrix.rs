@@ -4,6 +4,7 @@
 //! qubits is its *code*, `(x_j + 2 z_j) << 2j` summed over the local qubits `j`; local qubit 0 is the most
 //! significant bit of a matrix index. Cost: cubic, for dimensions up to 16.
 
+use crate::bits::real::halvings;
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 
@@ -100,9 +101,23 @@ impl Matrix {
         (norm, Matrix { dimension: self.dimension, entries: self.entries.iter().map(|e| e / norm).collect() })
     }
 
-    /// Largest absolute entry of the difference.
+    /// Largest absolute entry of the difference; NaN if one is.
     pub(crate) fn distance(&self, other: &Matrix) -> f64 {
-        self.entries.iter().zip(&other.entries).map(|(a, b)| (a - b).norm()).fold(0.0, f64::max)
+        let distances = self.entries.iter().zip(&other.entries).map(|(a, b)| length(a - b));
+        distances.fold(0.0, |most, found| if found > most || found.is_nan() { found } else { most })
+    }
+
+    /// How far it is from unitary, if that is more than a given matrix may be.
+    pub(crate) fn check_unitary(&self) -> std::result::Result<(), f64> {
+        let error = self.multiply(&self.dagger()).distance(&Matrix::identity(self.dimension));
+        if error <= TOLERANCE { Ok(()) } else { Err(error) }
+    }
+
+    /// Largest sum of the absolute entries of a row; NaN if an entry is.
+    pub(crate) fn row_norm(&self) -> f64 {
+        let rows = self.entries.chunks_exact(self.dimension);
+        rows.map(|row| row.iter().map(|e| length(*e)).sum::<f64>())
+            .fold(0.0, |most, found| if found > most || found.is_nan() { found } else { most })
     }
 
     /// Trace of the local Pauli word `code` times the matrix, over the dimension.
@@ -114,16 +129,13 @@ impl Matrix {
         trace / self.dimension as f64
     }
 
-    /// `exp(self)`, by scaling, a Taylor series and squaring.
+    /// `exp(self)`, by scaling, a Taylor series and squaring; the norm of the matrix is finite.
     pub(crate) fn exponential(&self) -> Matrix {
         let d = self.dimension;
-        let norm = (0..d)
-            .map(|row| self.entries[row * d..(row + 1) * d].iter().map(|e| e.norm()).sum::<f64>())
-            .fold(0.0, f64::max);
         // 2^-s norm <= 1/4, where 16 terms of the series leave less than 1e-23.
-        let squarings = if norm > 0.25 { (norm * 4.0).log2().ceil() as i32 } else { 0 };
+        let squarings = halvings(self.row_norm(), 0.25);
         let mut base = Matrix::zero(d);
-        base.add_scaled(Complex64::new((-squarings as f64).exp2(), 0.0), self);
+        base.add_scaled(Complex64::new(0.5f64.powi(squarings as i32), 0.0), self);
         let (mut result, mut power) = (Matrix::identity(d), Matrix::identity(d));
         let mut factorial = 1.0;
         for term in 1..=16 {
@@ -137,6 +149,14 @@ impl Matrix {
         result
     }
 }
+
+/// The absolute value. That of the library asks the C library of the system, whose bits differ.
+fn length(value: Complex64) -> f64 {
+    value.norm_sqr().sqrt()
+}
+
+/// How far from unitary, or from trace preserving, a given matrix may be.
+pub(super) const TOLERANCE: f64 = 1e-8;
 
 /// A local Pauli word as masks over matrix indices.
 pub(crate) struct LocalWord {

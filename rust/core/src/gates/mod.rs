@@ -10,7 +10,7 @@ mod matrix;
 mod transfer;
 
 pub use clifford::{Clifford, CliffordGate};
-pub(crate) use clifford::{clifford_table, conjugate};
+pub(crate) use clifford::{clifford_table, conjugate, conjugate_columns};
 pub(crate) use matrix::{LocalWord, Matrix};
 pub use transfer::Direction;
 pub(crate) use transfer::{LocalEntry, LocalMap, Permutation, Transfer};

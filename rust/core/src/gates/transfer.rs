@@ -4,14 +4,13 @@
 //! [`super::matrix`]. Schroedinger: `E(Q) = sum_P R[P, Q] P`, a column. Heisenberg: `E^dag(P) = sum_Q R[P, Q] Q`,
 //! a row. A Clifford gate is a signed permutation. Cost: `8^k` complex multiplications per row, once per gate.
 
+use super::matrix::TOLERANCE;
 use crate::error::{Error, Result};
 use crate::gates::{LocalWord, Matrix};
 use num_complex::Complex64;
 
 /// Entries below this are rounding noise of a matrix whose entries are at most 1.
 const NEGLIGIBLE: f64 = 1e-15;
-/// How far from unitary, or from trace preserving, a given matrix may be.
-const TOLERANCE: f64 = 1e-8;
 
 /// The real transfer matrix of a channel on `k` qubits.
 #[derive(Debug, Clone)]
@@ -25,14 +24,10 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     pub(crate) fn of_unitary(n_wires: usize, unitary: &Matrix) -> Result<Self> {
-        let error = unitary.multiply(&unitary.dagger()).distance(&Matrix::identity(1 << n_wires));
-        if error > TOLERANCE {
-            return Err(Error::invalid(
-                "matrix",
-                "a unitary matrix, U U^dag = 1",
-                format!("one that is off by {error:.1e}"),
-            ));
-        }
+        unitary.check_unitary().map_err(|error| {
+            let found = format!("one that is off by {error:.1e}");
+            Error::invalid("matrix", "a unitary matrix, U U^dag = 1", found)
+        })?;
         Ok(Transfer::of_operators(n_wires, std::slice::from_ref(unitary)))
     }
 
@@ -42,7 +37,7 @@ impl Transfer {
             sum.add_scaled(Complex64::new(1.0, 0.0), &operator.dagger().multiply(operator));
         }
         let error = sum.distance(&Matrix::identity(1 << n_wires));
-        if error > TOLERANCE {
+        if error.is_nan() || error > TOLERANCE {
             return Err(Error::invalid(
                 "kraus",
                 "operators with sum K^dag K = 1",

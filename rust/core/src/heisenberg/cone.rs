@@ -3,7 +3,7 @@
 //! Invariant: an operation that is left out acts trivially on the sum in that picture (it touches no qubit of the
 //! cone and maps the identity to the identity), so leaving it out is exact. Cost: linear in the operations.
 
-use crate::bits::words_for;
+use crate::bits::{real, words_for};
 use crate::circuit::{Bound, Operation};
 use crate::gates::{Direction, LocalMap};
 use crate::pauli::{Letter, WordRef};
@@ -149,7 +149,7 @@ impl<'b> Step<'b> {
 /// double the terms for nothing.
 pub(crate) fn sin_cos(angle: f64) -> (f64, f64) {
     const ROUNDING: f64 = 1e-15;
-    let (sin, cos) = angle.sin_cos();
+    let (sin, cos) = real::sin_cos(angle);
     if cos.abs() <= ROUNDING {
         (sin.signum(), 0.0)
     } else if sin.abs() <= ROUNDING && angle.abs() > 1.0 {

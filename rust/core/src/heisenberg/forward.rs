@@ -8,6 +8,7 @@
 use super::cone::{Program, QubitSet, walk};
 use super::propagation::support;
 use super::terms::{Key, power};
+use crate::bits::parallel::Cancel;
 use crate::circuit::Angle;
 use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
@@ -113,6 +114,7 @@ impl<'b> Push<'b> {
         &self,
         pushed: impl Iterator<Item = (usize, Key<W>)>,
         observable: &PauliSum,
+        cancel: &Cancel,
         mut visit: impl FnMut(usize, &Key<W>, f64) -> Result<()>,
     ) -> Result<()> {
         let words: Vec<(Key<W>, f64)> = observable
@@ -121,6 +123,9 @@ impl<'b> Push<'b> {
             .map(|(word, c)| (self.program.label(word), self.factor * c))
             .collect();
         for (slot, p) in pushed {
+            if slot % 256 == 0 {
+                cancel.check()?;
+            }
             for (word, weight) in &words {
                 // i P Q is real where P and Q anticommute: i * i^1 = -1, i * i^3 = +1.
                 let weight = match power(&p, word) {

@@ -12,11 +12,16 @@ use super::propagation::{Job, dispatch};
 use super::record::Silent;
 use super::terms::Terms;
 use super::truncation::{Dropped, Truncation};
+use crate::bits::memory::Held;
 use crate::bits::parallel::{Cancel, map};
+use crate::bits::room;
 use crate::circuit::{Bound, Circuit};
 use crate::error::Result;
 use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, Words};
+
+/// What the memory of a derivative is called.
+const WHAT: &str = "the terms of a derivative (max_weight and min_coefficient drop some)";
 
 /// Coefficients of a gradient observable below this times the norms of O and of the generator are zeros that
 /// rounding has spoilt; they are left out and are no loss.
@@ -46,8 +51,9 @@ pub fn gradient_observables(
                 contribute(&bound, of, observables, &active, truncation, cancel, &mut column)?;
             }
         }
-        column.finish(truncation)
+        column.finish(truncation, cancel)
     })?;
+    let (columns, _held): (Vec<_>, Vec<Held>) = columns.into_iter().unzip();
     let mut rows: Vec<(PauliSum, Dropped)> =
         observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
     rows.extend(by_observable(columns, observables.len()));
@@ -70,6 +76,7 @@ struct Column {
     dropped: Vec<Dropped>,
     /// What rounding may have left where there should be zero.
     rounding: Vec<f64>,
+    held: Held,
 }
 
 impl Column {
@@ -78,18 +85,22 @@ impl Column {
             entries: vec![(Words::new(n_qubits), Vec::new()); n_observables],
             dropped: vec![Dropped::default(); n_observables],
             rounding: vec![0.0; n_observables],
+            held: Held::default(),
         }
     }
 
-    /// Merges the contributions and truncates what has become of them.
-    fn finish(self, truncation: &Truncation) -> Result<Vec<(PauliSum, Dropped)>> {
+    /// Merges the contributions and truncates what has become of them; what that takes stays held.
+    fn finish(self, truncation: &Truncation, cancel: &Cancel) -> Result<(Vec<(PauliSum, Dropped)>, Held)> {
+        let (mut held, mut finished) = (Held::default(), Vec::with_capacity(self.entries.len()));
         let rows = self.entries.into_iter().zip(self.dropped).zip(self.rounding);
-        rows.map(|(((words, coefficients), mut dropped), rounding)| {
-            let sum = PauliSum::new(&words, &coefficients)?;
+        for (((words, coefficients), mut dropped), rounding) in rows {
+            let sum = PauliSum::new_watched(&words, &coefficients, cancel)?;
+            drop((words, coefficients));
             let sum = retain(&sum, truncation, rounding, &mut dropped)?;
-            Ok((sum, dropped))
-        })
-        .collect()
+            held.add(WHAT, sum.words().bytes() + 8 * sum.len() as u64)?;
+            finished.push((sum, dropped));
+        }
+        Ok((finished, held))
     }
 }
 
@@ -101,8 +112,8 @@ pub(crate) fn retain(
     dropped: &mut Dropped,
 ) -> Result<PauliSum> {
     let max_weight = truncation.max_weight.unwrap_or(usize::MAX);
-    let (mut words, mut kept) =
-        (Words::with_capacity(sum.n_qubits(), sum.len()), Vec::with_capacity(sum.len()));
+    let mut words = Words::with_room(sum.n_qubits(), sum.len())?;
+    let mut kept = room("the coefficients of a sum", sum.len(), 1)?;
     for (word, c) in sum.iter().filter(|(_, c)| c.abs() > rounding) {
         if c.abs() < truncation.min_coefficient || word.weight() > max_weight {
             dropped.add(c);
@@ -147,19 +158,27 @@ impl Job for Commutators<'_> {
         for &o in self.active {
             self.cancel.check()?;
             let observable = &self.observables[o];
-            let mut commutator = Terms::<W>::new(&limit);
+            let mut commutator = Terms::<W>::new(&limit, self.cancel);
             let terms = pushed.slots().enumerate().filter(|(slot, _)| pushed.coefficients()[*slot] != 0.0);
-            push.commute(terms, observable, |slot, word, weight| {
-                commutator.accumulate(word, weight * pushed.coefficients()[slot]);
+            push.commute(terms, observable, self.cancel, |slot, word, weight| {
+                commutator.accumulate(word, weight * pushed.coefficients()[slot])?;
                 commutator.check_terms(commutator.coefficients().len())
             })?;
-            let (new_words, new_coefficients) = push.program.collect(&commutator);
+            let (new_words, new_coefficients) = push.program.collect(&commutator)?;
+            drop(commutator);
             let (words, coefficients) = &mut self.column.entries[o];
-            words.extend(&new_words)?;
-            coefficients.extend(new_coefficients);
-            let norm = push.factor.abs() * observable.l1_norm();
+            if words.is_empty() {
+                (*words, *coefficients) = (new_words, new_coefficients);
+            } else {
+                self.column.held.add(WHAT, new_words.bytes() + 8 * new_coefficients.len() as u64)?;
+                words.extend(&new_words)?;
+                coefficients.extend(new_coefficients);
+            }
+            // A norm that overflows must not make all terms look like rounding, nor no loss look like a NaN.
+            let norm = (push.factor.abs() * observable.l1_norm()).min(f64::MAX);
             self.column.dropped[o].merge(pushed.dropped, norm);
-            self.column.rounding[o] += ROUNDING * norm * push.generator.l1_norm();
+            let rounding = ROUNDING * norm * push.generator.l1_norm().min(f64::MAX);
+            self.column.rounding[o] += rounding.min(f64::MAX * ROUNDING);
         }
         Ok(())
     }

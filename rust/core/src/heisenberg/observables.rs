@@ -7,9 +7,15 @@
 
 use super::truncation::Dropped;
 use crate::bits::parallel::{Cancel, map};
+use crate::bits::room;
 use crate::error::{Error, Result};
-use crate::pauli::{PauliSum, Sums, Words};
+use crate::pauli::{PauliSum, Sums, WordRef, Words};
 use std::cmp::Ordering;
+
+/// What the memory of the rows is called.
+const ROWS: &str = "the rows of the gradient observables";
+/// Words between two looks at the flag that asks to stop.
+const CHUNK: usize = 1 << 16;
 
 /// The value and the gradient of each observable, as Pauli sums on the final state.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +46,11 @@ impl GradientObservables {
                 remedy: "truncate more with max_weight or min_coefficient".into(),
             });
         }
-        let located = map(rows.len(), cancel, |row| Ok(locate(&words, rows[row].0.words())))?;
+        let located = map(rows.len(), cancel, |row| locate(&words, rows[row].0.words(), cancel))?;
         let mut offsets = vec![0];
         let entries = located.iter().map(Vec::len).sum();
-        let (mut indices, mut coefficients) = (Vec::with_capacity(entries), Vec::with_capacity(entries));
+        let mut indices = room(ROWS, entries, 1)?;
+        let mut coefficients = room(ROWS, entries, 1)?;
         for (index, (sum, _)) in located.iter().zip(rows) {
             indices.extend_from_slice(index);
             coefficients.extend_from_slice(sum.coefficients());
@@ -67,7 +74,7 @@ impl GradientObservables {
 
     /// The derivatives alone, observable by observable.
     pub fn derivatives(&self) -> Sums {
-        self.sums.from(self.n_observables)
+        self.sums.tail(self.n_observables)
     }
 
     /// Number of qubits.
@@ -121,13 +128,13 @@ impl GradientObservables {
 /// The union of ascending lists, merged two by two.
 fn union(n_qubits: usize, lists: &[&Words], cancel: &Cancel) -> Result<Words> {
     let mut level: Vec<Words> = map(lists.len().div_ceil(2), cancel, |i| match lists[2 * i..] {
-        [a, b, ..] => Ok(merge(a, b)),
+        [a, b, ..] => merge(a, b, cancel),
         [a, ..] => Ok(a.clone()),
         [] => Ok(Words::new(n_qubits)),
     })?;
     while level.len() > 1 {
         level = map(level.len().div_ceil(2), cancel, |i| match &level[2 * i..] {
-            [a, b, ..] => Ok(merge(a, b)),
+            [a, b, ..] => merge(a, b, cancel),
             [a, ..] => Ok(a.clone()),
             [] => Ok(Words::new(n_qubits)),
         })?;
@@ -135,37 +142,49 @@ fn union(n_qubits: usize, lists: &[&Words], cancel: &Cancel) -> Result<Words> {
     Ok(level.pop().unwrap_or_else(|| Words::new(n_qubits)))
 }
 
-fn merge(a: &Words, b: &Words) -> Words {
-    let mut merged = Words::with_capacity(a.n_qubits(), a.len().max(b.len()));
+fn merge(a: &Words, b: &Words, cancel: &Cancel) -> Result<Words> {
+    let mut merged = Words::with_room(a.n_qubits(), a.len() + b.len())?;
+    walk(a, b, cancel, |word| merged.push_rows(word.x(), word.z()))?;
+    merged.shrink();
+    Ok(merged)
+}
+
+/// Visits the union of two ascending lists, in order.
+fn walk(a: &Words, b: &Words, cancel: &Cancel, mut visit: impl FnMut(WordRef<'_>)) -> Result<()> {
     let (mut i, mut j) = (0, 0);
     while i < a.len() || j < b.len() {
+        if (i + j) % CHUNK < 2 {
+            cancel.check()?;
+        }
         let order = match (i < a.len(), j < b.len()) {
             (true, true) => a.get(i).cmp(&b.get(j)),
             (true, false) => Ordering::Less,
             _ => Ordering::Greater,
         };
-        let word = if order.is_le() { a.get(i) } else { b.get(j) };
-        merged.push_rows(word.x(), word.z());
+        visit(if order.is_le() { a.get(i) } else { b.get(j) });
         i += usize::from(order.is_le());
         j += usize::from(order.is_ge());
     }
-    merged
+    Ok(())
 }
 
 /// The index of each of `some` in `all`; both ascend and `all` has every one of them.
-fn locate(all: &Words, some: &Words) -> Vec<u32> {
-    let mut index = Vec::with_capacity(some.len());
+fn locate(all: &Words, some: &Words, cancel: &Cancel) -> Result<Vec<u32>> {
+    let mut index = room(ROWS, some.len(), 1)?;
     // A short row in a long list is searched, a long one merged.
     if some.len() * 16 < all.len() {
         index.extend(some.iter().filter_map(|word| all.binary_search(word)).map(|i| i as u32));
-        return index;
+        return Ok(index);
     }
     let mut at = 0;
-    for word in some.iter() {
+    for (i, word) in some.iter().enumerate() {
+        if i % CHUNK == 0 {
+            cancel.check()?;
+        }
         while all.get(at).cmp(&word).is_ne() {
             at += 1;
         }
         index.push(at as u32);
     }
-    index
+    Ok(index)
 }

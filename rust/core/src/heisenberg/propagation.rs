@@ -9,7 +9,7 @@ use super::record::{Record, Silent};
 use super::terms::{Key, Terms, key};
 use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::Cancel;
-use crate::bits::words_for;
+use crate::bits::{room, words_for};
 use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
 use crate::gates::Direction;
@@ -72,8 +72,10 @@ impl Job for Collect<'_> {
 
     fn run<const W: usize>(self) -> Result<Propagated> {
         let terms = self.program.run::<W, _>(self.sum, self.truncation, &mut Silent, self.cancel)?;
-        let (words, coefficients) = self.program.collect(&terms);
-        Ok(Propagated { sum: PauliSum::new(&words, &coefficients)?, dropped: terms.dropped })
+        let (words, coefficients) = self.program.collect(&terms)?;
+        let dropped = terms.dropped;
+        drop(terms);
+        Ok(Propagated { sum: PauliSum::new_watched(&words, &coefficients, self.cancel)?, dropped })
     }
 }
 
@@ -111,23 +113,23 @@ pub(crate) fn dispatch<J: Job>(program: &Program<'_>, job: J) -> Result<J::Outpu
 
 impl Program<'_> {
     /// Moves a sum through the steps.
-    pub(crate) fn run<const W: usize, R: Record>(
+    pub(crate) fn run<'c, const W: usize, R: Record>(
         &self,
         sum: &PauliSum,
         truncation: &Truncation,
         record: &mut R,
-        cancel: &Cancel,
-    ) -> Result<Terms<W>> {
-        let mut terms = Terms::<W>::new(truncation);
+        cancel: &'c Cancel,
+    ) -> Result<Terms<'c, W>> {
+        let mut terms = Terms::<W>::new(truncation, cancel);
         for (word, coefficient) in sum.iter() {
-            terms.accumulate(&self.label(word), coefficient);
+            terms.accumulate(&self.label(word), coefficient)?;
         }
         terms.truncate(record)?;
         for step in &self.steps {
             cancel.check()?;
             match step {
                 Step::Rotation { letters, turn } => terms.rotate(letters, *turn, record)?,
-                Step::Permutation { wires, table } => terms.permute(wires, table, record),
+                Step::Permutation { wires, table } => terms.permute(wires, table, record)?,
                 Step::Map { wires, map, operation } => terms.map(wires, map, *operation, record)?,
             }
         }
@@ -146,28 +148,32 @@ impl Program<'_> {
     }
 
     /// The words of all slots, in the qubits of the circuit.
-    pub(crate) fn collect_slots<const W: usize>(&self, terms: &Terms<W>) -> Words {
+    pub(crate) fn collect_slots<const W: usize>(&self, terms: &Terms<'_, W>) -> Result<Words> {
         let width = words_for(self.n_qubits);
         let (mut x, mut z) = (vec![0; width], vec![0; width]);
-        let mut words = Words::with_capacity(self.n_qubits, terms.coefficients().len());
-        for word in terms.slots() {
+        let mut words = Words::with_room(self.n_qubits, terms.coefficients().len())?;
+        for (i, word) in terms.slots().enumerate() {
+            terms.listen(i)?;
             self.restore(&word, &mut x, &mut z);
             words.push_rows(&x, &z);
         }
-        words
+        Ok(words)
     }
 
     /// The terms that are not zero, in the qubits of the circuit.
-    pub(crate) fn collect<const W: usize>(&self, terms: &Terms<W>) -> (Words, Vec<f64>) {
-        let (mut words, mut coefficients) = (Words::new(self.n_qubits), Vec::new());
+    pub(crate) fn collect<const W: usize>(&self, terms: &Terms<'_, W>) -> Result<(Words, Vec<f64>)> {
+        let count = terms.coefficients().iter().filter(|c| **c != 0.0).count();
+        let mut words = Words::with_room(self.n_qubits, count)?;
+        let mut coefficients = room("the coefficients of a sum", count, 1)?;
         let width = words_for(self.n_qubits);
         let (mut x, mut z) = (vec![0; width], vec![0; width]);
-        for (word, coefficient) in terms.iter() {
+        for (i, (word, coefficient)) in terms.iter().enumerate() {
+            terms.listen(i)?;
             self.restore(&word, &mut x, &mut z);
             words.push_rows(&x, &z);
             coefficients.push(coefficient);
         }
-        (words, coefficients)
+        Ok((words, coefficients))
     }
 
     /// The rows of a labelled word in the qubits of the circuit.
@@ -245,9 +251,10 @@ mod tests {
                 assert_eq!(wide.unwrap(), narrow);
             }
             // With a tape the same terms are kept.
+            let cancel = Cancel::new();
             let recorded =
-                program.run::<1, _>(&z, &truncation, &mut ReverseRecord::default(), &Cancel::new()).unwrap();
-            let (words, coefficients) = program.collect(&recorded);
+                program.run::<1, _>(&z, &truncation, &mut ReverseRecord::default(), &cancel).unwrap();
+            let (words, coefficients) = program.collect(&recorded).unwrap();
             assert_eq!(PauliSum::new(&words, &coefficients).unwrap(), narrow.sum);
             assert_eq!(recorded.dropped, narrow.dropped);
         }

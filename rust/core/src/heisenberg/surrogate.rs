@@ -11,6 +11,7 @@ use super::record::{Record, ReverseRecord, Silent};
 use super::terms::Key;
 use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::Cancel;
+use crate::bits::room;
 use crate::circuit::Angle;
 use crate::circuit::Circuit;
 use crate::error::Result;
@@ -105,7 +106,8 @@ impl Job for Evaluate<'_> {
         }
         let mut tape = ReverseRecord::default();
         let (evaluation, coefficients, expectations) = self.value::<W, _>(&mut tape)?;
-        tape.sweep(&coefficients, &expectations, |operation, slope| slopes.push((operation, slope)));
+        let slope_of = |operation, slope| slopes.push((operation, slope));
+        tape.sweep(&coefficients, &expectations, self.cancel, slope_of)?;
         Ok((evaluation, slopes))
     }
 }
@@ -117,9 +119,13 @@ impl Evaluate<'_> {
         let expectation = |word: Key<W>| self.state.expectation(self.program.letters(&word));
         let coefficients = terms.coefficients();
         let n_terms = coefficients.iter().filter(|c| **c != 0.0).count();
-        let expectations: Vec<f64> = terms.slots().map(expectation).collect();
+        let mut expectations = room("the expectation values of a sum", coefficients.len(), 1)?;
+        for (i, word) in terms.slots().enumerate() {
+            terms.listen(i)?;
+            expectations.push(expectation(word));
+        }
         let value = coefficients.iter().zip(&expectations).map(|(c, e)| c * e).sum();
         let evaluation = Evaluation { value, gradient: Vec::new(), n_terms, dropped: terms.dropped };
-        Ok((evaluation, coefficients.to_vec(), expectations))
+        Ok((evaluation, terms.into_coefficients(), expectations))
     }
 }

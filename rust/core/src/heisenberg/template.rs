@@ -15,12 +15,19 @@ use super::propagation::{Job, dispatch};
 use super::record::Record;
 use super::terms::Terms;
 use super::truncation::{Dropped, Truncation};
+use crate::bits::memory::Held;
 use crate::bits::parallel::{Cancel, map};
+use crate::bits::room;
 use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
 use crate::gates::{Direction, LocalEntry};
 use crate::pauli::word::check_width;
-use crate::pauli::{PauliSum, Words};
+use crate::pauli::{PauliSum, WordRef, Words};
+
+/// What the memory of a template is called.
+const WHAT: &str = "the template of a gradient (max_terms bounds it)";
+/// Steps between two looks at the flag that asks to stop.
+const CHUNK: usize = 1 << 16;
 
 /// The gradient observables of a circuit at angles yet to be given.
 ///
@@ -110,22 +117,29 @@ impl GradientTemplate {
         let none = || vec![(PauliSum::zero(n), Dropped::default()); observables.len()];
         let columns = map(n_parameters, cancel, |parameter| {
             let mut words = vec![Words::new(n); observables.len()];
-            let mut contributions = Vec::new();
+            let (mut contributions, mut held) = (Vec::new(), Vec::new());
             for &of in &uses.of_parameter[parameter] {
                 let active = uses.active(of);
                 if active.is_empty() {
                     continue;
                 }
                 match trace(&bound, of, observables, &active, limit, cancel, &mut words) {
-                    Err(Error::Limit { .. } | Error::Invalid { .. }) if partial => return Ok((None, none())),
-                    found => contributions.push(found?),
+                    Err(Error::Limit { .. } | Error::Invalid { .. }) if partial => {
+                        return Ok(((None, none()), Vec::new()));
+                    }
+                    found => {
+                        let (contribution, memory) = found?;
+                        contributions.push(contribution);
+                        held.push(memory);
+                    }
                 }
             }
             // Products knew their words by their position in the list so far; now by that in the sorted row.
             let (mut sorted, mut places) = (Vec::new(), Vec::new());
             for list in &words {
-                let (row, place) = list.sort_dedup()?;
-                let ones = vec![1.0; row.len()];
+                let (row, place) = list.sort_dedup_watched(cancel)?;
+                let mut ones = room("the words of a gradient", row.len(), 1)?;
+                ones.resize(row.len(), 1.0);
                 sorted.push((PauliSum::from_sorted(row, ones)?, Dropped::default()));
                 places.push(place);
             }
@@ -134,10 +148,12 @@ impl GradientTemplate {
             }
             let widest = sorted.iter().map(|(sum, _)| sum.len()).max().unwrap_or_default();
             if partial && limit.max_terms.is_some_and(|most| widest > most) {
-                return Ok((None, none()));
+                return Ok(((None, none()), Vec::new()));
             }
-            Ok((Some(contributions), sorted))
+            Ok(((Some(contributions), sorted), held))
         })?;
+        // What is made stays held until all of it is there.
+        let (columns, _held): (Vec<_>, Vec<Vec<Held>>) = columns.into_iter().unzip();
         let (columns, sorted): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
         let mut rows: Vec<_> = observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
         rows.extend(by_observable(sorted, observables.len()));
@@ -151,19 +167,29 @@ impl GradientTemplate {
         let (sums, n_observables) = (self.rows.sums(), self.rows.n_observables());
         let columns = map(self.columns.len(), cancel, |parameter| {
             let length = |o: usize| sums.row(self.rows.gradient_row(o, parameter)).0.len();
-            let mut rows: Vec<Vec<f64>> = (0..n_observables).map(|o| vec![0.0; length(o)]).collect();
+            let mut rows: Vec<Vec<f64>> = Vec::with_capacity(n_observables);
+            for o in 0..n_observables {
+                let mut row = room("the rows of a gradient", length(o), 1)?;
+                row.resize(length(o), 0.0);
+                rows.push(row);
+            }
             for contribution in self.columns[parameter].iter().flatten() {
                 cancel.check()?;
-                let pushed = contribution.trace.replay(&contribution.initial, &bound);
+                let pushed = contribution.trace.replay(&contribution.initial, &bound, cancel)?;
                 for (o, products) in &contribution.products {
-                    for product in products {
-                        rows[*o][product.entry as usize] += product.weight * pushed[product.slot as usize];
+                    for chunk in products.chunks(CHUNK) {
+                        cancel.check()?;
+                        for product in chunk {
+                            rows[*o][product.entry as usize] +=
+                                product.weight * pushed[product.slot as usize];
+                        }
                     }
                 }
             }
             Ok(rows)
         })?;
-        let mut coefficients: Vec<f64> = (0..n_observables).flat_map(|o| sums.row(o).1).copied().collect();
+        let mut coefficients = room("the rows of a gradient", sums.entries(), 1)?;
+        coefficients.extend((0..n_observables).flat_map(|o| sums.row(o).1).copied());
         by_observable(columns, n_observables).for_each(|row| coefficients.extend(row));
         Ok(self.rows.with_coefficients(coefficients))
     }
@@ -171,6 +197,15 @@ impl GradientTemplate {
     /// Every word that may appear.
     pub fn words(&self) -> &Words {
         self.rows.sums().words()
+    }
+
+    /// The words that may appear in a derivative.
+    pub(crate) fn derivative_words(
+        &self,
+        observable: usize,
+        parameter: usize,
+    ) -> impl Iterator<Item = WordRef<'_>> {
+        self.rows.sums().terms(self.rows.gradient_row(observable, parameter)).map(|(word, _)| word)
     }
 
     /// Number of entries of all rows.
@@ -188,7 +223,7 @@ fn trace(
     limit: &Truncation,
     cancel: &Cancel,
     words: &mut [Words],
-) -> Result<Contribution> {
+) -> Result<(Contribution, Held)> {
     let push = Push::new(bound, of, observables, active)?;
     dispatch(&push.program, Tracing { push: &push, observables, active, limit, cancel, words })
 }
@@ -203,27 +238,34 @@ struct Tracing<'a> {
 }
 
 impl Job for Tracing<'_> {
-    type Output = Contribution;
+    type Output = (Contribution, Held);
 
-    fn run<const W: usize>(self) -> Result<Contribution> {
+    fn run<const W: usize>(self) -> Result<Self::Output> {
         let push = self.push;
-        let mut trace = Trace::default();
-        let pushed = push.program.run::<W, _>(&push.generator, self.limit, &mut trace, self.cancel)?;
+        let mut tracer = Tracer::default();
+        let pushed = push.program.run::<W, _>(&push.generator, self.limit, &mut tracer, self.cancel)?;
+        let Tracer { mut trace, mut held } = tracer;
         trace.shrink();
         let mut all = Vec::with_capacity(self.active.len());
         for &o in self.active {
             let start = self.words[o].len();
-            let (mut commutator, mut products) = (Terms::<W>::new(self.limit), Vec::new());
-            push.commute(pushed.slots().enumerate(), &self.observables[o], |slot, word, weight| {
-                let entry = (start + commutator.accumulate(word, 0.0)) as u32;
-                products.push(Product { slot: slot as u32, entry, weight });
-                commutator.check_terms(commutator.coefficients().len())
-            })?;
-            self.words[o].extend(&push.program.collect_slots(&commutator))?;
+            let (mut commutator, mut products) = (Terms::<W>::new(self.limit, self.cancel), Vec::new());
+            push.commute(
+                pushed.slots().enumerate(),
+                &self.observables[o],
+                self.cancel,
+                |slot, word, weight| {
+                    let entry = (start + commutator.accumulate(word, 0.0)?) as u32;
+                    held.push(WHAT, &mut products, Product { slot: slot as u32, entry, weight })?;
+                    commutator.check_terms(commutator.coefficients().len())
+                },
+            )?;
+            self.words[o].extend(&push.program.collect_slots(&commutator)?)?;
             products.shrink_to_fit();
             all.push((o, products));
         }
-        Ok(Contribution { initial: push.generator.coefficients().to_vec(), trace, products: all })
+        let initial = push.generator.coefficients().to_vec();
+        Ok((Contribution { initial, trace, products: all }, held))
     }
 }
 
@@ -246,6 +288,15 @@ enum Event {
     Map { operation: usize, entries: usize, slots: usize },
 }
 
+impl Event {
+    fn slots(&self) -> usize {
+        match *self {
+            Event::Rotation { slots, .. } | Event::Map { slots, .. } => slots,
+            Event::Signs { .. } => 0,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     from: u32,
@@ -257,58 +308,84 @@ struct Entry {
 /// Marks the negative sign of a pair in its second slot.
 const NEGATIVE: u32 = 1 << 31;
 
-impl Record for Trace {
+/// A [`Trace`] in the making.
+#[derive(Default)]
+struct Tracer {
+    trace: Trace,
+    held: Held,
+}
+
+impl Record for Tracer {
     const ON: bool = true;
 
-    fn rotation(&mut self, _: f64, _: f64, operation: usize) {
-        self.events.push(Event::Rotation { operation, pairs: self.pairs.len(), slots: self.slots });
+    fn rotation(&mut self, _: f64, _: f64, operation: usize, pairs: usize) -> Result<()> {
+        let trace = &mut self.trace;
+        self.held.reserve(WHAT, &mut trace.pairs, pairs)?;
+        let (pairs, slots) = (trace.pairs.len(), trace.slots);
+        trace.events.push(Event::Rotation { operation, pairs, slots });
+        Ok(())
     }
 
     #[inline]
     fn pair(&mut self, a: usize, b: usize, negative: bool) {
-        self.pairs.push((a as u32, b as u32 | if negative { NEGATIVE } else { 0 }));
-        self.slots = self.slots.max(b + 1);
-        if let Some(Event::Rotation { pairs, slots, .. }) = self.events.last_mut() {
-            (*pairs, *slots) = (self.pairs.len(), self.slots);
+        let trace = &mut self.trace;
+        trace.pairs.push((a as u32, b as u32 | if negative { NEGATIVE } else { 0 }));
+        trace.slots = trace.slots.max(b + 1);
+        if let Some(Event::Rotation { pairs, slots, .. }) = trace.events.last_mut() {
+            (*pairs, *slots) = (trace.pairs.len(), trace.slots);
         }
     }
 
-    fn signs(&mut self) {
-        self.events.push(Event::Signs { flipped: self.flipped.len() });
+    fn signs(&mut self, slots: usize) -> Result<()> {
+        self.held.reserve(WHAT, &mut self.trace.flipped, slots)?;
+        self.trace.events.push(Event::Signs { flipped: self.trace.flipped.len() });
+        Ok(())
     }
 
     #[inline]
     fn flipped(&mut self, slot: usize) {
-        self.flipped.push(slot as u32);
-        if let Some(Event::Signs { flipped }) = self.events.last_mut() {
-            *flipped = self.flipped.len();
+        self.trace.flipped.push(slot as u32);
+        if let Some(Event::Signs { flipped }) = self.trace.events.last_mut() {
+            *flipped = self.trace.flipped.len();
         }
     }
 
-    fn map(&mut self, _: &[f64], operation: usize) {
-        self.slots = 0;
-        self.events.push(Event::Map { operation, entries: self.entries.len(), slots: 0 });
+    fn map(&mut self, _: &[f64], operation: usize) -> Result<()> {
+        self.trace.slots = 0;
+        self.trace.events.push(Event::Map { operation, entries: self.trace.entries.len(), slots: 0 });
+        Ok(())
+    }
+
+    fn entries(&mut self, more: usize) -> Result<()> {
+        self.held.reserve(WHAT, &mut self.trace.entries, more)
     }
 
     #[inline]
     fn entry(&mut self, from: usize, to: usize, row: usize, entry: &LocalEntry) {
-        self.entries.push(Entry {
+        let trace = &mut self.trace;
+        trace.entries.push(Entry {
             from: from as u32,
             to: to as u32,
             row: row as u16,
             column: entry.to as u16,
         });
-        self.slots = self.slots.max(to + 1);
-        if let Some(Event::Map { entries, slots, .. }) = self.events.last_mut() {
-            (*entries, *slots) = (self.entries.len(), self.slots);
+        trace.slots = trace.slots.max(to + 1);
+        if let Some(Event::Map { entries, slots, .. }) = trace.events.last_mut() {
+            (*entries, *slots) = (trace.entries.len(), trace.slots);
         }
     }
 
     // Nothing is truncated, so nothing is lost or moved.
-    fn lone(&mut self, _: usize, _: f64) {}
-    fn truncation(&mut self) {}
+    fn lone(&mut self, _: usize, _: f64) -> Result<()> {
+        Ok(())
+    }
+    fn truncation(&mut self, _: usize) -> Result<()> {
+        Ok(())
+    }
     fn dropped(&mut self, _: usize, _: f64) {}
-    fn compacted(&mut self, _: &[u32], _: usize) {}
+    fn compacted(&mut self, _: &[u32], _: usize) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Trace {
@@ -320,21 +397,27 @@ impl Trace {
     }
 
     /// The coefficients at the end, from those at the start, at the angles of a circuit.
-    fn replay(&self, initial: &[f64], bound: &Bound<'_>) -> Vec<f64> {
-        let mut slots = initial.to_vec();
+    fn replay(&self, initial: &[f64], bound: &Bound<'_>, cancel: &Cancel) -> Result<Vec<f64>> {
+        let most = self.events.iter().map(|event| event.slots()).max().unwrap_or_default();
+        let mut slots = room("the terms of a propagated sum", most.max(initial.len()), 1)?;
+        slots.extend_from_slice(initial);
         let (mut pair, mut flip, mut entry) = (0, 0, 0);
         for event in &self.events {
+            cancel.check()?;
             match *event {
                 Event::Rotation { operation, pairs, slots: n } => {
                     slots.resize(n.max(slots.len()), 0.0);
                     let (sin, cos) = sin_cos(bound.angles[operation]);
-                    for &(a, b) in &self.pairs[pair..pairs] {
-                        // Forwards: the sine has the opposite sign of the Heisenberg picture.
-                        let s = if b & NEGATIVE == 0 { -sin } else { sin };
-                        let (a, b) = (a as usize, (b & !NEGATIVE) as usize);
-                        let (ca, cb) = (slots[a], slots[b]);
-                        slots[a] = cos * ca - s * cb;
-                        slots[b] = cos * cb + s * ca;
+                    for chunk in self.pairs[pair..pairs].chunks(CHUNK) {
+                        cancel.check()?;
+                        for &(a, b) in chunk {
+                            // Forwards: the sine has the opposite sign of the Heisenberg picture.
+                            let s = if b & NEGATIVE == 0 { -sin } else { sin };
+                            let (a, b) = (a as usize, (b & !NEGATIVE) as usize);
+                            let (ca, cb): (f64, f64) = (slots[a], slots[b]);
+                            slots[a] = cos * ca - s * cb;
+                            slots[b] = cos * cb + s * ca;
+                        }
                     }
                     pair = pairs;
                 }
@@ -344,16 +427,20 @@ impl Trace {
                 }
                 Event::Map { operation, entries, slots: n } => {
                     let map = bound.map(operation, Direction::Schroedinger);
-                    let mut next = vec![0.0; n];
-                    for step in &self.entries[entry..entries] {
-                        next[step.to as usize] +=
-                            map.value(step.row.into(), step.column.into()) * slots[step.from as usize];
+                    let mut next = room("the terms of a propagated sum", n, 1)?;
+                    next.resize(n, 0.0);
+                    for chunk in self.entries[entry..entries].chunks(CHUNK) {
+                        cancel.check()?;
+                        for step in chunk {
+                            next[step.to as usize] +=
+                                map.value(step.row.into(), step.column.into()) * slots[step.from as usize];
+                        }
                     }
                     slots = next;
                     entry = entries;
                 }
             }
         }
-        slots
+        Ok(slots)
     }
 }

@@ -6,6 +6,8 @@
 
 use super::word::{PauliWord, WordRef, check_width, product_power};
 use super::words::Words;
+use crate::bits::parallel::Cancel;
+use crate::bits::room;
 use crate::error::{Error, Result};
 use std::fmt;
 
@@ -35,6 +37,11 @@ impl PauliSum {
 
     /// The sum of `coefficients[i] * words[i]`: duplicates are merged, exact zeros dropped, terms sorted.
     pub fn new(words: &Words, coefficients: &[f64]) -> Result<Self> {
+        PauliSum::new_watched(words, coefficients, &Cancel::new())
+    }
+
+    /// [`PauliSum::new`] for very many terms: it can be interrupted.
+    pub fn new_watched(words: &Words, coefficients: &[f64], cancel: &Cancel) -> Result<Self> {
         if words.len() != coefficients.len() {
             return Err(Error::shape(
                 "coefficients",
@@ -49,8 +56,9 @@ impl PauliSum {
                 format!("{} at position {i}", coefficients[i]),
             ));
         }
-        let (sorted, index) = words.sort_dedup()?;
-        let mut merged = vec![0.0; sorted.len()];
+        let (sorted, index) = words.sort_dedup_watched(cancel)?;
+        let mut merged = room("the coefficients of a sum", sorted.len(), 1)?;
+        merged.resize(sorted.len(), 0.0);
         for (&new, coefficient) in index.iter().zip(coefficients) {
             merged[new as usize] += coefficient;
         }

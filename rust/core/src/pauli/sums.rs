@@ -99,7 +99,7 @@ impl Sums {
     }
 
     /// The sums from number `first` on, over the same list of words.
-    pub(crate) fn from(&self, first: usize) -> Self {
+    pub(crate) fn tail(&self, first: usize) -> Self {
         let entries = self.starts[first];
         Sums {
             words: self.words.clone(),

@@ -5,8 +5,57 @@
 //! [`Words::sort_dedup`] is one sort.
 
 use super::word::{PauliWord, WordRef, check_row, check_width};
-use crate::bits::{check_qubits, words_for};
+use crate::bits::parallel::Cancel;
+use crate::bits::{check_qubits, room, words_for};
 use crate::error::{Error, Result};
+
+/// What the memory of a sort is called.
+const ORDER: &str = "the order of a list of words";
+/// Words between two looks at the flag that asks to stop.
+const CHUNK: usize = 1 << 16;
+
+/// Words that are sorted at a stretch: some ten milliseconds.
+const PART: usize = 1 << 19;
+
+/// Sorts; parts of a long list are sorted one by one, so that it can be interrupted.
+fn sort<'l, T: Copy, K: Ord>(list: &'l mut [T], key: impl Fn(&T) -> K + Copy, cancel: &Cancel) -> Result<()> {
+    let mut open: Vec<&'l mut [T]> = vec![list];
+    while let Some(part) = open.pop() {
+        cancel.check()?;
+        if part.len() <= PART {
+            part.sort_unstable_by_key(key);
+            continue;
+        }
+        let mut sample: Vec<T> = part.iter().step_by(part.len() / 64).copied().collect();
+        sample.sort_unstable_by_key(key);
+        let middle = key(&sample[sample.len() / 2]);
+        let mut below = split(part, |value| key(value) < middle, cancel)?;
+        if below == 0 {
+            // The smallest value: all that equal it are in order.
+            below = split(part, |value| key(value) == middle, cancel)?;
+            open.push(&mut part[below..]);
+            continue;
+        }
+        let (low, high) = part.split_at_mut(below);
+        open.push(high);
+        open.push(low);
+    }
+    Ok(())
+}
+
+/// Moves the values of one side before the others; returns how many there are.
+fn split<T>(list: &mut [T], first: impl Fn(&T) -> bool, cancel: &Cancel) -> Result<usize> {
+    let mut count = 0;
+    for i in 0..list.len() {
+        if i % PART == 0 {
+            cancel.check()?;
+        }
+        let wanted = first(&list[i]);
+        list.swap(i, count);
+        count += usize::from(wanted);
+    }
+    Ok(count)
+}
 
 /// Many Pauli words of one width.
 ///
@@ -34,6 +83,23 @@ impl Words {
     pub fn with_capacity(n_qubits: usize, capacity: usize) -> Self {
         let entries = capacity * words_for(n_qubits);
         Words { n_qubits, len: 0, x: Vec::with_capacity(entries), z: Vec::with_capacity(entries) }
+    }
+
+    /// [`Words::with_capacity`] for what may not fit into the memory.
+    pub(crate) fn with_room(n_qubits: usize, capacity: usize) -> Result<Self> {
+        let list = || room("a list of words", capacity, words_for(n_qubits));
+        Ok(Words { n_qubits, len: 0, x: list()?, z: list()? })
+    }
+
+    /// Gives back the room that is not used.
+    pub(crate) fn shrink(&mut self) {
+        self.x.shrink_to_fit();
+        self.z.shrink_to_fit();
+    }
+
+    /// Bytes of the rows.
+    pub(crate) fn bytes(&self) -> u64 {
+        16 * self.x.len() as u64
     }
 
     /// A list of the given words, which must all have `n_qubits` qubits.
@@ -141,6 +207,11 @@ impl Words {
     ///
     /// The list must have fewer than 2^32 words; a longer one is refused.
     pub fn sort_dedup(&self) -> Result<(Words, Vec<u32>)> {
+        self.sort_dedup_watched(&Cancel::new())
+    }
+
+    /// [`Words::sort_dedup`] for very long lists: it can be interrupted.
+    pub fn sort_dedup_watched(&self, cancel: &Cancel) -> Result<(Words, Vec<u32>)> {
         if self.len > u32::MAX as usize {
             return Err(Error::Limit {
                 what: "words in one list".into(),
@@ -149,28 +220,32 @@ impl Words {
                 remedy: "split the list or truncate the sums".into(),
             });
         }
-        let order: Vec<u32> = if self.words_per_row() == 1 {
+        let mut order: Vec<u32> = room(ORDER, self.len, 1)?;
+        if self.words_per_row() == 1 {
             // Sorting the rows themselves, not indices to them, is several times faster.
-            let rows = self.x.iter().zip(&self.z).enumerate();
-            let mut rows: Vec<(u64, u64, u32)> = rows.map(|(i, (&x, &z))| (x, z, i as u32)).collect();
-            rows.sort_unstable();
-            rows.into_iter().map(|(_, _, i)| i).collect()
+            let mut rows: Vec<(u64, u64, u32)> = room(ORDER, self.len, 1)?;
+            let parts = self.x.iter().zip(&self.z).enumerate();
+            rows.extend(parts.map(|(i, (&x, &z))| (x, z, i as u32)));
+            sort(&mut rows, |row| *row, cancel)?;
+            order.extend(rows.iter().map(|(_, _, i)| i));
         } else {
-            let mut order: Vec<u32> = (0..self.len as u32).collect();
-            order.sort_unstable_by_key(|&i| self.get(i as usize));
-            order
-        };
-        let mut sorted = Words::with_capacity(self.n_qubits, self.len);
-        let mut index = vec![0; self.len];
-        for &old in &order {
+            order.extend(0..self.len as u32);
+            sort(&mut order, |&i| self.get(i as usize), cancel)?;
+        }
+        let mut sorted = Words::with_room(self.n_qubits, self.len)?;
+        let mut index = room(ORDER, self.len, 1)?;
+        index.resize(self.len, 0);
+        for (i, &old) in order.iter().enumerate() {
+            if i % CHUNK == 0 {
+                cancel.check()?;
+            }
             let word = self.get(old as usize);
             if sorted.is_empty() || sorted.get(sorted.len - 1) != word {
                 sorted.push_rows(word.x(), word.z());
             }
             index[old as usize] = (sorted.len - 1) as u32;
         }
-        sorted.x.shrink_to_fit();
-        sorted.z.shrink_to_fit();
+        sorted.shrink();
         Ok((sorted, index))
     }
 
@@ -222,6 +297,21 @@ mod tests {
                 None.or_else(|| (width == 2).then_some(0))
             );
         }
+    }
+
+    #[test]
+    fn long_lists_are_sorted_part_by_part() {
+        let cancel = Cancel::new();
+        for distinct in [u64::MAX, 3, 1] {
+            let mut list: Vec<u64> =
+                (0..3 * PART as u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % distinct).collect();
+            let mut expected = list.clone();
+            expected.sort_unstable();
+            sort(&mut list, |value| *value, &cancel).unwrap();
+            assert_eq!(list, expected);
+        }
+        cancel.raise();
+        assert_eq!(sort(&mut [2, 1], |value| *value, &cancel), Err(Error::Interrupted));
     }
 
     #[test]

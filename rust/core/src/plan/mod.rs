@@ -10,91 +10,41 @@
 //! Invariant: figures that are only bounds from below say so. Deterministic, whatever the number of threads.
 //! Cost: the words of the gradient observables, then the search ([`Options::effort`]).
 
+mod approach;
 mod candidates;
+mod commuting_families;
+mod method;
 mod methods;
+mod not_applicable;
+mod pairs;
 mod run;
+mod solve;
+mod solver;
 
-use crate::bits::parallel::{self, Cancel};
+pub use method::Method;
+pub use not_applicable::NotApplicable;
+pub use run::Simulated;
+
+use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Circuit;
 use crate::circuit::Size;
+use crate::design::objective::first_near_least;
 use crate::design::{Goal, Options};
 use crate::error::{Error, Result};
 use crate::heisenberg::GradientObservables;
 use crate::pauli::PauliSum;
 use crate::state::ProductState;
+use approach::{Design, Solution};
 use candidates::Candidates;
-use methods::Solution;
-pub use run::Simulated;
+use solver::Solver;
 use std::sync::Arc;
-
-/// The ways of measuring a gradient, in the order of preference among equals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// A random letter per qubit and snapshot.
-    Uniform,
-    /// Letters with the best probabilities.
-    Biased,
-    /// A list of product settings.
-    Product,
-    /// A list of Clifford settings.
-    Clifford,
-    /// Clifford settings of small blocks, drawn independently.
-    Block,
-    /// One setting per observable word, where all trainable generators commute.
-    Commuting,
-    /// The layered echo.
-    Echo,
-    /// Settings, echoes and shifts together.
-    Mixture,
-    /// Parameter-shift: relevant gates only, shots where they help most.
-    ShiftPruned,
-    /// Parameter-shift as general tools do it: every gate that is wired to the observable, equal shots.
-    Shift,
-}
-
-impl Method {
-    /// Every method.
-    pub const ALL: [Method; 10] = [
-        Method::Uniform,
-        Method::Biased,
-        Method::Product,
-        Method::Clifford,
-        Method::Block,
-        Method::Commuting,
-        Method::Echo,
-        Method::Mixture,
-        Method::ShiftPruned,
-        Method::Shift,
-    ];
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Method::Uniform => "uniform",
-            Method::Biased => "biased",
-            Method::Product => "product",
-            Method::Clifford => "clifford",
-            Method::Block => "block",
-            Method::Commuting => "commuting",
-            Method::Echo => "echo",
-            Method::Mixture => "mixture",
-            Method::ShiftPruned => "shift-pruned",
-            Method::Shift => "shift",
-        }
-    }
-
-    /// The method of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Method::ALL.into_iter().find(|method| method.name() == name)
-    }
-}
 
 /// A method in a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// Which method.
+    /// The method.
     pub method: Method,
-    /// The mean variance of one shot; infinite where the method does not apply.
+    /// The variance per shot, averaged over the derivatives that count; infinite where the method does not apply.
     pub cost: f64,
     /// The variance of one shot of the worst derivative.
     pub worst: f64,
@@ -112,7 +62,7 @@ pub struct Row {
     /// Whether `cost` is only a bound from below.
     pub bound: bool,
     /// Why the method does not apply, or why there is only a bound.
-    pub note: Option<String>,
+    pub note: Option<NotApplicable>,
 }
 
 /// What measuring a gradient costs, for every method.
@@ -159,70 +109,29 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Self> {
         let observables = structure.observables(theta, cancel)?;
-        let solver = methods::Solver::new(&structure, &observables, methods.len(), cancel)?;
-        let former_costs = former.map(|plan| {
-            let cost = |s: &Solution| solver.variances(s).map_or(f64::INFINITY, |v| solver.mean(&v));
-            let asked = |(i, solution)| {
-                if methods.contains(&Method::ALL[i]) { cost(solution) } else { f64::INFINITY }
+        let solver = Solver::new(&structure, &observables, theta, methods.len(), cancel)?;
+        let former_costs = match former {
+            None => None,
+            Some(plan) => Some(map(plan.solutions.len(), cancel, |i| {
+                let asked = methods.contains(&Method::ALL[i]);
+                if asked { solver.cost(&plan.solutions[i]) } else { Ok(f64::INFINITY) }
+            })?),
+        };
+        let solutions = solver.solve(methods, former.map(|plan| &plan.solutions[..]))?;
+        if solutions.iter().all(|solution| solution.design().is_none()) {
+            let runs = |s: &Solution| match s.reason() {
+                Some(NotApplicable::Crowded { runs, most }) => Some((*runs, *most)),
+                _ => None,
             };
-            plan.solutions.iter().enumerate().map(asked).collect()
-        });
-        let solutions = Plan::solutions(&solver, former, methods, cancel)?;
-        if let Some(most) = structure.options.max_settings
-            && !solutions.iter().any(Solution::is_known)
-        {
-            let runs = |s: &Solution| if let Solution::Crowded(runs) = s { Some(*runs) } else { None };
-            let least = solutions.iter().filter_map(runs).min().unwrap_or_default();
-            let expected =
-                format!("at least {least}, as many circuits and settings as a gradient takes here");
-            return Err(Error::invalid("max_settings", expected, most.to_string()));
-        }
-        let rows = parallel::map(Method::ALL.len(), cancel, |i| solver.row(Method::ALL[i], &solutions[i]))?;
-        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
-    }
-
-    /// The solution of every method. Those that do not build on each other are found side by side; the mixture is compared
-    /// with all others in the end.
-    fn solutions(
-        solver: &methods::Solver<'_>,
-        former: Option<&Plan>,
-        methods: &[Method],
-        cancel: &Cancel,
-    ) -> Result<Vec<Solution>> {
-        let index = |method: Method| method as usize;
-        let mut solutions =
-            vec![Solution::Absent("not asked for at these angles".to_owned()); Method::ALL.len()];
-        let solve = |method: Method, others: &[Solution]| {
-            cancel.check()?;
-            solver.solve(method, former.map(|plan| &plan.solutions[index(method)]), others)
-        };
-        // Without a former plan Clifford settings start from the product settings, and the mixture from both.
-        let chains: Vec<Vec<Method>> = match former {
-            Some(_) => Method::ALL.iter().map(|&method| vec![method]).collect(),
-            None => (Method::ALL.iter().filter(|m| !matches!(m, Method::Clifford | Method::Mixture)))
-                .map(|&m| if m == Method::Product { vec![m, Method::Clifford] } else { vec![m] })
-                .collect(),
-        };
-        let found = parallel::map(chains.len(), cancel, |i| {
-            let mut found = Vec::new();
-            for &method in chains[i].iter().filter(|method| methods.contains(method)) {
-                found.push(solve(method, &found)?);
+            if let Some((least, most)) = solutions.iter().filter_map(runs).min() {
+                let expected =
+                    format!("at least {least}, as many circuits and settings as a gradient takes here");
+                return Err(Error::invalid("max_settings", expected, most.to_string()));
             }
-            Ok(found)
-        })?;
-        for (chain, found) in chains.iter().zip(found) {
-            let asked = chain.iter().filter(|method| methods.contains(method));
-            asked.zip(found).for_each(|(method, solution)| solutions[index(*method)] = solution);
         }
-        let mixture = index(Method::Mixture);
-        if methods.contains(&Method::Mixture) {
-            let (others, rest) = solutions.split_at_mut(mixture);
-            rest[0] = match former {
-                Some(_) => solver.or_better(std::mem::replace(&mut rest[0], Solution::Equal), others),
-                None => solve(Method::Mixture, others)?,
-            };
-        }
-        Ok(solutions)
+        let row = |i: usize| solver.row(Method::ALL[i], &solutions[i]);
+        let rows = map(Method::ALL.len(), cancel, row)?;
+        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
     }
 
     /// One row per method, in the order of [`Method::ALL`].
@@ -232,28 +141,23 @@ impl Plan {
 
     /// The row of a method.
     pub fn row(&self, method: Method) -> &Row {
-        &self.rows[self.index(method)]
-    }
-
-    fn index(&self, method: Method) -> usize {
-        self.rows.iter().position(|row| row.method == method).unwrap_or_default()
+        &self.rows[method.index()]
     }
 
     /// The method with the lowest cost (the lowest variance of the worst derivative, if that is the goal); among those
     /// within 2 %, the first in the order of [`Method::ALL`].
     pub fn best(&self) -> &Row {
         let max = self.structure.options.goal == Goal::Max;
-        let figure = |row: &Row| if max { row.worst } else { row.cost };
-        let known = || self.rows.iter().filter(|row| !row.bound);
-        let least = known().map(figure).fold(f64::INFINITY, f64::min);
-        known().find(|row| figure(row) <= least * 1.02).unwrap_or(&self.rows[self.index(Method::Shift)])
+        let known: Vec<&Row> = self.rows.iter().filter(|row| !row.bound).collect();
+        let first = first_near_least(known.iter().map(|row| if max { row.worst } else { row.cost }));
+        known[first.expect("parameter-shift is never a bound")]
     }
 
     /// How many times more shots the design of `method` in the plan before this one needs at the present angles:
     /// infinite where it does not measure all that is needed now.
     pub fn gain(&self, method: Method) -> Option<f64> {
         let cost = self.row(method).cost;
-        let before = self.former.as_ref()?[self.index(method)];
+        let before = self.former.as_ref()?[method.index()];
         let known = cost.is_finite() && !self.row(method).bound;
         known.then(|| if cost == 0.0 { 1.0 } else { before / cost })
     }
@@ -273,15 +177,15 @@ impl Plan {
         self.rows.iter().all(|row| row.cost == 0.0 || !row.cost.is_finite())
     }
 
-    fn solution(&self, method: Method) -> Result<&Solution> {
-        let solution = &self.solutions[self.index(method)];
-        match &self.row(method).note {
-            Some(note) if !solution.is_known() => Err(Error::invalid(
+    fn design(&self, method: Method) -> Result<&dyn Design> {
+        let solution = &self.solutions[method.index()];
+        solution.design().ok_or_else(|| {
+            let note = solution.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+            Error::invalid(
                 "method",
                 "a method that applies to this circuit and is more than a bound",
-                format!("{}: {note}", method.name()),
-            )),
-            _ => Ok(solution),
-        }
+                format!("{}{note}", method.name()),
+            )
+        })
     }
 }

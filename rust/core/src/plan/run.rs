@@ -1,16 +1,13 @@
 //! From a plan to what is run: experiments with their shares or shots, and their exact or simulated outcome.
 
-use super::methods::Solution;
+use super::approach::Source;
 use super::{Method, Plan};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::design::allocate::Way;
-use crate::design::families::Family;
+use crate::design::Route;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::estimate::{Run, read_all};
-use crate::experiment::Echo;
-use crate::experiment::Shift;
 use crate::experiment::{Experiment, Readings};
 use crate::pauli::{Sums, Words};
 use crate::snapshots::{Outcomes, measure_experiment};
@@ -29,33 +26,12 @@ pub struct Simulated {
     pub stderr: Vec<f64>,
 }
 
-/// What an experiment is made from; of two circuits, whether it is the one that turns by a positive angle.
-#[derive(Debug, Clone, Copy)]
-enum Source<'p> {
-    Family(&'p Family),
-    Commuting(&'p (Setting, Readings)),
-    Echo(&'p Echo, bool),
-    Shift(&'p Shift, bool),
-}
-
 impl Plan {
     /// The distribution of settings of a method whose shots are all of the final state.
-    pub fn ensemble(&self, method: Method) -> Result<Ensemble> {
-        match self.solution(method)? {
-            Solution::Drawn(ensemble) => Ok(ensemble.clone()),
-            Solution::Shares(found) if found.is_served() => {
-                found.ensemble(self.structure.circuit.n_qubits(), self.structure.options.connectivity)
-            }
-            Solution::Commuting(shares) => {
-                let found = self.structure.commuting.iter().flatten();
-                Ensemble::settings(found.map(|(setting, _)| setting.clone()).collect(), shares.clone())
-            }
-            _ => Err(Error::invalid(
-                "method",
-                "a method whose shots are all of the final state",
-                method.name(),
-            )),
-        }
+    pub fn ensemble(&self, method: Method, cancel: &Cancel) -> Result<Ensemble> {
+        self.design(method)?.ensemble(&self.structure, cancel)?.ok_or_else(|| {
+            Error::invalid("method", "a method whose shots are all of the final state", method.name())
+        })
     }
 
     /// The experiments of a method and the share of the shots of each.
@@ -93,51 +69,19 @@ impl Plan {
 
     /// What the experiments of a method are made from, each with a share above zero.
     fn sources(&self, method: Method) -> Result<Vec<(Source<'_>, f64)>> {
-        let structure = &self.structure;
-        let echo = |(echo, share): (_, f64)| {
-            [(Source::Echo(echo, false), share / 2.0), (Source::Echo(echo, true), share / 2.0)]
-        };
-        let shift = |(shift, share): (_, f64)| {
-            [(Source::Shift(shift, false), share / 2.0), (Source::Shift(shift, true), share / 2.0)]
-        };
-        let mut sources = Vec::new();
-        match self.solution(method)? {
-            Solution::Drawn(_) | Solution::Absent(_) | Solution::Crowded(_) | Solution::Bound(..) => {
-                return Err(Error::invalid(
-                    "method",
-                    "a method with a list of circuits (this one draws a setting for every shot: sample its ensemble)",
-                    method.name(),
-                ));
-            }
-            Solution::Shares(found) => {
-                sources.extend(found.families.iter().map(Source::Family).zip(found.shares.families.clone()));
-                let mut shares = found.shares.direct.iter().copied();
-                for way in &found.ways {
-                    let (echoes, pruned) =
-                        (structure.echoes.iter().flatten(), structure.pruned.iter().flatten());
-                    match way {
-                        Way::Echo => sources.extend(echoes.zip(shares.by_ref()).flat_map(echo)),
-                        Way::Shift => sources.extend(pruned.zip(shares.by_ref()).flat_map(shift)),
-                        Way::Settings => {}
-                    }
-                }
-            }
-            Solution::Commuting(shares) => {
-                let settings = structure.commuting.iter().flatten();
-                sources.extend(settings.map(Source::Commuting).zip(shares.clone()));
-            }
-            Solution::Equal => {
-                let shifts: Vec<_> = structure.wired.iter().flatten().collect();
-                let share = 1.0 / shifts.len() as f64;
-                sources.extend(shifts.into_iter().flat_map(|one| shift((one, share))));
-            }
-        }
+        let mut sources = self.design(method)?.sources(&self.structure).ok_or_else(|| {
+            Error::invalid(
+                "method",
+                "a method with a list of circuits (this one draws a setting for every shot: sample its ensemble)",
+                method.name(),
+            )
+        })?;
         sources.retain(|(_, share)| *share > 0.0);
         Ok(sources)
     }
 
-    /// Makes the experiments. A word that several families reveal is read in each, in proportion to `counts`; of a row
-    /// that is measured in several ways each gives its part.
+    /// Makes the experiments. A word that several families reveal is read in each, in proportion to `counts`; a row that
+    /// is measured by several routes gets its part from each.
     fn build(
         &self,
         method: Method,
@@ -147,32 +91,24 @@ impl Plan {
     ) -> Result<Vec<Experiment>> {
         let sums = self.observables.sums();
         let first = self.structure.n_observables();
-        let mix = match self.solution(method)? {
-            Solution::Shares(found) => Some(&found.shares.mix),
-            _ => None,
-        };
-        let part = |way: Way| move |row: usize| mix.map_or(1.0, |mix| mix[first + row][way as usize]);
+        let mix = self.design(method)?.list().map(|list| &list.shares.mix);
+        let part = |route: Route| move |row: usize| mix.map_or(1.0, |mix| mix[first + row][route]);
         let mut revealed = vec![0.0; sums.words().len()];
         for (source, count) in sources.iter().zip(counts) {
             if let Source::Family(family) = source {
                 family.members.iter().for_each(|&c| revealed[c as usize] += count);
             }
         }
-        let uses = Uses::new(sums, first, |r| part(Way::Settings)(r - first));
+        let uses = Uses::new(sums, first, |r| part(Route::Settings)(r - first));
         parallel::map(sources.len(), cancel, |i| match sources[i] {
             Source::Family(family) => {
-                let setting = family.setting(sums.n_qubits(), self.structure.options.connectivity)?;
+                let setting = family.setting(cancel)?;
                 let factor = |c: u32| counts[i] / revealed[c as usize];
                 let readings = uses.readings(sums.words(), &family.members, factor);
                 self.of_final_state(setting, readings)
             }
-            Source::Commuting((setting, readings)) => self.of_final_state(setting, readings.clone()),
-            Source::Echo(echo, plus) => {
-                if plus { echo.plus()? } else { echo.minus()? }.scaled(part(Way::Echo))
-            }
-            Source::Shift(shift, plus) => {
-                if plus { shift.plus()? } else { shift.minus()? }.scaled(part(Way::Shift))
-            }
+            Source::Setting(setting, readings) => self.of_final_state(setting, readings.clone()),
+            Source::Turned { pair, route, plus } => pair.experiment(plus)?.scaled(part(route)),
         })
     }
 

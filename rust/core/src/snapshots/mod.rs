@@ -24,9 +24,12 @@ pub use rows::Rows;
 pub use sample::{draw_settings, sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{room, tail_mask, words_for};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
+
+/// What their memory is called.
+const WHAT: &str = "the snapshots";
 
 /// Where each snapshot came from; every column is optional and has one entry per snapshot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,15 +144,20 @@ impl Record {
     }
 
     /// The record of snapshots at `order`, which has as many per snapshot as there are blocks.
-    fn gather(&self, blocks: usize, order: impl Iterator<Item = usize>) -> Self {
-        match self {
+    fn gather(&self, blocks: usize, order: impl ExactSizeIterator<Item = usize>) -> Result<Self> {
+        Ok(match self {
             Record::Letters => Record::Letters,
             Record::Indices { settings, allocated } => {
-                let settings = order.flat_map(|t| &settings[t * blocks..][..blocks]).copied().collect();
-                Record::Indices { settings, allocated: *allocated }
+                let mut gathered = room(WHAT, order.len(), blocks)?;
+                order.for_each(|t| gathered.extend_from_slice(&settings[t * blocks..][..blocks]));
+                Record::Indices { settings: gathered, allocated: *allocated }
             }
-            Record::Addressed(addresses) => Record::Addressed(order.map(|t| addresses[t]).collect()),
-        }
+            Record::Addressed(addresses) => {
+                let mut gathered = room(WHAT, order.len(), 1)?;
+                gathered.extend(order.map(|t| addresses[t]));
+                Record::Addressed(gathered)
+            }
+        })
     }
 
     /// What tells records apart that cannot be joined.
@@ -335,12 +343,12 @@ impl Snapshots {
             ));
         }
         let shots = end - start;
-        let mut planes = Vec::with_capacity(self.n_planes() * words_for(shots));
+        let mut planes = room(WHAT, self.n_planes(), words_for(shots))?;
         for p in 0..self.n_planes() {
             let held = planes.len() * 64;
             append_bits(&mut planes, held, self.plane(p), start, shots);
         }
-        let record = self.record.gather(self.ensemble.block_list().len(), start..end);
+        let record = self.record.gather(self.ensemble.block_list().len(), start..end)?;
         let mut part = Snapshots::from_planes(self.ensemble.clone(), shots, planes, record);
         part.provenance = self.provenance.gather(start..end);
         Ok(part)
@@ -351,12 +359,12 @@ impl Snapshots {
         if let Some(&bad) = order.iter().find(|&&t| t >= self.shots) {
             return Err(Error::invalid("order", format!("indices below {}", self.shots), bad.to_string()));
         }
-        let mut planes = Vec::with_capacity(self.n_planes() * words_for(order.len()));
+        let mut planes = room(WHAT, self.n_planes(), words_for(order.len()))?;
         for p in 0..self.n_planes() {
             cancel.check()?;
             planes.extend(gather_plane(self.plane(p), order));
         }
-        let record = self.record.gather(self.ensemble.block_list().len(), order.iter().copied());
+        let record = self.record.gather(self.ensemble.block_list().len(), order.iter().copied())?;
         let mut part = Snapshots::from_planes(self.ensemble.clone(), order.len(), planes, record);
         part.provenance = self.provenance.gather(order.iter().copied());
         Ok(part)
@@ -392,7 +400,7 @@ impl Snapshots {
         }
         let provenance = Provenance::concat(parts.iter().map(|p| &p.provenance))?;
         let shots = parts.iter().map(|p| p.shots).sum();
-        let mut planes = Vec::with_capacity(first.n_planes() * words_for(shots));
+        let mut planes = room(WHAT, first.n_planes(), words_for(shots))?;
         for p in 0..first.n_planes() {
             let mut held = planes.len() * 64;
             for part in parts {
@@ -402,13 +410,16 @@ impl Snapshots {
         }
         let record = match &first.record {
             Record::Letters => Record::Letters,
-            Record::Indices { allocated, .. } => Record::Indices {
-                settings: parts.iter().flat_map(|part| part.settings()).copied().collect(),
-                allocated: *allocated,
-            },
-            Record::Addressed(_) => Record::Addressed(
-                parts.iter().flat_map(|part| part.addresses().unwrap_or(&[])).copied().collect(),
-            ),
+            Record::Indices { allocated, .. } => {
+                let mut settings = room(WHAT, shots, first.ensemble.block_list().len())?;
+                parts.iter().for_each(|part| settings.extend_from_slice(part.settings()));
+                Record::Indices { settings, allocated: *allocated }
+            }
+            Record::Addressed(_) => {
+                let mut addresses = room(WHAT, shots, 1)?;
+                parts.iter().for_each(|part| addresses.extend_from_slice(part.addresses().unwrap_or(&[])));
+                Record::Addressed(addresses)
+            }
         };
         let mut whole = Snapshots::from_planes(first.ensemble.clone(), shots, planes, record);
         whole.provenance = provenance;

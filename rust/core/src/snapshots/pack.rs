@@ -8,7 +8,7 @@ use super::{Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{room, tail_mask, words_for};
+use crate::bits::{room, tail_mask, words_for, zeros};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
@@ -128,16 +128,17 @@ fn pack<const TABLES: usize>(
     let parts = parallel::map(stride.div_ceil(GROUPS_PER_TASK), cancel, |task| {
         let first = task * GROUPS_PER_TASK;
         let groups = GROUPS_PER_TASK.min(stride - first);
-        let mut planes = vec![0; TABLES * n * groups];
+        let mut planes = zeros("the snapshots", TABLES * n, groups)?;
         let (start, end) = (first * 64 * n, ((first + groups) * 64).min(shots) * n);
         let bases = if TABLES == 3 { &bases[start..end] } else { &[] };
         let work = Pack::<TABLES> { bits: &bits[start..end], bases, n, groups, planes: &mut planes };
         if dispatch(work) { Ok(planes) } else { Err(first_bad_value(&bits[start..], bases, n, first * 64)) }
     })?;
-    if let [_] = &parts[..] {
-        return Ok(parts.into_iter().flatten().collect());
+    let mut parts = parts;
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
     }
-    let mut planes = vec![0; TABLES * n * stride];
+    let mut planes = zeros("the snapshots", TABLES * n, stride)?;
     for (task, part) in parts.iter().enumerate() {
         let groups = part.len() / (TABLES * n);
         for (p, strip) in part.chunks_exact(groups).enumerate() {

@@ -9,7 +9,7 @@ use super::pack::check_settings;
 use super::{Provenance, Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{tail_mask, words_for};
+use crate::bits::{tail_mask, words_for, zeros};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
@@ -145,7 +145,7 @@ impl Rows {
             other => other,
         };
         let each = record.planes();
-        let mut planes = vec![0; each * n * words_for(shots)];
+        let mut planes = zeros("the snapshots", each * n, words_for(shots))?;
         let tables = [&mut self.x, &mut self.z, &mut self.outcome];
         for (k, rows) in tables.into_iter().skip(3 - each).enumerate() {
             dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: false });

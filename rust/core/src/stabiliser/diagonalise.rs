@@ -86,6 +86,14 @@ pub fn diagonalise(
     Setting::from_gates(words.n_qubits(), best.map_or_else(Vec::new, |best| best.gates))
 }
 
+/// Whether a setting with such gates reveals all of the words.
+pub(crate) fn is_measurable(words: &Words, connectivity: Connectivity) -> bool {
+    match connectivity {
+        Connectivity::None => common_letters(words).is_ok(),
+        Connectivity::All | Connectivity::Line => generators(words).is_ok(),
+    }
+}
+
 /// The letter of every qubit, Z where there is none, or the first two words that differ on a qubit.
 fn common_letters(words: &Words) -> Result<PauliWord> {
     let mut first: Vec<Option<(Letter, usize)>> = vec![None; words.n_qubits()];

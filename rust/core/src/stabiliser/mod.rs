@@ -10,5 +10,6 @@ mod diagonalise;
 mod rows;
 mod setting;
 
+pub(crate) use diagonalise::is_measurable;
 pub use diagonalise::{Connectivity, diagonalise};
 pub use setting::{Parity, Setting};

@@ -3,6 +3,8 @@
 //! What a search over groups of words needs: changing letters in place, and elimination. Invariant: a row is its x
 //! bits, then its z bits, `stride / 2` words each. Cost: O(rows^2) row additions for an elimination.
 
+use crate::bits::elimination::{Echelon, eliminate};
+
 /// Letters as two bits: 1 says x, 2 says z.
 pub(super) const X: u8 = 1;
 pub(super) const Z: u8 = 2;
@@ -64,38 +66,10 @@ impl Rows {
         Rows { stride: self.stride, bits: rows.iter().flat_map(|&i| self.row(i)).copied().collect() }
     }
 
-    pub(super) fn has(&self, i: usize, bit: usize) -> bool {
-        self.bits[i * self.stride + bit / 64] >> (bit % 64) & 1 == 1
-    }
-
-    /// Multiplies row `i` by row `j`.
-    pub(super) fn add(&mut self, i: usize, j: usize) {
-        for k in 0..self.stride {
-            self.bits[i * self.stride + k] ^= self.bits[j * self.stride + k];
-        }
-    }
-
     /// The rows that are no product of rows before them.
     pub(super) fn independent(&self) -> Vec<usize> {
-        let mut reduced = Rows { stride: self.stride, bits: Vec::new() };
-        let (mut pivots, mut kept) = (Vec::new(), Vec::new());
-        for (index, row) in self.iter().enumerate() {
-            let last = reduced.len();
-            reduced.push(row);
-            for (i, &pivot) in pivots.iter().enumerate() {
-                if reduced.has(last, pivot) {
-                    reduced.add(last, i);
-                }
-            }
-            match reduced.row(last).iter().position(|&word| word != 0) {
-                None => reduced.bits.truncate(last * self.stride),
-                Some(at) => {
-                    pivots.push(at * 64 + reduced.row(last)[at].trailing_zeros() as usize);
-                    kept.push(index);
-                }
-            }
-        }
-        kept
+        let mut echelon = Echelon::new(self.stride);
+        (0..self.len()).filter(|&i| echelon.insert(self.row(i))).collect()
     }
 
     /// Clears all letters on qubits that are not open.
@@ -109,19 +83,8 @@ impl Rows {
     /// Clears the letters on `qubits`, in that order, from all rows but one or two each; from those above too if
     /// `reduced`.
     pub(super) fn eliminate(&mut self, qubits: &[usize], reduced: bool) {
-        let (mut rank, half) = (0, self.stride / 2 * 64);
-        for bit in qubits.iter().flat_map(|&q| [q, q + half]) {
-            let Some(found) = (rank..self.len()).find(|&i| self.has(i, bit)) else { continue };
-            for k in 0..self.stride {
-                self.bits.swap(found * self.stride + k, rank * self.stride + k);
-            }
-            for i in if reduced { 0 } else { rank + 1 }..self.len() {
-                if i != rank && self.has(i, bit) {
-                    self.add(i, rank);
-                }
-            }
-            rank += 1;
-        }
+        let half = self.stride / 2 * 64;
+        eliminate(&mut self.bits, self.stride, qubits.iter().flat_map(|&q| [q, q + half]), reduced);
     }
 }
 

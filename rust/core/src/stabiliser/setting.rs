@@ -8,12 +8,13 @@
 //! word is read off its commutation with the partners. Commutation is linear in the word: it is stored by letter, and
 //! added up over the support. A product setting (a letter per qubit) stores letters only.
 //! Cost: [`Setting::reveal`] is O(weight n / 64) for a Clifford setting (10 ns on 10 qubits for a word that is not
-//! revealed) and O(n / 64) for a product one.
+//! revealed) and O(n / 64) for a product one. [`Setting::from_gates`] is O(n / 64) per gate and O(n^2 / 64) once.
 
 use crate::bits::parallel::Cancel;
-use crate::bits::{check_qubits, words_for, zeros};
+use crate::bits::transpose::transpose_64;
+use crate::bits::{check_qubits, memory, words_for, zeros_watched};
 use crate::error::{Error, Result};
-use crate::gates::{Clifford, CliffordGate, Direction, clifford_table, conjugate};
+use crate::gates::{Clifford, CliffordGate, Direction, clifford_table, conjugate_columns};
 use crate::pauli::word::{check_wire, product_power};
 use crate::pauli::{Letter, PauliWord, WordRef, Words};
 use crate::state::{MAX_STATE_QUBITS, apply};
@@ -90,37 +91,36 @@ impl Setting {
 
     /// Reads all qubits in the computational basis after `gates`.
     pub fn from_gates(n_qubits: usize, gates: impl IntoIterator<Item = CliffordGate>) -> Result<Self> {
+        Setting::from_gates_watched(n_qubits, gates.into_iter().collect(), &Cancel::new())
+    }
+
+    /// [`Setting::from_gates`] for very many gates or qubits: it can be interrupted.
+    pub fn from_gates_watched(n_qubits: usize, gates: Vec<CliffordGate>, cancel: &Cancel) -> Result<Self> {
         check_qubits(n_qubits)?;
-        let gates: Vec<CliffordGate> = gates.into_iter().collect();
         for (i, gate) in gates.iter().enumerate() {
             if let Some(q) = gate.wires().iter().find(|q| **q >= n_qubits) {
                 let expected = format!("qubits below {n_qubits}");
                 return Err(Error::invalid(format!("gates[{i}]"), expected, q.to_string()));
             }
         }
+        // The measured words begin as Z and their partners as X, each on a qubit of its own.
         let row = words_for(n_qubits);
-        let blank = || zeros("the words of a setting", n_qubits, row);
-        let (mut measured, mut partners) = ((blank()?, blank()?), (blank()?, blank()?));
+        memory::check("the words of a setting", 48 * (n_qubits * row) as u64)?;
+        let blank = || zeros_watched("the words of a setting", n_qubits, 2 * row, cancel);
+        let (mut syndromes, mut masks) = (blank()?, blank()?);
         for q in 0..n_qubits {
-            (measured.1[q * row + q / 64], partners.0[q * row + q / 64]) = (1 << (q % 64), 1 << (q % 64));
+            syndromes[2 * q * row + q / 64] = 1 << (q % 64);
+            masks[(2 * q + 1) * row + q / 64] = 1 << (q % 64);
         }
-        let mut negative = vec![false; n_qubits];
+        let (mut signs, mut unused) = (vec![0; row], vec![0; row]);
         for gate in gates.iter().rev() {
+            cancel.check()?;
             let table = clifford_table(gate.clifford(), Direction::Heisenberg);
-            for (i, negative) in negative.iter_mut().enumerate() {
-                let range = i * row..(i + 1) * row;
-                *negative ^= conjugate(
-                    &mut measured.0[range.clone()],
-                    &mut measured.1[range.clone()],
-                    gate.wires(),
-                    table,
-                );
-                conjugate(&mut partners.0[range.clone()], &mut partners.1[range], gate.wires(), table);
-            }
+            conjugate_columns(&mut syndromes, &mut signs, gate.wires(), table);
+            conjugate_columns(&mut masks, &mut unused, gate.wires(), table);
         }
-        let measured = Words::from_rows(n_qubits, measured.0, measured.1)?;
-        let partners = Words::from_rows(n_qubits, partners.0, partners.1)?;
-        let (syndromes, masks) = (by_letter(&measured), by_letter(&partners));
+        let measured = by_word(n_qubits, &syndromes, cancel)?;
+        let negative = (0..n_qubits).map(|i| signs[i / 64] >> (i % 64) & 1 == 1).collect();
         let tableau = Tableau { gates, measured, negative, syndromes, masks };
         Ok(Setting { n_qubits, basis: Basis::Clifford(Arc::new(tableau)) })
     }
@@ -258,18 +258,28 @@ impl fmt::Debug for Setting {
     }
 }
 
-/// For each qubit, which of `words` anticommute with X there and which with Z.
-fn by_letter(words: &Words) -> Vec<u64> {
-    let (n, row) = (words.n_qubits(), words.words_per_row());
-    let mut table = vec![0; 2 * n * row];
-    for (i, word) in words.iter().enumerate() {
-        for (q, letter) in word.support() {
-            let bit = |yes: bool| u64::from(yes) << (i % 64);
-            table[2 * q * row + i / 64] |= bit(letter.z());
-            table[(2 * q + 1) * row + i / 64] |= bit(letter.x());
+/// The words of a table by letter, whose row `2 q` is the z bits on qubit q and row `2 q + 1` the x bits.
+fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
+    let row = words_for(n_qubits);
+    let blank = || zeros_watched("the words of a setting", n_qubits, row, cancel);
+    let (mut x, mut z) = (blank()?, blank()?);
+    for column in 0..row {
+        cancel.check()?;
+        let width = 64.min(n_qubits - column * 64);
+        for (kind, rows) in [&mut z, &mut x].into_iter().enumerate() {
+            for group in 0..row {
+                let mut block = [0; 64];
+                for q in 0..width {
+                    block[q] = table[(2 * (column * 64 + q) + kind) * row + group];
+                }
+                transpose_64(&mut block);
+                for i in 0..64.min(n_qubits - group * 64) {
+                    rows[(group * 64 + i) * row + column] = block[i];
+                }
+            }
         }
     }
-    table
+    Words::from_rows(n_qubits, x, z)
 }
 
 /// Word `k` of the sum of the rows of a table over the letters of a word.

@@ -12,6 +12,7 @@ mod product;
 pub use product::ProductState;
 
 use crate::bits::dispatch::{Kernel, dispatch};
+use crate::bits::real::sin_cos;
 use crate::error::{Error, Result};
 use crate::pauli::WordRef;
 use crate::pauli::word::{check_width, check_wire};
@@ -237,7 +238,7 @@ impl Kernel for Rotate<'_> {
     #[inline(always)]
     fn run(self) {
         let Rotate { x, z, angle, amplitudes } = self;
-        let (sin, cos) = (angle / 2.0).sin_cos();
+        let (sin, cos) = sin_cos(angle / 2.0);
         let odd = |j: usize| (j & z).count_ones() % 2 == 1;
         if x == 0 {
             let (plus, minus) = (Complex64::new(cos, -sin), Complex64::new(cos, sin));
