@@ -429,8 +429,10 @@ fn arrays_are_checked_and_round_trip() {
     assert_eq!((snaps.settings(), snaps.nbytes()), ([14, 3].as_slice(), 2 * 8 + 2 * 4));
     assert_eq!(make(&[0, 1, 1], &[14, 2], 1, &blocks).unwrap().settings(), [14, 2]);
     let text = |result: efl_core::Result<Snapshots>| result.unwrap_err().to_string();
-    assert!(text(make(&[0, 1, 1, 1], &[14, 15], 2, &list)).starts_with("settings[1, 0]: expected 0 to 14"));
-    assert!(text(make(&[0, 1, 1], &[1, 3], 1, &blocks)).starts_with("settings[0, 1]: expected 0 to 2"));
+    assert!(
+        text(make(&[0, 1, 1, 1], &[14, 15], 2, &list)).starts_with("setting_index[1, 0]: expected 0 to 14")
+    );
+    assert!(text(make(&[0, 1, 1], &[1, 3], 1, &blocks)).starts_with("setting_index[0, 1]: expected 0 to 2"));
     assert!(text(make(&[0, 2, 1, 1], &[1, 1], 2, &list)).starts_with("bits[0, 1]"));
     assert!(make(&[0, 1, 1], &[1, 1], 2, &list).is_err());
     assert!(make(&[0, 1, 1, 1], &[1], 2, &list).is_err());

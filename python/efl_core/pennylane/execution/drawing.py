@@ -45,13 +45,18 @@ class Drawn:
         if self.ensemble.kind in ("uniform", "biased"):
             return Snapshots.from_arrays(outcomes, self.choices.astype(np.uint8), ensemble=self.ensemble)
         indices = self.choices[:, 0] if self.ensemble.kind == "settings" else self.choices
-        return Snapshots.from_settings(outcomes, indices, ensemble=self.ensemble)
+        allocated = self.ensemble.kind == "settings"
+        return Snapshots.from_settings(outcomes, indices, ensemble=self.ensemble, allocated=allocated)
 
 
 def drawn(job: Draw, seed: int) -> Drawn:
-    """Draw settings, and gather the shots of each different one in a run."""
+    """Draw settings, those of a list in fixed numbers, and gather the shots of each different one."""
     blocks = _blocks(job.ensemble)
-    choices = _native.draw_settings(job.ensemble, job.shots, seed)
+    if job.ensemble.kind == "settings":
+        counts = job.ensemble.allocate(job.shots, seed)
+        choices = np.repeat(np.arange(len(counts), dtype=np.uint32), counts.astype(np.intp))[:, np.newaxis]
+    else:
+        choices = _native.draw_settings(job.ensemble, job.shots, seed)
     different, which, counts = np.unique(choices, axis=0, return_inverse=True, return_counts=True)
     runs = [
         Run(job.program, _joined(job.ensemble.n_qubits, blocks, choice), int(count))
