@@ -4,7 +4,7 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, the thread pool |
+//! | [`bits`] | packed words, transposition, popcounts with run-time dispatch, addressed random numbers, threads |
 //! | [`pauli`] | Pauli words, lists of words, real sums of words |
 //! | [`gates`] | what local gates do to the letters of a word |
 //! | [`state`] | state vectors and product states, and the gates that act on them |

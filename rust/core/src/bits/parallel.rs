@@ -104,17 +104,7 @@ pub fn map<T: Send>(
     cancel: &Cancel,
     task: impl Fn(usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let failed = AtomicUsize::new(usize::MAX);
-    let guarded = |i: usize| {
-        if i > failed.load(Ordering::Relaxed) {
-            return Err(Error::Interrupted); // never looked at: the error before it wins
-        }
-        let result = cancel.check().and_then(|()| task(i));
-        if result.is_err() {
-            failed.fetch_min(i, Ordering::Relaxed);
-        }
-        result
-    };
+    let guarded = |i: usize| cancel.check().and_then(|()| task(i));
     if count <= 1 || num_threads() == 1 {
         return (0..count).map(guarded).collect();
     }
