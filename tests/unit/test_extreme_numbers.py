@@ -42,26 +42,28 @@ def test_an_evolution_by_a_large_angle_is_still_one():
 def test_plans_and_designs_name_the_observables_whose_squares_do_not_fit(size):
     c = efl.Circuit(2, parameters=[0.4, 0.2]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
     c.clifford("CNOT", 0, 1)
-    wrong = pytest.raises(efl.InvalidInputError, match=r"^observables: expected a largest coefficient")
+    wrong = pytest.raises(efl.InvalidInputError, match=r"^observables: expected .* largest coefficient from")
     with wrong:
         efl.plan(c, {"ZZ": size, "XI": size / 2})
     with wrong:
         efl.design({"ZZ": size, "XI": size / 2}, "clifford")
 
 
-def test_a_norm_that_overflows_drops_no_derivative():
+def test_a_norm_near_the_largest_number_drops_no_derivative():
     c = efl.Circuit(2, parameters=[0.4]).ry(efl.Parameter(0), 0)
-    found = efl.gradient_observables(c, {"ZI": 1.5e308, "ZZ": 1.5e308})
+    found = efl.gradient_observables(c, {"ZI": 0.7e308, "ZZ": 0.7e308})
     assert found.dropped.l1 == 0
     assert len(found.gradients[0]) == 2
+    with pytest.raises(efl.InvalidInputError, match="1-norm that is finite"):
+        efl.gradient_observables(c, {"ZI": 1.5e308, "ZZ": 1.5e308})
 
 
 def test_arguments_of_other_types_are_named():
     for wrong in (5, None, b"avx2"):
-        with pytest.raises(efl.InputTypeError, match="level: expected a string"):
+        with pytest.raises(efl.InputTypeError, match="level: expected the name of an instruction set"):
             _native.set_cpu_level(wrong)
     for wrong in (5, b"all"):
-        with pytest.raises(efl.InputTypeError, match="connectivity: expected a string"):
+        with pytest.raises(efl.InputTypeError, match="connectivity: expected 'all', 'line' or 'none'"):
             efl.Setting.of_family(["XX"], wrong)
     assert efl.Setting.of_family(["XX"], connectivity="line").two_qubit_gates == 0
 

@@ -88,7 +88,7 @@ def test_a_newer_format_is_said_to_be_newer():
 FORGED = {
     "format zero": (patched(8, "I", 0), "format 0"),
     "unknown ensemble": (patched(12, "I", 2), "ensemble 2"),
-    "no qubits": (patched(16, "Q", 0), "0 qubits"),
+    "no qubits": (patched(16, "Q", 0), "n_qubits: expected 1 to"),
     "no buckets": (patched(32, "Q", 0), "0 buckets"),
     "too few words": (patched(24, "Q", 1), "1 words"),
     "many qubits": (patched(16, "Q", 2**62), "qubits"),
@@ -97,7 +97,7 @@ FORGED = {
     "words that wrap the length": (patched(24, "Q", 2**61 + 2), "words"),
     "many buckets": (patched(32, "Q", 2**60), "buckets"),
     "buckets that wrap the length": (patched(32, "Q", 2**61 + 2), "buckets"),
-    "everything": (patched(16, "QQQ", 2**64 - 1, 2**64 - 1, 2**64 - 1), "words"),
+    "everything": (patched(16, "QQQ", 2**64 - 1, 2**64 - 1, 2**64 - 1), "n_qubits"),
     "biased without probabilities": (patched(12, "I", 1), "bytes"),
     "letter past the last qubit": (patched(HEADER, "Q", 1 << 2), "qubit 2"),
     "letter in the padding": (patched(HEADER + 24, "Q", 1 << 63), "qubit 2"),
