@@ -83,8 +83,10 @@ def test_what_a_short_list_leaves_out_is_said_and_counted(molecule):
     found = efl.estimate(efl.sample(state, ensemble, shots=30, seed=3), observable)
     assert found.unrevealed == pytest.approx(sum(abs(c) for _, c in missing))
     # 30 shots near an eigenstate: the bars are those of what 30 agreeing shots leave, long and never short.
-    off, stderr = errors(state, ensemble, observable, exact, 30, "mean")
-    assert np.mean(np.abs(off) <= 2 * stderr) > 0.95
+    for rule in RULES:
+        for allocated in (False, True):
+            found = errors(state, ensemble, observable, exact, 30, rule, allocated=allocated)
+            assert np.mean(np.abs(found[0]) <= 2 * found[1]) > 0.95
     with pytest.raises(efl.InvalidInputError, match="which it never does"):
         efl.estimate(efl.sample(state, ensemble, shots=30, seed=3), missing[0][0])
 

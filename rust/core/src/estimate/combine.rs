@@ -195,7 +195,7 @@ impl<'a> Counted<'a> {
                 };
                 v * ((revealed as f64 - 2.0 * minus as f64) / expected)
             };
-            self.terms(j).map(value).sum()
+            self.told(j).map(value).sum()
         };
         (0..self.tally.bucket_shots().len()).map(mean).collect()
     }
