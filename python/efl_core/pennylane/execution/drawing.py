@@ -53,8 +53,8 @@ def drawn(job: Draw, seed: int) -> Drawn:
     """Draw settings, those of a list in fixed numbers, and gather the shots of each different one."""
     blocks = _blocks(job.ensemble)
     if job.ensemble.kind == "settings":
-        counts = job.ensemble.allocate(job.shots, seed)
-        choices = np.repeat(np.arange(len(counts), dtype=np.uint32), counts.astype(np.intp))[:, np.newaxis]
+        each = job.ensemble.allocate(job.shots, seed).astype(np.intp)
+        choices = np.repeat(np.arange(len(each), dtype=np.uint32), each)[:, np.newaxis]
     else:
         choices = _native.draw_settings(job.ensemble, job.shots, seed)
     different, which, counts = np.unique(choices, axis=0, return_inverse=True, return_counts=True)
