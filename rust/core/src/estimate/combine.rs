@@ -297,6 +297,12 @@ impl<'a> Counted<'a> {
         self.scales[j] * never.map(|(_, v)| v.abs()).sum::<f64>()
     }
 
+    /// By how much the squares of a word's readings are expected to exceed those that came, where settings are drawn.
+    fn missing(&self, column: usize, coefficient: f64) -> f64 {
+        let expected = self.shots * self.responses[column].reveal();
+        (coefficient * self.weight(column)).powi(2) * (expected - self.totals[column].0)
+    }
+
     /// All snapshots as one stratum, with what is known of the squares of words.
     fn add_all(&self, j: usize, found: Moments, strata: &mut Strata) {
         let square = |c: usize, v: f64| (v * self.weight(c)).powi(2);
@@ -305,8 +311,7 @@ impl<'a> Counted<'a> {
                 let bound: f64 = self.told(j).map(|(_, v)| v.abs()).sum();
                 let value: f64 = self.terms(j).map(|(c, v)| v * self.word_value(c)).sum();
                 let expected = |c: usize| self.shots * self.responses[c].reveal();
-                let missing: f64 =
-                    self.terms(j).map(|(c, v)| square(c, v) * (expected(c) - self.totals[c].0)).sum();
+                let missing: f64 = self.terms(j).map(|(c, v)| self.missing(c, v)).sum();
                 let excess = (value * value - (value * value).min(bound * bound)) / self.shots;
                 let mixed = self.terms(j).map(|(c, v)| square(c, v) * expected(c)).sum();
                 strata.add(self.shots, found.first, found.second, missing + excess, mixed);
@@ -357,7 +362,14 @@ impl<'a> Counted<'a> {
         let count = buckets.len() as f64;
         let scatter = (0..buckets.len()).map(|b| residual(b).powi(2)).sum::<f64>() * count;
         let words: f64 = self.told(j).map(|(c, v)| v * v * self.word_variance(c)).sum();
-        (scatter + IMAGINED_BUCKETS * words) / (count - 1.0 + IMAGINED_BUCKETS) + self.blank_variance(j)
+        let degrees = count - 1.0 + IMAGINED_BUCKETS;
+        // How often drawn settings reveal a word is known, as in [`Counted::add_all`].
+        let missing: f64 = match self.hits {
+            Hits::Expected => self.terms(j).map(|(c, v)| self.missing(c, v)).sum(),
+            Hits::Counted | Hits::Fixed => 0.0,
+        };
+        let imagined = IMAGINED_BUCKETS * words / degrees;
+        (scatter / degrees + imagined + missing).max(imagined) + self.blank_variance(j)
     }
 
     /// What a median of buckets adds to the variance of the mean.
