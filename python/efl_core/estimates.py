@@ -106,6 +106,7 @@ def estimate(
         ``"mean"``: the mean over all snapshots, unbiased. ``"hit_normalised"``: the mean over the snapshots
         that reveal a word; less error when hits are many, 0 with error 1 when there are none (its error bars
         are those of a normal distribution from about 50 hits on).
+        Of a list of settings in fixed numbers of shots (`Snapshots.allocated`) the two are one: the latter.
         ``"median_of_means"``: the median over ``buckets`` of the means of the observable (PennyLane takes
         the median word by word; the two agree for words).
     buckets

@@ -96,9 +96,9 @@ class Experiment:
     def read(self, bits: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the mean, and the variance of one shot, of what is read for each of `derivatives`.
 
-        Bits are 0 or 1, shape ``(shots, n_qubits)``. The variance has one imagined shot beside the others, so
-        that a few that happen to agree do not claim certainty; divide it by the number of shots for that of
-        the mean.
+        Bits are 0 or 1, shape ``(shots, n_qubits)``. The variance is that of the
+        sample, and not below what so many shots leave if they all agree; divide it by the number of shots for
+        that of the mean.
         """
         outcomes = byte_table("bits", bits, 1)
         if outcomes.shape[1] != self.n_qubits:
