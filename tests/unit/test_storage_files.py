@@ -10,7 +10,7 @@ import textwrap
 import time
 
 import pytest
-from tests.unit.test_storage import make, run, same
+from tests.unit.stored import make, run, same
 
 import efl_core as efl
 from efl_core import storage
