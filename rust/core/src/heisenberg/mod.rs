@@ -37,7 +37,7 @@
 //!
 //! | to ... | look in |
 //! |---|---|
-//! | change the hot loop | `terms.rs`, then `benches/rust/propagate.rs` |
+//! | change the hot loop | `terms/rotation.rs`, then `benches/rust/propagate.rs` |
 //! | understand the reverse sweep | `record.rs` |
 
 mod cone;
