@@ -1,13 +1,16 @@
 //! Ensembles of measurement settings.
 
-use crate::boundary::{integer, numbers, size, width};
-use crate::design::predicted_variance;
+use crate::boundary::{enter, integer, numbers, size, width};
 use crate::error::{OrRaise, invalid, shape, wrong_type};
+use crate::observables::estimated;
 use crate::pauli::read_word;
 use crate::setting::Setting;
 use efl_core::Error;
 use efl_core::ensemble as core;
+use efl_core::state::StateVector;
+use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use std::collections::BTreeMap;
@@ -312,7 +315,19 @@ impl Ensemble {
         observables: &Bound<'py, PyAny>,
         state: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        predicted_variance(py, &self.0, observables, state)
+        let (sums, shape) = estimated(observables, self.0.n_qubits())?;
+        let amplitudes: Option<Vec<Complex64>> = state
+            .map(|state| numbers::<Complex64>("state", state, "a vector of 2^n amplitudes", 1))
+            .transpose()?
+            .map(|amplitudes| amplitudes.as_array().iter().copied().collect());
+        let found = enter(py, |cancel| match &amplitudes {
+            None => self.0.predicted_variances(&sums, cancel),
+            Some(amplitudes) => self.0.exact_variances(&sums, &StateVector::new(amplitudes)?, cancel),
+        })?;
+        match (&shape[..], &found[..]) {
+            ([], [one]) => one.into_bound_py_any(py),
+            _ => Ok(found.into_pyarray(py).reshape(shape)?.into_any()),
+        }
     }
 
     /// How many of ``shots`` snapshots each setting of a list gets.

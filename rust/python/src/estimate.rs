@@ -1,39 +1,18 @@
-//! Observables, tallies and estimates.
+//! Tallies and estimates.
 
 use crate::boundary::{enter, listen};
 use crate::circuit::GradientObservables;
 use crate::ensemble::Ensemble;
 use crate::error::{OrRaise, invalid, wrong_type};
-use crate::pauli::{PauliWord, read_sums, read_word};
+use crate::observables::Observables;
+use crate::pauli::{PauliWord, read_word};
 use crate::snapshots::Snapshots;
 use efl_core::estimate::{self as core, Combine};
-use efl_core::pauli::{PauliSum, Sums, Words};
+use efl_core::pauli::Words;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyType};
-
-/// A list of observables, compiled: their distinct words, and a row of coefficients for each.
-#[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct Observables(pub(crate) Sums);
-
-#[pymethods]
-impl Observables {
-    /// Reads one observable or several, of the width of the first if none is given; the second result says whether it
-    /// was one.
-    #[staticmethod]
-    fn read(observables: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<(Self, bool)> {
-        let (sums, single) = read_sums("observables", observables, n_qubits)?;
-        let Some(width) = n_qubits.or_else(|| sums.first().map(PauliSum::n_qubits)) else {
-            return Err(invalid("observables", "at least one", "an empty sequence"));
-        };
-        Ok((Observables(Sums::from_sums(width, &sums).or_raise()?), single))
-    }
-
-    fn __len__(&self) -> usize {
-        self.0.len()
-    }
-}
 
 fn rule(name: &str) -> PyResult<Combine> {
     match name {

@@ -9,6 +9,7 @@ mod ensemble;
 mod error;
 mod estimate;
 mod experiment;
+mod observables;
 mod pauli;
 mod plan;
 mod setting;
@@ -32,9 +33,11 @@ mod _native {
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
-    use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
+    use crate::estimate::{Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
     use crate::experiment::{Experiment, Outcomes, measured, read_combined, read_together, simulated};
+    #[pymodule_export]
+    use crate::observables::Observables;
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]
