@@ -8,7 +8,7 @@ use efl_core::circuit::RotationLayers;
 use efl_core::circuit::{Angle, Circuit};
 use efl_core::circuit::{evolve, simulate};
 use efl_core::estimate::read;
-use efl_core::experiment::{Experiment, Reach, Readings, echoes, shifts};
+use efl_core::experiment::{Experiment, Pair, Reach, Readings, echoes, shifts};
 use efl_core::gates::{Clifford, Direction};
 use efl_core::heisenberg::{Truncation, gradient_observables, propagate, value, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};

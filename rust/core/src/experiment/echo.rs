@@ -19,7 +19,7 @@ use crate::circuit::Size;
 use crate::circuit::layers::{Members, Moving, RotationLayers};
 use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::Result;
-use crate::experiment::{Experiment, Readings};
+use crate::experiment::{Experiment, Pair, Readings};
 use crate::gates::Direction;
 use crate::heisenberg::QubitSet;
 use crate::pauli::word::anticommute;
@@ -69,26 +69,6 @@ impl Echo {
         &self.setting
     }
 
-    /// The readings of [`Echo::minus`]; those of [`Echo::plus`] have the other sign.
-    pub fn readings(&self) -> &Readings {
-        &self.readings
-    }
-
-    /// What comes after the circuit: the kicks, the way back and the rotation of the setting.
-    pub fn extra(&self) -> Size {
-        self.extra
-    }
-
-    /// The experiment with kicks by `-pi/2`.
-    pub fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2), self.setting.clone(), self.readings.clone())
-    }
-
-    /// The experiment with kicks by `pi/2`.
-    pub fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2), self.setting.clone(), self.readings.negated())
-    }
-
     fn build(&self, kick: f64) -> Circuit {
         let mut built = self.circuit.emptied();
         self.steps.iter().for_each(|step| built.push(self.operation(*step, kick)));
@@ -112,6 +92,28 @@ impl Echo {
     }
 }
 
+impl Pair for Echo {
+    /// The readings of [`Echo::minus`]; those of [`Echo::plus`] have the other sign.
+    fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// What comes after the circuit: the kicks, the way back and the rotation of the setting.
+    fn extra(&self) -> Size {
+        self.extra
+    }
+
+    /// The experiment with kicks by `pi/2`.
+    fn plus(&self) -> Result<Experiment> {
+        Experiment::new(self.build(FRAC_PI_2), self.setting.clone(), self.readings.negated())
+    }
+
+    /// The experiment with kicks by `-pi/2`.
+    fn minus(&self) -> Result<Experiment> {
+        Experiment::new(self.build(-FRAC_PI_2), self.setting.clone(), self.readings.clone())
+    }
+}
+
 /// The echoes that measure the gradients of `observables`, layer by layer. The
 /// connectivity is that of the rotations before the readout; without two-qubit gates a layer may take several echoes.
 ///
@@ -119,7 +121,7 @@ impl Echo {
 /// use efl_core::bits::parallel::Cancel;
 /// use efl_core::stabiliser::Connectivity;
 /// use efl_core::circuit::RotationLayers;
-/// use efl_core::experiment::echoes;
+/// use efl_core::experiment::{Pair, echoes};
 /// use efl_core::circuit::{Angle, Circuit};
 /// use efl_core::state::ProductState;
 /// use efl_core::pauli::{Letter, PauliSum};

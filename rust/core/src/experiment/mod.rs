@@ -9,9 +9,11 @@
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
 mod echo;
+mod pair;
 mod shift;
 
 pub use echo::{Echo, echoes};
+pub use pair::Pair;
 pub use shift::{Reach, Shift, shifts};
 pub(crate) use shift::{ShiftRule, shift_rule};
 

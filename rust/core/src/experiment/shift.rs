@@ -11,7 +11,7 @@ use crate::circuit::Size;
 use crate::circuit::layers::RotationLayers;
 use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::{Error, Result};
-use crate::experiment::{Experiment, Readings};
+use crate::experiment::{Experiment, Pair, Readings};
 use crate::gates::Direction;
 use crate::heisenberg::{QubitSet, walk};
 use crate::pauli::word::check_width;
@@ -59,26 +59,6 @@ impl Shift {
         self.setting_index
     }
 
-    /// The readings of [`Shift::plus`]; those of [`Shift::minus`] have the other sign.
-    pub fn readings(&self) -> &Readings {
-        &self.readings
-    }
-
-    /// What is added to the circuit: the rotation of the setting.
-    pub fn extra(&self) -> Size {
-        Size::of(self.circuit.n_qubits(), [], &self.setting.gates())
-    }
-
-    /// The experiment with the angle turned by `pi/2`.
-    pub fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
-    }
-
-    /// The experiment with the angle turned by `-pi/2`.
-    pub fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
-    }
-
     fn build(&self, turn: f64) -> Circuit {
         let mut built = self.circuit.emptied();
         for (index, operation) in self.circuit.operations().iter().enumerate() {
@@ -93,12 +73,34 @@ impl Shift {
     }
 }
 
+impl Pair for Shift {
+    /// The readings of [`Shift::plus`]; those of [`Shift::minus`] have the other sign.
+    fn readings(&self) -> &Readings {
+        &self.readings
+    }
+
+    /// What is added to the circuit: the rotation of the setting.
+    fn extra(&self) -> Size {
+        Size::of(self.circuit.n_qubits(), [], &self.setting.gates())
+    }
+
+    /// The experiment with the angle turned by `pi/2`.
+    fn plus(&self) -> Result<Experiment> {
+        Experiment::new(self.build(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
+    }
+
+    /// The experiment with the angle turned by `-pi/2`.
+    fn minus(&self) -> Result<Experiment> {
+        Experiment::new(self.build(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
+    }
+}
+
 /// The experiments of the parameter-shift rule, gate by gate. Each word of the observables is read in the first of
 /// `settings` that reveals it. The `input` matters for [`Reach::Chains`] only.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
-/// use efl_core::experiment::{Reach, shifts};
+/// use efl_core::experiment::{Pair, Reach, shifts};
 /// use efl_core::stabiliser::Setting;
 /// use efl_core::circuit::{Angle, Circuit};
 /// use efl_core::state::ProductState;

@@ -5,7 +5,6 @@
 use super::candidates::Candidates;
 use super::method::Method;
 use super::not_applicable::NotApplicable;
-use super::pairs::Pair;
 use super::solver::Solver;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Size;
@@ -14,7 +13,7 @@ use crate::design::families::Family;
 use crate::design::search::ListDesign;
 use crate::ensemble::Ensemble;
 use crate::error::Result;
-use crate::experiment::Readings;
+use crate::experiment::{Pair, Readings};
 use crate::stabiliser::Setting;
 use std::borrow::Cow;
 use std::fmt::Debug;

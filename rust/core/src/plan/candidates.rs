@@ -5,7 +5,6 @@
 
 use super::commuting_families::CommutingFamilies;
 use super::not_applicable::{Applies, NotApplicable};
-use super::pairs::Pair;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Circuit;
 use crate::circuit::layers::RotationLayers;
@@ -13,7 +12,7 @@ use crate::design::families::{Grouping, WordPool};
 use crate::design::search::MAX_WORDS;
 use crate::design::{DirectMeasurement, Options, Route};
 use crate::error::{Error, Result};
-use crate::experiment::{Echo, Reach, Readings, Shift, ShiftRule, echoes, shift_rule};
+use crate::experiment::{Echo, Pair, Reach, Readings, Shift, ShiftRule, echoes, shift_rule};
 use crate::heisenberg::{GradientObservables, GradientTemplate};
 use crate::pauli::{PauliSum, Sums};
 use crate::stabiliser::{Connectivity, Setting};

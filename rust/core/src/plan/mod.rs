@@ -16,7 +16,6 @@ mod commuting_families;
 mod method;
 mod methods;
 mod not_applicable;
-mod pairs;
 mod run;
 mod solve;
 mod solver;

@@ -8,7 +8,7 @@ use crate::circuit::Size;
 use crate::design::Route;
 use crate::ensemble::Ensemble;
 use crate::error::Result;
-use crate::experiment::Shift;
+use crate::experiment::{Pair, Shift};
 use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start};
 use crate::plan::candidates::Candidates;
 use crate::plan::solver::Solver;
