@@ -9,7 +9,7 @@ use crate::pauli::PauliSum;
 use crate::setting::read_connectivity;
 use efl_core::design::{Goal, Options};
 use efl_core::plan as core;
-use efl_core::plan::Method;
+use efl_core::plan::{Method, Step};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -131,16 +131,22 @@ impl Plan {
         Ok(found.into_iter().map(|(e, share)| (Experiment(Arc::new(e)), share)).collect())
     }
 
-    /// Experiments with whole numbers of shots.
+    /// Experiments with whole numbers of shots: those of one step, if a number of settings is given.
+    #[pyo3(signature = (name, shots, seed, settings=None, step=0))]
     fn allocate(
         &self,
         py: Python<'_>,
         name: &str,
         shots: u64,
         seed: u64,
+        settings: Option<usize>,
+        step: u64,
     ) -> PyResult<Vec<(Experiment, u64)>> {
         let method = method(name)?;
-        let found = enter(py, |cancel| self.0.allocate(method, shots, seed, cancel))?;
+        let found = enter(py, |cancel| match settings {
+            None => self.0.allocate(method, shots, seed, cancel),
+            Some(draws) => self.0.allocate_step(method, shots, Step { draws, number: step }, seed, cancel),
+        })?;
         Ok(found.into_iter().map(|(e, shots)| (Experiment(Arc::new(e)), shots)).collect())
     }
 
@@ -150,10 +156,34 @@ impl Plan {
         enter(py, |cancel| self.0.exact(method, cancel)).map(|v| v.into_pyarray(py))
     }
 
-    /// Gradient and standard errors from simulated shots.
-    fn simulate<'py>(&self, py: Python<'py>, name: &str, shots: u64, seed: u64) -> PyResult<Moments<'py>> {
+    /// Variance of every derivative from one step of a few settings, by simulation.
+    fn exact_step<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        shots: u64,
+        settings: usize,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let method = method(name)?;
-        let found = enter(py, |cancel| self.0.simulate(method, shots, seed, cancel))?;
+        enter(py, |cancel| self.0.exact_step(method, shots, settings, cancel)).map(|v| v.into_pyarray(py))
+    }
+
+    /// Gradient and standard errors from simulated shots: of one step, if a number of settings is given.
+    #[pyo3(signature = (name, shots, seed, settings=None, step=0))]
+    fn simulate<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        shots: u64,
+        seed: u64,
+        settings: Option<usize>,
+        step: u64,
+    ) -> PyResult<Moments<'py>> {
+        let method = method(name)?;
+        let found = enter(py, |cancel| match settings {
+            None => self.0.simulate(method, shots, seed, cancel),
+            Some(draws) => self.0.simulate_step(method, shots, Step { draws, number: step }, seed, cancel),
+        })?;
         Ok((found.gradient.into_pyarray(py), found.stderr.into_pyarray(py)))
     }
 }

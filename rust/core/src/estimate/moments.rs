@@ -1,6 +1,7 @@
 //! What the outcomes of experiments say of a gradient.
 //!
-//! Every experiment is a stratum of each row that it reads; see [`super::strata`] for variances.
+//! Every experiment is a stratum of each row that it reads, and those that were drawn from a longer list are one together;
+//! see [`super::strata`] for variances.
 //!
 //! Invariant: a function of how often each outcome came, whatever the order of the shots.
 //! Cost: what is cheaper, a pass over all outcomes for every term, or all parities at once (`n 2^n` additions) and the
@@ -13,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Moment};
 use crate::snapshots::Outcomes;
 use crate::stabiliser::Parity;
+use std::sync::Arc;
 
 /// Widest readout of which all parities are computed at once.
 const MAX_PARITIES: usize = 14;
@@ -23,15 +25,9 @@ pub type Run<'a> = (&'a Experiment, &'a Outcomes);
 /// The value of every row of a gradient, and its variance, from all experiments that read it.
 pub fn read_all(runs: &[Run<'_>], n_rows: usize, cancel: &Cancel) -> Result<(Vec<f64>, Vec<f64>)> {
     let found = parallel::map(runs.len(), cancel, |i| sums_over_shots(runs[i].0, runs[i].1, cancel))?;
-    let (mut values, mut strata) = (vec![0.0; n_rows], vec![Strata::default(); n_rows]);
-    for ((_, outcomes), rows) in runs.iter().zip(found) {
-        let shots = outcomes.shots() as f64;
-        for row in rows {
-            values[row.row] += row.first / shots;
-            row.add_to(&mut strata[row.row], shots);
-        }
-    }
-    Ok((values, strata.iter().map(Strata::variance).collect()))
+    let mut gathered = Gathered::new(n_rows);
+    gathered.add_all(runs, &found, |row| vec![(row, 1.0)]);
+    Ok((gathered.values, gathered.strata.iter().map(Strata::variance).collect()))
 }
 
 /// The variance of linear combinations of the rows of a gradient, covariances included: combination c is the sum of the
@@ -47,11 +43,89 @@ pub fn read_combined(runs: &[Run<'_>], weights: &[Vec<f64>], cancel: &Cancel) ->
             own.ok_or_else(|| Error::shape("weights", "a number for every row of the gradient", "fewer"))?;
         sums_over_shots(&experiment.combined(&own)?, outcomes, cancel)
     })?;
-    let mut strata = vec![Strata::default(); weights.len()];
-    for ((_, outcomes), rows) in runs.iter().zip(found) {
-        rows.iter().for_each(|row| row.add_to(&mut strata[row.row], outcomes.shots() as f64));
+    let mut gathered = Gathered::new(weights.len());
+    let square = |row: usize, weights: &[f64]| weights.get(row).map_or(0.0, |w| w * w);
+    gathered.add_all(runs, &found, |row| {
+        weights.iter().enumerate().map(|(c, weights)| (c, square(row, weights))).collect()
+    });
+    Ok(gathered.strata.iter().map(Strata::variance).collect())
+}
+
+/// Values and their strata, experiment by experiment.
+struct Gathered {
+    values: Vec<f64>,
+    strata: Vec<Strata>,
+}
+
+impl Gathered {
+    fn new(n_values: usize) -> Self {
+        Gathered { values: vec![0.0; n_values], strata: vec![Strata::default(); n_values] }
     }
-    Ok(strata.iter().map(Strata::variance).collect())
+
+    /// Adds what all experiments say; `parts` are the values that a row of the gradient enters, with the square of its
+    /// weight there.
+    fn add_all(
+        &mut self,
+        runs: &[Run<'_>],
+        found: &[Vec<RowSums>],
+        parts: impl Fn(usize) -> Vec<(usize, f64)>,
+    ) {
+        let step = |i: &usize| runs[*i].0.draw().map(|draw| Arc::as_ptr(&draw.of));
+        let order: Vec<usize> = (0..runs.len()).collect();
+        for same in order.chunk_by(|i, j| step(i) == step(j)) {
+            let shots = |i: usize| runs[i].1.shots() as f64;
+            for &i in same {
+                found[i].iter().for_each(|row| self.values[row.row] += row.first / shots(i));
+            }
+            let Some(first) = runs[same[0]].0.draw() else {
+                for &i in same {
+                    found[i].iter().for_each(|row| row.add_to(&mut self.strata[row.row], shots(i)));
+                }
+                continue;
+            };
+            let mut drawn = vec![DrawnSums::default(); self.values.len()];
+            for &i in same {
+                let place = runs[i].0.draw().map_or(0, |draw| draw.place);
+                found[i].iter().for_each(|row| drawn[row.row].add(place, row, shots(i)));
+            }
+            let count = first.of.count as f64;
+            for (strata, sums) in self.strata.iter_mut().zip(drawn).filter(|(_, sums)| sums.shots > 0.0) {
+                let (first, second) = (sums.first, sums.second + sums.now * sums.now);
+                strata.add_draws(count, first, second, sums.shots, sums.mixed);
+            }
+            for (row, second) in first.of.second.iter().enumerate().filter(|(_, second)| **second > 0.0) {
+                for (value, part) in parts(row) {
+                    self.strata[value].add_unseen(part * second / (count * count));
+                }
+            }
+        }
+    }
+}
+
+/// What the draws of a step contribute to one value.
+#[derive(Debug, Clone, Copy, Default)]
+struct DrawnSums {
+    first: f64,
+    /// Squares of the contributions of the draws that are complete.
+    second: f64,
+    /// The contribution of the present draw.
+    now: f64,
+    place: usize,
+    shots: f64,
+    mixed: f64,
+}
+
+impl DrawnSums {
+    fn add(&mut self, place: usize, row: &RowSums, shots: f64) {
+        if place != self.place {
+            self.second += self.now * self.now;
+            (self.now, self.place) = (0.0, place);
+        }
+        self.now += row.first / shots;
+        self.first += row.first / shots;
+        self.mixed += row.mixed / shots;
+        self.shots += shots;
+    }
 }
 
 /// Mean and variance of one shot for every reading of an experiment.

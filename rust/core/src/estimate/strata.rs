@@ -8,17 +8,20 @@
 //! | settings drawn at random | one, with all shots |
 //! | a list of settings, words read where they are revealed | one for each setting, at the numbers of shots that there are |
 //! | experiments (settings, echoes, shifts, mixtures of them) | one for each experiment |
+//! | experiments that were drawn from a longer list | one, in which a draw takes the place of a shot |
 //!
 //! The variance of a stratum of n shots is `n / (n - 1)` times the sum of squared deviations from their mean: its
 //! expectation is the variance, whatever the state and however the words in `x_t` are correlated. What is known is
 //! taken from knowledge and not from the sample: how often a drawn setting reveals a word (`known`).
 //!
-//! Two rules for what few shots cannot say:
+//! Rules for what few shots cannot say:
 //!
 //! - A stratum of one shot has no spread of its own. It counts the square of its deviation from what the other strata
 //!   say of its words (zero for words that no other shot revealed): too long on average, never too short.
 //! - T shots that all agree leave a fraction `1 - (T / (T + 2))^2` (see [`unsettled`]) of the variance on the maximally
 //!   mixed state, and no variance is less than that.
+//! - Experiments that were drawn count one draw more, which deviates as a draw does on the maximally mixed state. It is
+//!   all there is where a single one was drawn, or none that reads a derivative.
 //!
 //! Invariant: adding strata in a fixed order gives the same bits.
 
@@ -53,6 +56,15 @@ impl Strata {
         self.variance += deviation * deviation;
         self.mixed += mixed;
         self.shots += 1.0;
+    }
+
+    /// Adds experiments that were drawn, from the sums of what each draw contributes and of the squares; `shots` are those
+    /// of the draws that read the value. Few draws differ little by chance, so one that is imagined is to be added by
+    /// [`Strata::add_unseen`]: with it, and the divisor that counts it, the variance is right on average over states.
+    pub(super) fn add_draws(&mut self, draws: f64, first: f64, second: f64, shots: f64, mixed: f64) {
+        self.variance += (second - first * first / draws).max(0.0);
+        self.mixed += mixed;
+        self.shots += shots;
     }
 
     /// Adds what no shot says anything of: something with mean zero and this variance.

@@ -8,10 +8,12 @@
 //! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
+mod draws;
 mod echo;
 mod pair;
 mod shift;
 
+pub use draws::{Draw, Draws};
 pub use echo::{Echo, echoes};
 pub use pair::Pair;
 pub use shift::{Reach, Shift, shifts};
@@ -84,10 +86,16 @@ impl Readings {
         Ok(Readings { rows, sums: Sums::from_sums(self.sums.n_qubits(), &sums)? })
     }
 
+    /// The readings times a factor that is not zero.
+    pub(crate) fn times(&self, factor: f64) -> Self {
+        let coefficients =
+            (0..self.sums.len()).flat_map(|j| self.sums.row(j).1).map(|c| c * factor).collect();
+        Readings { rows: self.rows.clone(), sums: self.sums.with_coefficients(coefficients) }
+    }
+
     /// The readings with the other sign.
     pub(crate) fn negated(&self) -> Self {
-        let coefficients = (0..self.sums.len()).flat_map(|j| self.sums.row(j).1).map(|c| -c).collect();
-        Readings { rows: self.rows.clone(), sums: self.sums.with_coefficients(coefficients) }
+        self.times(-1.0)
     }
 }
 
@@ -111,6 +119,7 @@ pub struct Experiment {
     /// For each word of the readings how it is read.
     masks: Vec<Parity>,
     served: bool,
+    draw: Option<Draw>,
 }
 
 impl Experiment {
@@ -126,7 +135,7 @@ impl Experiment {
             })
         };
         let masks = readings.sums.words().iter().map(mask).collect::<Result<_>>()?;
-        Ok(Experiment { circuit, setting, readings, masks, served: false })
+        Ok(Experiment { circuit, setting, readings, masks, served: false, draw: None })
     }
 
     /// The same experiment with readings times a factor per row.
@@ -150,14 +159,23 @@ impl Experiment {
             }
         }
         let readings = Readings::new(self.circuit.n_qubits(), &entries)?;
-        let served = self.served;
         let combined = Experiment::new(self.circuit.clone(), self.setting.clone(), readings)?;
-        Ok(Experiment { served, ..combined })
+        Ok(Experiment { served: self.served, draw: self.draw.clone(), ..combined })
     }
 
     /// The same experiment, said to run the original circuit.
     pub(crate) fn of_final_state(self) -> Self {
         Experiment { served: true, ..self }
+    }
+
+    /// The same experiment, run because it was drawn, with readings times a factor.
+    pub(crate) fn drawn(self, draw: Draw, factor: f64) -> Self {
+        Experiment { readings: self.readings.times(factor), draw: Some(draw), ..self }
+    }
+
+    /// The draw that it belongs to, if it was drawn from a longer list.
+    pub fn draw(&self) -> Option<&Draw> {
+        self.draw.as_ref()
     }
 
     /// Whether it runs the original circuit, as served answers do.

@@ -17,12 +17,14 @@ mod method;
 mod methods;
 mod not_applicable;
 mod run;
+mod sampled;
 mod solve;
 mod solver;
 
 pub use method::Method;
 pub use not_applicable::NotApplicable;
 pub use run::Simulated;
+pub use sampled::Step;
 
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Circuit;

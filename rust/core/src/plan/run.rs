@@ -68,7 +68,7 @@ impl Plan {
     }
 
     /// What the experiments of a method are made from, each with a share above zero.
-    fn sources(&self, method: Method) -> Result<Vec<(Source<'_>, f64)>> {
+    pub(super) fn sources(&self, method: Method) -> Result<Vec<(Source<'_>, f64)>> {
         let mut sources = self.design(method)?.sources(&self.structure).ok_or_else(|| {
             Error::invalid(
                 "method",
@@ -89,27 +89,54 @@ impl Plan {
         counts: &[f64],
         cancel: &Cancel,
     ) -> Result<Vec<Experiment>> {
+        let all: Vec<usize> = (0..sources.len()).collect();
+        self.build_some(method, sources, counts, &all, cancel)
+    }
+
+    /// The experiments of some sources.
+    pub(super) fn build_some(
+        &self,
+        method: Method,
+        sources: &[Source<'_>],
+        counts: &[f64],
+        wanted: &[usize],
+        cancel: &Cancel,
+    ) -> Result<Vec<Experiment>> {
         let sums = self.observables.sums();
         let first = self.structure.n_observables();
-        let mix = self.design(method)?.list().map(|list| &list.shares.mix);
-        let part = |route: Route| move |row: usize| mix.map_or(1.0, |mix| mix[first + row][route]);
-        let mut revealed = vec![0.0; sums.words().len()];
+        let part = |route: Route| move |row: usize| self.part(method, first + row, route);
+        let revealed = self.revealed(sources, counts);
+        let uses = Uses::new(sums, first, |r| part(Route::Settings)(r - first));
+        parallel::map(wanted.len(), cancel, |place| {
+            let i = wanted[place];
+            match sources[i] {
+                Source::Family(family) => {
+                    let setting = family.setting(cancel)?;
+                    let factor = |c: u32| counts[i] / revealed[c as usize];
+                    let readings = uses.readings(sums.words(), &family.members, factor);
+                    self.of_final_state(setting, readings)
+                }
+                Source::Setting(setting, readings) => self.of_final_state(setting, readings.clone()),
+                Source::Turned { pair, route, plus } => pair.experiment(plus)?.scaled(part(route)),
+            }
+        })
+    }
+
+    /// The weight of a route in a row of all sums.
+    pub(super) fn part(&self, method: Method, row: usize, route: Route) -> f64 {
+        let list = self.solutions[method.index()].list();
+        list.map_or(1.0, |list| list.shares.mix[row][route])
+    }
+
+    /// How many of `counts` reveal each word.
+    pub(super) fn revealed(&self, sources: &[Source<'_>], counts: &[f64]) -> Vec<f64> {
+        let mut revealed = vec![0.0; self.observables.sums().words().len()];
         for (source, count) in sources.iter().zip(counts) {
             if let Source::Family(family) = source {
                 family.members.iter().for_each(|&c| revealed[c as usize] += count);
             }
         }
-        let uses = Uses::new(sums, first, |r| part(Route::Settings)(r - first));
-        parallel::map(sources.len(), cancel, |i| match sources[i] {
-            Source::Family(family) => {
-                let setting = family.setting(cancel)?;
-                let factor = |c: u32| counts[i] / revealed[c as usize];
-                let readings = uses.readings(sums.words(), &family.members, factor);
-                self.of_final_state(setting, readings)
-            }
-            Source::Setting(setting, readings) => self.of_final_state(setting, readings.clone()),
-            Source::Turned { pair, route, plus } => pair.experiment(plus)?.scaled(part(route)),
-        })
+        revealed
     }
 
     fn of_final_state(&self, setting: &Setting, readings: Readings) -> Result<Experiment> {
@@ -117,14 +144,14 @@ impl Plan {
         Ok(Experiment::new(circuit, setting.clone(), readings)?.of_final_state())
     }
 
-    fn input(&self) -> Result<&ProductState> {
+    pub(super) fn input(&self) -> Result<&ProductState> {
         self.structure.input.as_ref().ok_or_else(|| {
             Error::invalid("circuit", "a known input state, for a simulation", "one that acts on any state")
         })
     }
 
     /// Infinite for the derivatives that a method does not measure, which have weight zero; zero for the others.
-    fn unmeasured(&self, method: Method) -> Vec<f64> {
+    pub(super) fn unmeasured(&self, method: Method) -> Vec<f64> {
         let unless = |v: &f64| if v.is_infinite() { f64::INFINITY } else { 0.0 };
         self.row(method).variances.iter().map(unless).collect()
     }
@@ -145,8 +172,19 @@ impl Plan {
 
     /// A gradient from simulated shots. The same seed gives the same outcome.
     pub fn simulate(&self, method: Method, shots: u64, seed: u64, cancel: &Cancel) -> Result<Simulated> {
-        let input = self.input()?;
         let experiments = self.allocate(method, shots, seed, cancel)?;
+        self.run(method, &experiments, seed, cancel)
+    }
+
+    /// A gradient from simulated shots of some experiments of a method.
+    pub(super) fn run(
+        &self,
+        method: Method,
+        experiments: &[(Experiment, u64)],
+        seed: u64,
+        cancel: &Cancel,
+    ) -> Result<Simulated> {
+        let input = self.input()?;
         let outcomes = parallel::map(experiments.len(), cancel, |i| {
             let (experiment, shots) = &experiments[i];
             let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
@@ -211,7 +249,7 @@ impl Uses {
 
 /// Whole numbers that sum to `total`, at least one each (two where there are enough for all: one shot has no spread), whose
 /// expectations beyond that are in proportion to shares: systematic sampling with one random start.
-fn round(shares: &[f64], total: u64, seed: u64) -> Vec<u64> {
+pub(super) fn round(shares: &[f64], total: u64, seed: u64) -> Vec<u64> {
     let all: f64 = shares.iter().sum();
     let least = (total / shares.len().max(1) as u64).clamp(1, 2);
     let wanted: Vec<f64> = shares.iter().map(|s| (s / all * total as f64).max(least as f64)).collect();
