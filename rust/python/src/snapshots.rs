@@ -108,7 +108,7 @@ impl Snapshots {
         enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)?.with_allocated(allocated)).map(wrap)
     }
 
-    /// The storage layout: x, z and outcome, each of shape (shots, words per row), and the settings, of shape (shots,
+    /// The storage layout: x, z and outcome, each of shape (shots, limbs), and the settings, of shape (shots,
     /// blocks). Those that the ensemble has not have no columns.
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>, Indices<'py>)> {
         let rows = enter(py, |cancel| Ok(core::Rows::from_snapshots(&*self.0.resolved(cancel)?)))?;
