@@ -43,8 +43,8 @@ class Method:
     part: str = ""
     """Says which part, in words."""
     awake: bool = False
-    """Call it twice before the timed call: an idle virtual core takes milliseconds to wake, which is no part
-    of a comparison of numbers of threads."""
+    """Call it twice before the timed call, where that takes few milliseconds: an idle virtual core needs more
+    to wake (15 ms become 60 after a pause of half a second), which is no part of a comparison."""
 
 
 @dataclass

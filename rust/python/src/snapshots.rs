@@ -108,17 +108,17 @@ impl Snapshots {
         enter(py, |_| rows.into_snapshots(shots, ensemble, provenance)?.with_allocated(allocated)).map(wrap)
     }
 
-    /// The storage layout: x, z and outcome, each of shape (shots, words per row), and the settings, of shape (shots,
+    /// The storage layout: x, z and outcome, each of shape (shots, limbs), and the settings, of shape (shots,
     /// blocks). Those that the ensemble has not have no columns.
     fn rows<'py>(&self, py: Python<'py>) -> PyResult<(Words<'py>, Words<'py>, Words<'py>, Indices<'py>)> {
         let rows = enter(py, |cancel| Ok(core::Rows::from_snapshots(&*self.0.resolved(cancel)?)))?;
         let shots = self.0.len();
         let blocks = self.0.ensemble().block_list().len();
-        let words = self.0.n_qubits().div_ceil(64);
-        let lettered = if blocks == 0 { words } else { 0 };
+        let limbs = self.0.n_qubits().div_ceil(64);
+        let lettered = if blocks == 0 { limbs } else { 0 };
         let array = |table: Vec<u64>, columns| table.into_pyarray(py).reshape([shots, columns]);
         let settings = rows.settings.into_pyarray(py).reshape([shots, blocks])?;
-        Ok((array(rows.x, lettered)?, array(rows.z, lettered)?, array(rows.outcome, words)?, settings))
+        Ok((array(rows.x, lettered)?, array(rows.z, lettered)?, array(rows.outcome, limbs)?, settings))
     }
 
     /// Bits, one byte per value, and bases, which has no columns if the ensemble has lists.

@@ -1,6 +1,6 @@
 //! Elimination over rows of bits: which rows are independent, and rows that share few columns.
 //!
-//! Invariant: rows are consecutive words, a row is added to another by exclusive or; the order of rows and columns
+//! Invariant: rows are consecutive limbs, a row is added to another by exclusive or; the order of rows and columns
 //! alone decides what comes out. Cost: O(rank) row additions for a row that is reduced, O(rows * rank) to eliminate.
 
 /// Independent rows in echelon form, each with the combination of inserted rows that makes it.
@@ -12,7 +12,7 @@ pub(crate) struct Echelon {
 }
 
 impl Echelon {
-    /// No rows yet, of `width` words each.
+    /// No rows yet, of `width` limbs each.
     pub(crate) fn new(width: usize) -> Self {
         Echelon { width, rows: Vec::new(), inserted: 0 }
     }

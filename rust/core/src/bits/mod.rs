@@ -1,7 +1,7 @@
 //! Packed bits and the machinery that every stage shares.
 //!
-//! Invariant: a row of `n` bits is `words_for(n)` consecutive `u64`, bit `q` at `q % 64` of word `q / 64`, and
-//! the bits past `n` in the last word are zero. Everything here is independent of what the bits mean.
+//! Invariant: a row of `n` bits is `limbs(n)` consecutive `u64`, bit `q` at `q % 64` of limb `q / 64`, and
+//! the bits past `n` in the last limb are zero. Everything here is independent of what the bits mean.
 
 pub mod dispatch;
 pub(crate) mod elimination;
@@ -70,13 +70,13 @@ pub(crate) fn zeros_watched(
     Ok(values)
 }
 
-/// Number of `u64` that hold `bits` bits.
+/// Number of limbs, as each `u64` of a row is called, that hold `bits` bits.
 #[inline]
-pub const fn words_for(bits: usize) -> usize {
+pub const fn limbs(bits: usize) -> usize {
     bits.div_ceil(64)
 }
 
-/// Mask of the bits of word `index` that lie below `bits` (all ones for a full word, zero past the end).
+/// Mask of the bits of limb `index` that lie below `bits` (all ones for a full limb, zero past the end).
 #[inline]
 pub const fn tail_mask(bits: usize, index: usize) -> u64 {
     let start = index * 64;

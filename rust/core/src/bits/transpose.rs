@@ -1,6 +1,6 @@
 //! Transposition of 64 x 64 bit blocks: the converter between rows and planes.
 //!
-//! Six rounds of masked swaps of sub-blocks, halving their size each round: about 400 word operations per block,
+//! Six rounds of masked swaps of sub-blocks, halving their size each round: about 400 operations per block,
 //! of which the first four rounds vectorise. Invariant: an involution.
 
 /// Transposes in place: bit `c` of `block[r]` and bit `r` of `block[c]` change places.

@@ -10,8 +10,8 @@
 //! Cost: a pass over the words (a few nanoseconds per word and generator) for a greedy family and for every move.
 
 use crate::bits::elimination::Echelon;
+use crate::bits::limbs;
 use crate::bits::parallel::Cancel;
-use crate::bits::words_for;
 use crate::error::Result;
 use crate::pauli::Words;
 use crate::stabiliser::Setting;
@@ -74,7 +74,7 @@ impl Grouping {
 impl WordPool {
     /// The words of a list; the settings of its families use gates of this connectivity.
     pub(crate) fn new(words: &Words, connectivity: Connectivity) -> Self {
-        let row = words_for(words.n_qubits());
+        let row = limbs(words.n_qubits());
         let mut rows = Vec::with_capacity(2 * row * words.len());
         for word in words.iter() {
             rows.extend_from_slice(word.x());
@@ -355,7 +355,7 @@ impl Family {
         if let Some(setting) = self.setting.get() {
             return Ok(setting);
         }
-        let row = words_for(self.n_qubits);
+        let row = limbs(self.n_qubits);
         let mut words = Words::new(self.n_qubits);
         match self.grouping {
             Grouping::QubitWise => words.push_rows(&self.generators[..row], &self.generators[row..]),

@@ -80,11 +80,11 @@ pub(crate) fn optimise(
 /// How much of the objective each setting of a block would lower: minus its derivative.
 fn slopes(block: &Block, shares: &[f64], loads: &[f64]) -> Vec<f64> {
     let revealed = revealed(block, shares);
-    let slope = |reading: &LocalParity| {
-        let c = reading.code as usize;
+    let slope = |parity: &LocalParity| {
+        let c = parity.code as usize;
         if loads[c] > 0.0 { loads[c] / revealed[c] } else { 0.0 }
     };
-    block.readings().chunks_exact(local_words(block)).map(|reveals| reveals.iter().map(slope).sum()).collect()
+    block.parities().chunks_exact(local_words(block)).map(|reveals| reveals.iter().map(slope).sum()).collect()
 }
 
 /// How many local words a setting of a block reveals.
@@ -95,8 +95,8 @@ fn local_words(block: &Block) -> usize {
 /// The probability that each local word is revealed; 1 for the identity.
 fn revealed(block: &Block, shares: &[f64]) -> Vec<f64> {
     let mut revealed = vec![0.0; 1 << (2 * block.qubits().len())];
-    for (reveals, share) in block.readings().chunks_exact(local_words(block)).zip(shares) {
-        reveals.iter().for_each(|reading| revealed[reading.code as usize] += share);
+    for (reveals, share) in block.parities().chunks_exact(local_words(block)).zip(shares) {
+        reveals.iter().for_each(|parity| revealed[parity.code as usize] += share);
     }
     revealed[0] = 1.0;
     revealed

@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(block.settings().len(), count);
             // As many settings reveal each word: probability 1 / (2^k + 1).
             let mut times = vec![0; 1 << (2 * k)];
-            block.readings().iter().for_each(|r| times[usize::from(r.code)] += 1);
+            block.parities().iter().for_each(|r| times[usize::from(r.code)] += 1);
             assert!(times[1..].iter().all(|&t| t * ((1 << k) + 1) == count), "{k}");
             let pairs = |s: &Setting| s.gates().iter().filter(|g| g.wires().len() == 2).count();
             let product = block.settings().iter().filter(|s| pairs(s) == 0).count();

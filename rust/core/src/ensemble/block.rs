@@ -35,7 +35,7 @@ struct List {
 #[derive(Debug)]
 struct Tables {
     /// `2^k - 1` for each setting.
-    readings: Vec<LocalParity>,
+    parities: Vec<LocalParity>,
     /// Of every local word.
     reveal: Vec<f64>,
 }
@@ -140,8 +140,8 @@ impl Block {
     }
 
     /// What the settings of a narrow block of `k` qubits reveal, `2^k - 1` local words each.
-    pub(crate) fn readings(&self) -> &[LocalParity] {
-        &self.tables().readings
+    pub(crate) fn parities(&self) -> &[LocalParity] {
+        &self.tables().parities
     }
 
     /// The probability that the part of `word` on this block is revealed; the block is narrow or has all qubits.
@@ -175,14 +175,14 @@ impl Block {
     fn tables(&self) -> &Tables {
         self.list.tables.get_or_init(|| {
             let k = self.qubits.len();
-            let readings: Vec<LocalParity> =
-                self.list.settings.iter().flat_map(|setting| local_readings(setting, k)).collect();
+            let parities: Vec<LocalParity> =
+                self.list.settings.iter().flat_map(|setting| local_parities(setting, k)).collect();
             let mut reveal = vec![0.0; 1 << (2 * k)];
-            for (some, p) in readings.chunks_exact((1 << k) - 1).zip(&self.list.probabilities) {
-                some.iter().for_each(|reading| reveal[usize::from(reading.code)] += p);
+            for (some, p) in parities.chunks_exact((1 << k) - 1).zip(&self.list.probabilities) {
+                some.iter().for_each(|parity| reveal[usize::from(parity.code)] += p);
             }
             reveal.iter_mut().for_each(|h| *h = h.min(1.0)); // the sum of many may pass one by rounding
-            Tables { readings, reveal }
+            Tables { parities, reveal }
         })
     }
 
@@ -191,7 +191,7 @@ impl Block {
             let bits = 2 * self.qubits.len();
             let mut pairs = vec![0.0; 1 << (2 * bits)];
             let each = (1 << self.qubits.len()) - 1;
-            for (some, p) in self.readings().chunks_exact(each).zip(&self.list.probabilities) {
+            for (some, p) in self.parities().chunks_exact(each).zip(&self.list.probabilities) {
                 for a in some {
                     for b in some {
                         pairs[usize::from(a.code) << bits | usize::from(b.code)] += p;
@@ -213,7 +213,7 @@ fn check_qubits(qubits: &[usize]) -> Result<()> {
 }
 
 /// Every local word that a setting on `k` qubits reveals: the products of its measured words, mask after mask.
-fn local_readings(setting: &Setting, k: usize) -> Vec<LocalParity> {
+fn local_parities(setting: &Setting, k: usize) -> Vec<LocalParity> {
     let measured: Vec<(PauliWord, bool)> =
         (0..k).map(|i| setting.measured(i).expect("a readout bit of the setting")).collect();
     let mut products = vec![(PauliWord::identity(k), false)];
@@ -223,12 +223,12 @@ fn local_readings(setting: &Setting, k: usize) -> Vec<LocalParity> {
         let (phase, product) = before.multiply(word).expect("words of one width");
         products.push((product, sign ^ negative ^ (phase.power() == 2)));
     }
-    let reading = |(mask, (word, negative)): (usize, (PauliWord, bool))| {
+    let parity = |(mask, (word, negative)): (usize, (PauliWord, bool))| {
         let letters = word.support();
         let code = letters.fold(0, |code, (q, letter)| {
             code | (u8::from(letter.x()) | u8::from(letter.z()) << 1) << (2 * q)
         });
         LocalParity { code, mask: mask as u8, negative }
     };
-    products.into_iter().enumerate().skip(1).map(reading).collect()
+    products.into_iter().enumerate().skip(1).map(parity).collect()
 }

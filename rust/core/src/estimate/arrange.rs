@@ -15,9 +15,9 @@
 //! Cost: for a list about 10 ns per word and setting, and 1 ns per bit of the snapshots.
 
 use super::symbols::{LocalBlock, Source};
+use crate::bits::limbs;
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::words_for;
 use crate::ensemble::Block;
 use crate::error::Result;
 use crate::pauli::Words;
@@ -71,7 +71,7 @@ pub(super) fn arrange<'a>(
         let local = |block: &'a Block| {
             let first = symbols;
             symbols += 1 << (2 * block.qubits().len());
-            LocalBlock { block, readings: block.readings(), first }
+            LocalBlock { block, parities: block.parities(), first }
         };
         let blocks = blocks.iter().map(local).collect();
         Source::Local { snaps, blocks, symbols }
@@ -142,7 +142,7 @@ fn sort<'a>(
     let parts = parallel::map(measured.len(), cancel, |i| {
         let f = measured[i];
         let mut masks = Words::new(n);
-        let (mut mask, none) = (vec![0; words_for(n)], vec![0; words_for(n)]);
+        let (mut mask, none) = (vec![0; limbs(n)], vec![0; limbs(n)]);
         let mut columns = Vec::new();
         for (column, word) in words.iter().enumerate() {
             if let Some(negative) = settings[f].read(word, &mut mask) {

@@ -23,7 +23,7 @@
 
 use super::Tally;
 use crate::bits::parallel::Cancel;
-use crate::bits::{check_qubits, room, words_for};
+use crate::bits::{check_qubits, limbs, room};
 use crate::ensemble::{Block, Ensemble, MAX_BLOCK_QUBITS};
 use crate::error::{Error, Result};
 use crate::gates::Clifford;
@@ -132,7 +132,7 @@ impl Tally {
         let wrong =
             || damaged(format!("{body} bytes do not hold {count} words of {n} qubits in {buckets} buckets"));
         let counted = || {
-            let words = count.checked_mul(words_for(n))?.checked_mul(2)?;
+            let words = count.checked_mul(limbs(n))?.checked_mul(2)?;
             let counts = buckets.checked_mul(count)?.checked_mul(2)?;
             words.checked_add(buckets)?.checked_add(counts)
         };
@@ -167,7 +167,7 @@ impl Tally {
         if values.0.len() != counted {
             return Err(wrong());
         }
-        let (x, z) = (values.take(count * words_for(n))?, values.take(count * words_for(n))?);
+        let (x, z) = (values.take(count * limbs(n))?, values.take(count * limbs(n))?);
         let words = Words::from_rows(n, x, z).map_err(|e| damaged(e.to_string()))?;
         let shots = values.take(buckets)?;
         let counts = values.pairs(buckets * count)?;
@@ -279,7 +279,7 @@ struct Budget {
 
 impl Budget {
     fn setting(&mut self, n_qubits: usize, gates: u64) -> Result<()> {
-        let (n, row) = (n_qubits as u64, words_for(n_qubits) as u64);
+        let (n, row) = (n_qubits as u64, limbs(n_qubits) as u64);
         spend(&mut self.bytes, SETTINGS_BUDGET, SETTING + 48 * n * row, "bytes of the settings of a tally")?;
         let work = gates.saturating_mul(row);
         spend(&mut self.gates, GATES_BUDGET, work, "gates times 64 qubits of the settings of a tally")
@@ -326,7 +326,7 @@ fn take_setting(k: usize, values: &mut Values<'_>, left: &mut Budget, cancel: &C
     cancel.check()?;
     let count = values.take(1)?[0];
     let setting = if count == LETTERS {
-        let (x, z) = (values.take(words_for(k))?, values.take(words_for(k))?);
+        let (x, z) = (values.take(limbs(k))?, values.take(limbs(k))?);
         PauliWord::from_bits(k, &x, &z).and_then(Setting::of_letters)
     } else {
         let gates = values.take(usize::try_from(count).unwrap_or(usize::MAX))?;

@@ -191,9 +191,9 @@ fn by_outcomes(outcomes: &Outcomes, columns: &[u32], coefficients: &[f64], masks
     let (mut first, mut second) = (0.0, 0.0);
     for (outcome, count) in outcomes.iter() {
         let value = |(&column, c): (&u32, &f64)| {
-            let reading = &masks[column as usize];
-            let odd = reading.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones() % 2;
-            if (odd == 1) ^ reading.negative { -c } else { *c }
+            let parity = &masks[column as usize];
+            let odd = parity.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones() % 2;
+            if (odd == 1) ^ parity.negative { -c } else { *c }
         };
         let value: f64 = columns.iter().zip(coefficients).map(value).sum();
         first += count as f64 * value;
@@ -207,8 +207,8 @@ fn by_outcomes(outcomes: &Outcomes, columns: &[u32], coefficients: &[f64], masks
 fn by_parities(parities: &[f64], columns: &[u32], coefficients: &[f64], masks: &[Parity]) -> (f64, f64) {
     let terms: Vec<(usize, f64)> = (columns.iter().zip(coefficients))
         .map(|(&column, &c)| {
-            let reading = &masks[column as usize];
-            (reading.mask[0] as usize, if reading.negative { -c } else { c })
+            let parity = &masks[column as usize];
+            (parity.mask[0] as usize, if parity.negative { -c } else { c })
         })
         .collect();
     let first = terms.iter().map(|(mask, c)| c * parities[*mask]).sum();

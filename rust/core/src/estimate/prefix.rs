@@ -1,20 +1,21 @@
 //! Words as a prefix tree, and the walk over it: what makes thousands of words cheap.
 //!
-//! A word is a path of symbols (say, a letter on a qubit; see [`super::arrange`]). On a block of snapshots a symbol is
-//! two bit planes: *match* (the snapshot measured that letter there) and *outcome*. A node's planes are its parent's AND match (revealed
-//! by all symbols so far) and parent's XOR outcome (sign so far), so words that share a prefix share its work.
+//! A word is a path of symbols (say, a letter on a qubit; see [`super::arrange`]). On a tile, a short stretch of
+//! snapshots, a symbol is two bit planes: *match* (the snapshot measured that letter there) and *outcome*. A node's planes
+//! are its parent's AND match (revealed by all symbols so far) and parent's XOR outcome (sign so far), so words that
+//! share a prefix share its work.
 //! Symbols are ordered by how many words have them, which makes prefixes long; a subtree in whose prefix no
-//! snapshot of the block is revealed is skipped.
+//! snapshot of the tile is revealed is skipped.
 //!
-//! Invariant: a walk visits every distinct word at most once per block, in an order fixed by the words alone.
-//! Cost: about 10 word operations per node and 64 snapshots, in first-level cache for the prefixes of a block.
+//! Invariant: a walk visits every distinct word at most once per tile, in an order fixed by the words alone.
+//! Cost: about 10 operations per node and 64 snapshots, in first-level cache for the prefixes of a tile.
 
-use super::symbols::{BLOCK, Source};
+use super::symbols::{Source, TILE};
 use crate::bits::tail_mask;
 use crate::pauli::Words;
 use std::ops::Range;
 
-/// Words of a short block, for few snapshots or many buckets.
+/// Limbs of a short tile, for few snapshots or many buckets.
 const SHORT: usize = 16;
 
 #[derive(Debug, Clone, Copy)]
@@ -201,9 +202,9 @@ fn leaves_first(nodes: &[Node]) -> Vec<Node> {
     sorted
 }
 
-/// The planes of a word on a block of `L` words.
+/// The planes of a word on a tile of `L` limbs.
 pub(super) trait Planes<const L: usize> {
-    /// Which snapshots of word `i` reveal the word, and which signs are minus (of those revealed).
+    /// Which snapshots of limb `i` reveal the word, and which signs are minus (of those revealed).
     fn at(&self, i: usize) -> (u64, u64);
 }
 
@@ -237,13 +238,13 @@ impl<const L: usize> Planes<L> for Two<'_, L> {
     }
 }
 
-/// What happens at a word on a block.
+/// What happens at a word on a tile.
 pub(super) trait Visit {
-    /// Called once per word and block in which it may be revealed. Implement with `#[inline(always)]`.
+    /// Called once per word and tile in which it may be revealed. Implement with `#[inline(always)]`.
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P);
 }
 
-/// Planes of one block, reused from block to block.
+/// Planes of one tile, reused from tile to tile.
 pub(super) struct Scratch {
     /// A plane per symbol.
     matched: Vec<u64>,
@@ -255,14 +256,14 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn new(tree: &PrefixTree) -> Self {
-        let mut stack = vec![0; 2 * BLOCK * (tree.depth + 1)];
-        stack[..BLOCK].fill(u64::MAX);
-        let planes = |count: usize| vec![0; count * BLOCK];
+        let mut stack = vec![0; 2 * TILE * (tree.depth + 1)];
+        stack[..TILE].fill(u64::MAX);
+        let planes = |count: usize| vec![0; count * TILE];
         Scratch { matched: planes(tree.symbols.len()), outcome: planes(tree.outcomes.len()), stack }
     }
 }
 
-/// Walks the tree over the snapshots `range`, at most `64 * BLOCK` of them and starting in the word where
+/// Walks the tree over the snapshots `range`, at most `64 * TILE` of them and starting in the limb where
 /// `range.start` lies.
 #[inline(always)]
 pub(super) fn walk<V: Visit>(
@@ -273,20 +274,20 @@ pub(super) fn walk<V: Visit>(
     visitor: &mut V,
 ) {
     if range.end.div_ceil(64) - range.start / 64 <= SHORT {
-        walk_words::<SHORT, V>(tree, source, range, scratch, visitor);
+        walk_limbs::<SHORT, V>(tree, source, range, scratch, visitor);
     } else {
-        walk_words::<BLOCK, V>(tree, source, range, scratch, visitor);
+        walk_limbs::<TILE, V>(tree, source, range, scratch, visitor);
     }
 }
 
-/// The first `L` words of a plane.
+/// The first `L` limbs of a plane.
 #[inline(always)]
 fn head<const L: usize>(plane: &[u64]) -> &[u64; L] {
-    plane.first_chunk().expect("a plane has BLOCK words")
+    plane.first_chunk().expect("a plane has TILE limbs")
 }
 
 #[inline(always)]
-fn walk_words<const L: usize, V: Visit>(
+fn walk_limbs<const L: usize, V: Visit>(
     tree: &PrefixTree,
     source: &Source<'_>,
     range: Range<usize>,
@@ -298,19 +299,19 @@ fn walk_words<const L: usize, V: Visit>(
     debug_assert!(used <= L && !range.is_empty());
     let Scratch { matched, outcome, stack } = scratch;
     source.fill(&tree.symbols, &tree.outcomes, &tree.place, first..first + used, matched, outcome);
-    for target in matched.chunks_exact_mut(BLOCK) {
+    for target in matched.chunks_exact_mut(TILE) {
         target[used..L].fill(0);
         target[0] &= u64::MAX << (range.start % 64);
         target[used - 1] &= tail_mask(range.end - first * 64, used - 1);
     }
     let mut at = 0;
     while let Some(node) = tree.nodes.get(at) {
-        let (below, above) = stack.split_at_mut(2 * BLOCK * (node.depth as usize + 1));
-        let parent = &below[below.len() - 2 * BLOCK..];
-        let (revealed, sign) = (head::<L>(parent), head::<L>(&parent[BLOCK..]));
+        let (below, above) = stack.split_at_mut(2 * TILE * (node.depth as usize + 1));
+        let parent = &below[below.len() - 2 * TILE..];
+        let (revealed, sign) = (head::<L>(parent), head::<L>(&parent[TILE..]));
         let planes = |symbol: u32| {
             let plane = tree.outcome_of[symbol as usize] as usize;
-            (head::<L>(&matched[symbol as usize * BLOCK..]), head::<L>(&outcome[plane * BLOCK..]))
+            (head::<L>(&matched[symbol as usize * TILE..]), head::<L>(&outcome[plane * TILE..]))
         };
         let (matched, outcome) = planes(node.symbol);
         let one = One { revealed, sign, matched, outcome };
@@ -322,7 +323,7 @@ fn walk_words<const L: usize, V: Visit>(
         }
         at += 1;
         if node.next as usize > at {
-            let (own_revealed, own_sign) = above[..2 * BLOCK].split_at_mut(BLOCK);
+            let (own_revealed, own_sign) = above[..2 * TILE].split_at_mut(TILE);
             let mut any = 0;
             for i in 0..L {
                 own_revealed[i] = revealed[i] & matched[i];
@@ -336,9 +337,9 @@ fn walk_words<const L: usize, V: Visit>(
     }
 }
 
-/// The walks that cover snapshots `range`: pieces of whole words, at most `BLOCK` words each.
-pub(super) fn blocks(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let size = 64 * BLOCK;
+/// The walks that cover snapshots `range`: pieces of whole limbs, at most `TILE` each.
+pub(super) fn tiles(range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let size = 64 * TILE;
     let first = range.start / 64 * 64;
     (first..range.end).step_by(size).map(move |b| b.max(range.start)..(b + size).min(range.end))
 }

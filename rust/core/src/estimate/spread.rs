@@ -5,23 +5,23 @@
 //! so this is a scatter over set bits) and its first two moments are added up, part by part. Pairs of words are never
 //! formed.
 //!
-//! Invariant: blocks and groups are fixed by the input and reduced in order, so the bits of the result do not
+//! Invariant: tiles and groups are fixed by the input and reduced in order, so the bits of the result do not
 //! depend on the number of threads.
 //! Cost: the walk of the words, plus about 2 ns for every snapshot, sum and word revealed.
 
 use super::arrange::{Arranged, Part};
 use super::prefix::{self, Planes, PrefixTree, Scratch, Visit};
-use super::symbols::{BLOCK, Source};
+use super::symbols::{Source, TILE};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::error::Result;
 use crate::pauli::Words;
 use std::ops::Range;
 
-/// Sums whose values of a block are in memory together: 8 x 8,192 x 8 bytes, within a second-level cache.
+/// Sums whose values of a tile are in memory together: 8 x 8,192 x 8 bytes, within a second-level cache.
 const GROUP: usize = 8;
-/// Blocks of one task.
-const BLOCKS_PER_TASK: usize = 8;
+/// Tiles of one task.
+const TILES_PER_TASK: usize = 8;
 
 /// A random variable of a snapshot: the sum, over the words it reveals, of `offset + sign * slope`.
 pub(super) struct Variable {
@@ -49,12 +49,12 @@ pub(super) fn moments(
     mut found: impl FnMut(usize, usize, Moments),
 ) -> Result<()> {
     let Arranged { source, parts } = arranged;
-    let blocks: Vec<Vec<Range<usize>>> =
-        parts.iter().map(|part| prefix::blocks(part.range()).collect()).collect();
-    let shares = |(part, blocks): (usize, &'_ Vec<Range<usize>>)| {
-        (0..blocks.len()).step_by(BLOCKS_PER_TASK).map(|start| (part, start)).collect::<Vec<_>>()
+    let tiles: Vec<Vec<Range<usize>>> =
+        parts.iter().map(|part| prefix::tiles(part.range()).collect()).collect();
+    let shares = |(part, tiles): (usize, &'_ Vec<Range<usize>>)| {
+        (0..tiles.len()).step_by(TILES_PER_TASK).map(|start| (part, start)).collect::<Vec<_>>()
     };
-    let tasks: Vec<(usize, usize)> = blocks.iter().enumerate().flat_map(shares).collect();
+    let tasks: Vec<(usize, usize)> = tiles.iter().enumerate().flat_map(shares).collect();
     for (g, group) in variables.chunks(GROUP).enumerate() {
         let mut terms: Vec<Use> = Vec::new();
         for (local, variable) in (0..).zip(group) {
@@ -65,15 +65,15 @@ pub(super) fn moments(
         let needed = parallel::map(parts.len(), cancel, |i| Ok(Needed::of(source, &parts[i], &terms)))?;
         let results = parallel::map(tasks.len(), cancel, |task| {
             let (part, start) = tasks[task];
-            let blocks = &blocks[part][start..blocks[part].len().min(start + BLOCKS_PER_TASK)];
-            dispatch(Spread { source, needed: &needed[part], group, blocks, cancel })
+            let tiles = &tiles[part][start..tiles[part].len().min(start + TILES_PER_TASK)];
+            dispatch(Spread { source, needed: &needed[part], group, tiles, cancel })
         })?;
         let mut results = tasks.iter().zip(results).peekable();
         for part in 0..parts.len() {
             let mut totals = vec![Moments::default(); group.len()];
-            while let Some((_, blocks)) = results.next_if(|((p, _), _)| *p == part) {
-                for block in blocks {
-                    totals.iter_mut().zip(block).for_each(|(total, own)| {
+            while let Some((_, tiles)) = results.next_if(|((p, _), _)| *p == part) {
+                for tile in tiles {
+                    totals.iter_mut().zip(tile).for_each(|(total, own)| {
                         total.first += own.first;
                         total.second += own.second;
                     });
@@ -143,14 +143,14 @@ struct Spread<'a> {
     source: &'a Source<'a>,
     needed: &'a Needed,
     group: &'a [Variable],
-    blocks: &'a [Range<usize>],
+    tiles: &'a [Range<usize>],
     cancel: &'a Cancel,
 }
 
 struct Scatter<'a> {
     starts: &'a [usize],
     uses: &'a [Use],
-    /// `values[variable * 64 * BLOCK + snapshot]`.
+    /// `values[variable * 64 * TILE + snapshot]`.
     values: Vec<f64>,
 }
 
@@ -159,7 +159,7 @@ impl Visit for Scatter<'_> {
     fn visit<const L: usize, P: Planes<L>>(&mut self, slot: usize, planes: P) {
         for &Use { local, slope, offset, .. } in &self.uses[self.starts[slot]..self.starts[slot + 1]] {
             let (plus, minus) = (offset + slope, offset - slope);
-            let values = &mut self.values[local as usize * 64 * BLOCK..][..64 * BLOCK];
+            let values = &mut self.values[local as usize * 64 * TILE..][..64 * TILE];
             for (i, values) in values.chunks_exact_mut(64).take(L).enumerate() {
                 let (mut hit, negative) = planes.at(i);
                 if hit == u64::MAX {
@@ -180,27 +180,27 @@ impl Visit for Scatter<'_> {
 }
 
 impl Kernel for Spread<'_> {
-    /// For each block, the moments of each variable.
+    /// For each tile, the moments of each variable.
     type Output = Result<Vec<Vec<Moments>>>;
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Spread { source, needed, group, blocks, cancel } = self;
+        let Spread { source, needed, group, tiles, cancel } = self;
         let Needed { tree, starts, uses, .. } = needed;
         let mut scratch = Scratch::new(tree);
-        let mut scatter = Scatter { starts, uses, values: vec![0.0; group.len() * 64 * BLOCK] };
-        let mut results = Vec::with_capacity(blocks.len());
-        for block in blocks {
+        let mut scatter = Scatter { starts, uses, values: vec![0.0; group.len() * 64 * TILE] };
+        let mut results = Vec::with_capacity(tiles.len());
+        for tile in tiles {
             cancel.check()?;
             scatter.values.fill(0.0);
-            prefix::walk(tree, source, block.clone(), &mut scratch, &mut scatter);
-            let all = scatter.values.chunks_exact(64 * BLOCK);
+            prefix::walk(tree, source, tile.clone(), &mut scratch, &mut scatter);
+            let all = scatter.values.chunks_exact(64 * TILE);
             results.push(
                 all.zip(group)
                     .map(|(values, variable)| {
                         // Eight sums side by side: a fixed order that vectorises.
                         let (mut first, mut second) = ([0.0; 8], [0.0; 8]);
-                        let (eights, rest) = values[block.start % 64..][..block.len()].as_chunks::<8>();
+                        let (eights, rest) = values[tile.start % 64..][..tile.len()].as_chunks::<8>();
                         for eight in eights {
                             for ((first, second), value) in first.iter_mut().zip(&mut second).zip(eight) {
                                 let deviation = value - variable.center;

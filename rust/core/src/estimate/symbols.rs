@@ -4,16 +4,16 @@
 //! depends on how settings come; see the table of [`super::arrange`].
 //!
 //! Invariant: a word is revealed where all its symbols match, and its outcome is the parity of theirs.
-//! Cost: filling the planes of a block of snapshots is linear in the symbols asked for.
+//! Cost: filling the planes of a tile is linear in the symbols asked for.
 
 use crate::ensemble::{Block, LocalParity};
 use crate::pauli::WordRef;
 use crate::snapshots::Snapshots;
 use std::ops::Range;
 
-/// Words of a block: 8,192 snapshots. The planes of 10 qubits take 41 KB, those of the prefixes being walked 8 KB. Longer
-/// blocks cost cache, shorter ones repeat what a visit costs once (measured: 64 is 10 to 20 % slower, 256 is no faster).
-pub(super) const BLOCK: usize = 128;
+/// Limbs of a tile: 8,192 snapshots. The planes of 10 qubits take 41 KB, those of the prefixes being walked 8 KB. Longer
+/// tiles cost cache, shorter ones repeat what a visit costs once (measured: 64 is 10 to 20 % slower, 256 is no faster).
+pub(super) const TILE: usize = 128;
 
 /// Where the planes of symbols come from.
 pub(super) enum Source<'a> {
@@ -32,7 +32,7 @@ pub(super) enum Source<'a> {
 /// A block whose local words are symbols.
 pub(super) struct LocalBlock<'a> {
     pub(super) block: &'a Block,
-    pub(super) readings: &'a [LocalParity],
+    pub(super) parities: &'a [LocalParity],
     /// Number of the symbol of local word 0, which is the identity and none.
     pub(super) first: usize,
 }
@@ -71,7 +71,7 @@ impl Source<'_> {
         }
     }
 
-    /// Writes the planes of `symbols` and `outcomes` from word `first` on, `used` words at the begin of every `BLOCK`.
+    /// Writes the planes of `symbols` and `outcomes` from limb `first` on, `used` limbs at the begin of every `TILE`.
     /// `place` says where in `symbols` a symbol is, if anywhere.
     #[inline(always)]
     pub(super) fn fill(
@@ -79,15 +79,15 @@ impl Source<'_> {
         symbols: &[u32],
         outcomes: &[u32],
         place: &[u32],
-        words: Range<usize>,
+        limbs: Range<usize>,
         matched: &mut [u64],
         outcome: &mut [u64],
     ) {
-        let used = words.len();
+        let used = limbs.len();
         match self {
             Source::Letters(snaps) => {
-                for (&symbol, target) in symbols.iter().zip(matched.chunks_exact_mut(BLOCK)) {
-                    let [x, z] = snaps.letter_planes(symbol as usize / 3).map(|plane| &plane[words.clone()]);
+                for (&symbol, target) in symbols.iter().zip(matched.chunks_exact_mut(TILE)) {
+                    let [x, z] = snaps.letter_planes(symbol as usize / 3).map(|plane| &plane[limbs.clone()]);
                     let code = symbol % 3 + 1;
                     let flip = |bit: u32| if code >> bit & 1 == 1 { 0 } else { u64::MAX };
                     let (flip_x, flip_z) = (flip(0), flip(1));
@@ -95,19 +95,19 @@ impl Source<'_> {
                         *t = (x ^ flip_x) & (z ^ flip_z);
                     }
                 }
-                for (&qubit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
-                    target[..used].copy_from_slice(&snaps.outcome_plane(qubit as usize)[words.clone()]);
+                for (&qubit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(TILE)) {
+                    target[..used].copy_from_slice(&snaps.outcome_plane(qubit as usize)[limbs.clone()]);
                 }
             }
             Source::Readout { planes } => {
-                matched.chunks_exact_mut(BLOCK).for_each(|target| target[..used].fill(u64::MAX));
-                for (&bit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(BLOCK)) {
-                    target[..used].copy_from_slice(&planes[bit as usize][words.clone()]);
+                matched.chunks_exact_mut(TILE).for_each(|target| target[..used].fill(u64::MAX));
+                for (&bit, target) in outcomes.iter().zip(outcome.chunks_exact_mut(TILE)) {
+                    target[..used].copy_from_slice(&planes[bit as usize][limbs.clone()]);
                 }
             }
             Source::Local { snaps, blocks, .. } => {
                 for (b, block) in blocks.iter().enumerate() {
-                    block.fill(snaps, (b, blocks.len()), outcomes, place, words.clone(), matched, outcome);
+                    block.fill(snaps, (b, blocks.len()), outcomes, place, limbs.clone(), matched, outcome);
                 }
             }
         }
@@ -125,7 +125,7 @@ impl LocalBlock<'_> {
         (b, stride): (usize, usize),
         outcomes: &[u32],
         place: &[u32],
-        words: Range<usize>,
+        limbs: Range<usize>,
         matched: &mut [u64],
         outcome: &mut [u64],
     ) {
@@ -136,7 +136,7 @@ impl LocalBlock<'_> {
             .filter_map(|code| {
                 let symbol = (self.first + code) as u32;
                 let plane = outcomes.binary_search(&symbol).ok()?;
-                Some((code, place[symbol as usize] as usize * BLOCK, plane * BLOCK))
+                Some((code, place[symbol as usize] as usize * TILE, plane * TILE))
             })
             .collect();
         if needed.is_empty() {
@@ -144,7 +144,7 @@ impl LocalBlock<'_> {
         }
         // Of 64 snapshots, by local word.
         let (mut hits, mut signs) = ([0u64; 256], [0u64; 256]);
-        for (i, group) in words.enumerate() {
+        for (i, group) in limbs.enumerate() {
             hits[..codes].fill(0);
             signs[..codes].fill(0);
             let mut bits = [0u64; 4];
@@ -152,12 +152,12 @@ impl LocalBlock<'_> {
             let rows = snaps.settings()[64 * group * stride..].chunks_exact(stride).take(64);
             for (t, row) in rows.enumerate() {
                 let readout = bits.iter().enumerate().fold(0, |r, (j, bits)| r | (bits >> t & 1) << j);
-                for reading in &self.readings[row[b] as usize * each..][..each] {
+                for parity in &self.parities[row[b] as usize * each..][..each] {
                     // Bit r of the constant is the parity of r.
-                    let odd = 0x6996u64 >> (readout & u64::from(reading.mask)) & 1;
-                    let code = usize::from(reading.code);
+                    let odd = 0x6996u64 >> (readout & u64::from(parity.mask)) & 1;
+                    let code = usize::from(parity.code);
                     hits[code] |= 1 << t;
-                    signs[code] |= (odd ^ u64::from(reading.negative)) << t;
+                    signs[code] |= (odd ^ u64::from(parity.negative)) << t;
                 }
             }
             for &(code, hit, sign) in &needed {

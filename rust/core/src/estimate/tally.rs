@@ -200,11 +200,11 @@ pub(super) fn count(
     let pieces: Vec<Vec<Piece>> = selections
         .iter()
         .map(|(part, _)| {
-            let blocks = |(b, range): &Piece| {
+            let tiles = |(b, range): &Piece| {
                 let bucket = *b;
-                prefix::blocks(range.clone()).map(move |block| (bucket, block))
+                prefix::tiles(range.clone()).map(move |tile| (bucket, tile))
             };
-            part.buckets.iter().flat_map(blocks).collect()
+            part.buckets.iter().flat_map(tiles).collect()
         })
         .collect();
     // Few snapshots or few words: tasks are made by cutting the other.
@@ -304,14 +304,14 @@ impl Count<'_> {
         let mut done: Vec<(usize, Vec<[u64; 2]>)> = Vec::new();
         let mut counter = Counter::<PLAIN> { counts: Vec::new() };
         let mut current = None;
-        for (bucket, block) in self.pieces {
+        for (bucket, tile) in self.pieces {
             self.cancel.check()?;
             if current != Some(*bucket) {
                 let finished = std::mem::replace(&mut counter.counts, vec![[0; 2]; self.tree.slots()]);
                 done.extend(current.map(|bucket| (bucket, finished)));
                 current = Some(*bucket);
             }
-            prefix::walk(self.tree, self.source, block.clone(), &mut scratch, &mut counter);
+            prefix::walk(self.tree, self.source, tile.clone(), &mut scratch, &mut counter);
         }
         done.extend(current.map(|bucket| (bucket, counter.counts)));
         Ok(done)

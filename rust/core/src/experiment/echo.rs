@@ -179,7 +179,7 @@ pub fn echoes(
                 .collect();
             layer.sort_unstable();
             let kicked = owners.map(|column| words[column].clone()).collect();
-            Way::new(rotations, kicked, connectivity, relevant).echoes(
+            Kicked::new(rotations, kicked, connectivity, relevant).echoes(
                 number + 1,
                 &layer,
                 &uses,
@@ -221,7 +221,7 @@ fn colour(count: usize, clash: impl Fn(usize, usize) -> bool) -> Vec<Vec<usize>>
 }
 
 /// The circuit as some observable words see it.
-struct Way<'f> {
+struct Kicked<'f> {
     rotations: &'f RotationLayers,
     words: Vec<PauliWord>,
     connectivity: Connectivity,
@@ -235,7 +235,7 @@ struct Way<'f> {
     kicks: Vec<Moving>,
 }
 
-impl<'f> Way<'f> {
+impl<'f> Kicked<'f> {
     fn new(
         rotations: &'f RotationLayers,
         words: Vec<PauliWord>,
@@ -260,10 +260,10 @@ impl<'f> Way<'f> {
             }
         }
         let kicks = words.iter().map(|word| Moving::new(word.view())).collect();
-        let mut way =
-            Way { rotations, words, relevant, kept, item, kick_at: operations.len(), kicks, connectivity };
-        way.place_kicks();
-        way
+        let mut made =
+            Kicked { rotations, words, relevant, kept, item, kick_at: operations.len(), kicks, connectivity };
+        made.place_kicks();
+        made
     }
 
     /// The kicks come where they cost the fewest two-qubit gates after the last relevant gate.

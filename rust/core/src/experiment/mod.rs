@@ -245,7 +245,7 @@ impl Experiment {
 
     /// The mask of a word as an index of an outcome, and whether an even parity means -1.
     fn index(&self, column: u32) -> (usize, bool) {
-        let reading = &self.masks[column as usize];
-        ((reading.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, reading.negative)
+        let parity = &self.masks[column as usize];
+        ((parity.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, parity.negative)
     }
 }

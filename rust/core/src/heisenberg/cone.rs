@@ -3,7 +3,7 @@
 //! Invariant: an operation that is left out acts trivially on the sum in that picture (it touches no qubit of the
 //! cone and maps the identity to the identity), so leaving it out is exact. Cost: linear in the operations.
 
-use crate::bits::{real, words_for};
+use crate::bits::{limbs, real};
 use crate::circuit::{Bound, Operation};
 use crate::gates::{Direction, LocalMap};
 use crate::pauli::{Letter, WordRef};
@@ -15,7 +15,7 @@ pub(crate) struct QubitSet(Vec<u64>);
 
 impl QubitSet {
     pub(crate) fn new(n_qubits: usize) -> Self {
-        QubitSet(vec![0; words_for(n_qubits)])
+        QubitSet(vec![0; limbs(n_qubits)])
     }
 
     pub(crate) fn insert(&mut self, q: usize) {

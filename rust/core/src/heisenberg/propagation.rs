@@ -9,7 +9,7 @@ use super::record::{Record, Silent};
 use super::terms::{Key, Terms, key};
 use super::truncation::{Dropped, Truncation};
 use crate::bits::parallel::Cancel;
-use crate::bits::{room, words_for};
+use crate::bits::{limbs, room};
 use crate::circuit::{Bound, Circuit};
 use crate::error::{Error, Result};
 use crate::gates::Direction;
@@ -96,7 +96,7 @@ pub(crate) trait Job {
 
 /// Runs a job at the narrowest width that holds the labels of a program.
 pub(crate) fn dispatch<J: Job>(program: &Program<'_>, job: J) -> Result<J::Output> {
-    match words_for(program.qubits.len()) {
+    match limbs(program.qubits.len()) {
         0..=1 => job.run::<1>(),
         2 => job.run::<2>(),
         3..=4 => job.run::<4>(),
@@ -149,7 +149,7 @@ impl Program<'_> {
 
     /// The words of all slots, in the qubits of the circuit.
     pub(crate) fn collect_slots<const W: usize>(&self, terms: &Terms<'_, W>) -> Result<Words> {
-        let width = words_for(self.n_qubits);
+        let width = limbs(self.n_qubits);
         let (mut x, mut z) = (vec![0; width], vec![0; width]);
         let mut words = Words::with_room(self.n_qubits, terms.coefficients().len())?;
         for (i, word) in terms.slots().enumerate() {
@@ -165,7 +165,7 @@ impl Program<'_> {
         let count = terms.coefficients().iter().filter(|c| **c != 0.0).count();
         let mut words = Words::with_room(self.n_qubits, count)?;
         let mut coefficients = room("the coefficients of a sum", count, 1)?;
-        let width = words_for(self.n_qubits);
+        let width = limbs(self.n_qubits);
         let (mut x, mut z) = (vec![0; width], vec![0; width]);
         for (i, (word, coefficient)) in terms.iter().enumerate() {
             terms.listen(i)?;
@@ -250,7 +250,7 @@ mod tests {
             for wide in [collect.run::<2>(), collect.run::<16>()] {
                 assert_eq!(wide.unwrap(), narrow);
             }
-            // With a tape the same terms are kept.
+            // With a record the same terms are kept.
             let cancel = Cancel::new();
             let recorded =
                 program.run::<1, _>(&z, &truncation, &mut ReverseRecord::default(), &cancel).unwrap();

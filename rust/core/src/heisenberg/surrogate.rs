@@ -1,9 +1,9 @@
 //! The classical surrogate: the value of a circuit on a product state, and the gradient of that value.
 //!
-//! The observable is propagated backwards once; the gradient by all parameters is one sweep over the tape of that
+//! The observable is propagated backwards once; the gradient by all parameters is one sweep over the record of that
 //! propagation (reverse-mode differentiation). Invariant: the gradient is that of the value which is returned, the
 //! truncated one, with the set of dropped terms held fixed; with nothing dropped it is exact, also where angles are
-//! zero. Cost: the gradient costs less than the propagation, and its tape 8 bytes per rotated pair of terms.
+//! zero. Cost: the gradient costs less than the propagation, and its record 8 bytes per rotated pair of terms.
 
 use super::cone::Program;
 use super::propagation::{Job, dispatch, support};
@@ -104,10 +104,10 @@ impl Job for Evaluate<'_> {
         if !self.gradient {
             return self.value::<W, _>(&mut Silent).map(|(evaluation, ..)| (evaluation, slopes));
         }
-        let mut tape = ReverseRecord::default();
-        let (evaluation, coefficients, expectations) = self.value::<W, _>(&mut tape)?;
+        let mut record = ReverseRecord::default();
+        let (evaluation, coefficients, expectations) = self.value::<W, _>(&mut record)?;
         let slope_of = |operation, slope| slopes.push((operation, slope));
-        tape.sweep(&coefficients, &expectations, self.cancel, slope_of)?;
+        record.sweep(&coefficients, &expectations, self.cancel, slope_of)?;
         Ok((evaluation, slopes))
     }
 }

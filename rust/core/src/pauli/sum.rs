@@ -223,7 +223,7 @@ impl PauliSum {
     /// The products of all pairs of terms whose power of `i` has a sign.
     fn products(&self, other: &PauliSum, sign: impl Fn(u32) -> Option<f64>) -> Result<PauliSum> {
         check_width("other", self.n_qubits(), other.n_qubits())?;
-        let width = self.words.words_per_row();
+        let width = self.words.limbs_per_row();
         let (mut words, mut coefficients) = (Words::new(self.n_qubits()), Vec::new());
         let (mut x, mut z) = (vec![0; width], vec![0; width]);
         for (a, left) in self.iter() {

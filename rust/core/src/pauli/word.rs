@@ -1,10 +1,10 @@
 //! One Pauli word: a letter per qubit, no phase.
 //!
 //! [`WordRef`] borrows two packed rows and has all the algebra; [`PauliWord`] owns its rows and delegates, as
-//! `String` does to `str`. Invariant: both rows have `words_for(n_qubits)` entries and zero padding bits.
+//! `String` does to `str`. Invariant: both rows have `limbs(n_qubits)` entries and zero padding bits.
 //! Cost: everything is linear in the number of `u64`, except [`WordRef::support`], linear in the weight.
 
-use crate::bits::{check_qubits, tail_mask, words_for};
+use crate::bits::{check_qubits, limbs, tail_mask};
 use crate::error::{Error, Result};
 use num_complex::Complex64;
 use std::fmt;
@@ -123,7 +123,7 @@ impl<'a> WordRef<'a> {
     /// A view of two rows that are known to have the right length and zero padding.
     #[inline]
     pub(crate) fn from_rows_unchecked(n_qubits: usize, x: &'a [u64], z: &'a [u64]) -> Self {
-        debug_assert!(x.len() == words_for(n_qubits) && z.len() == x.len());
+        debug_assert!(x.len() == limbs(n_qubits) && z.len() == x.len());
         WordRef { n_qubits, x, z }
     }
 
@@ -258,7 +258,7 @@ pub(crate) fn check_width(argument: &'static str, expected: usize, found: usize)
 
 /// Refuses rows of the wrong length or with bits past the last qubit.
 pub(crate) fn check_row(argument: &'static str, n_qubits: usize, row: &[u64]) -> Result<()> {
-    let width = words_for(n_qubits);
+    let width = limbs(n_qubits);
     if row.len() != width {
         return Err(Error::shape(
             argument,
@@ -314,7 +314,7 @@ pub struct PauliWord {
 impl PauliWord {
     /// The identity on `n_qubits` qubits.
     pub fn identity(n_qubits: usize) -> Self {
-        PauliWord { n_qubits, rows: vec![0; 2 * words_for(n_qubits)].into_boxed_slice() }
+        PauliWord { n_qubits, rows: vec![0; 2 * limbs(n_qubits)].into_boxed_slice() }
     }
 
     /// Reads a label such as `"XIZY"`; character `i` is the letter of qubit `i`.
@@ -337,7 +337,7 @@ impl PauliWord {
     pub fn from_sparse(n_qubits: usize, letters: impl IntoIterator<Item = (usize, Letter)>) -> Result<Self> {
         check_qubits(n_qubits)?;
         let mut word = PauliWord::identity(n_qubits);
-        let mut seen = vec![0u64; words_for(n_qubits)];
+        let mut seen = vec![0u64; limbs(n_qubits)];
         for (q, letter) in letters {
             check_wire("letters", q, n_qubits)?;
             let bit = 1u64 << (q % 64);

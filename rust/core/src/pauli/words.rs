@@ -1,12 +1,12 @@
 //! A list of Pauli words of one width, as structure of arrays.
 //!
-//! Invariant: `x_rows` and `z_rows` each hold `len * words_per_row` entries, row `i` belongs to word `i`, and
+//! Invariant: `x_rows` and `z_rows` each hold `len * limbs_per_row` entries, row `i` belongs to word `i`, and
 //! padding bits are zero. Cost: 16 bytes per word and 64 qubits; pushing is amortised constant per `u64`;
 //! [`Words::sort_dedup`] is one sort.
 
 use super::word::{PauliWord, WordRef, check_row, check_width};
 use crate::bits::parallel::Cancel;
-use crate::bits::{check_qubits, room, words_for};
+use crate::bits::{check_qubits, limbs, room};
 use crate::error::{Error, Result};
 
 /// What the memory of a sort is called.
@@ -81,13 +81,13 @@ impl Words {
 
     /// An empty list with room for `capacity` words.
     pub fn with_capacity(n_qubits: usize, capacity: usize) -> Self {
-        let entries = capacity * words_for(n_qubits);
+        let entries = capacity * limbs(n_qubits);
         Words { n_qubits, len: 0, x: Vec::with_capacity(entries), z: Vec::with_capacity(entries) }
     }
 
     /// [`Words::with_capacity`] for what may not fit into the memory.
     pub(crate) fn with_room(n_qubits: usize, capacity: usize) -> Result<Self> {
-        let list = || room("a list of words", capacity, words_for(n_qubits));
+        let list = || room("a list of words", capacity, limbs(n_qubits));
         Ok(Words { n_qubits, len: 0, x: list()?, z: list()? })
     }
 
@@ -114,7 +114,7 @@ impl Words {
 
     /// A list over packed rows, row after row; their lengths and their padding are checked.
     pub fn from_rows(n_qubits: usize, x: Vec<u64>, z: Vec<u64>) -> Result<Self> {
-        let width = words_for(n_qubits);
+        let width = limbs(n_qubits);
         check_qubits(n_qubits)?;
         if x.len() != z.len() || !x.len().is_multiple_of(width) {
             return Err(Error::shape(
@@ -141,7 +141,7 @@ impl Words {
     /// Appends a row that is known to fit.
     #[inline]
     pub(crate) fn push_rows(&mut self, x: &[u64], z: &[u64]) {
-        debug_assert!(x.len() == self.words_per_row() && z.len() == x.len());
+        debug_assert!(x.len() == self.limbs_per_row() && z.len() == x.len());
         self.x.extend_from_slice(x);
         self.z.extend_from_slice(z);
         self.len += 1;
@@ -160,7 +160,7 @@ impl Words {
     #[inline]
     pub fn get(&self, index: usize) -> WordRef<'_> {
         assert!(index < self.len, "word {index} of a list of {}", self.len);
-        let width = self.words_per_row();
+        let width = self.limbs_per_row();
         let row = index * width..(index + 1) * width;
         WordRef::from_rows_unchecked(self.n_qubits, &self.x[row.clone()], &self.z[row])
     }
@@ -184,8 +184,8 @@ impl Words {
 
     /// Number of `u64` of a row.
     #[inline]
-    pub fn words_per_row(&self) -> usize {
-        words_for(self.n_qubits)
+    pub fn limbs_per_row(&self) -> usize {
+        limbs(self.n_qubits)
     }
 
     /// All x rows, one after the other.
@@ -221,7 +221,7 @@ impl Words {
             });
         }
         let mut order: Vec<u32> = room(ORDER, self.len, 1)?;
-        if self.words_per_row() == 1 {
+        if self.limbs_per_row() == 1 {
             // Sorting the rows themselves, not indices to them, is several times faster.
             let mut rows: Vec<(u64, u64, u32)> = room(ORDER, self.len, 1)?;
             let parts = self.x.iter().zip(&self.z).enumerate();

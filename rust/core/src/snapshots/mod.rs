@@ -1,8 +1,8 @@
 //! Measurement records, packed.
 //!
 //! A snapshot is a setting and an outcome bit per qubit. [`Snapshots`] keeps T of them as *planes*, bit rows over the
-//! snapshots, 64 per word: one plane of outcomes per qubit, and what a `Record` says of the settings. That is the layout
-//! of the counting kernels. The other layout, *rows* (a snapshot is consecutive words), is for storage and transport;
+//! snapshots, 64 per limb: one plane of outcomes per qubit, and what a `Record` says of the settings. That is the layout
+//! of the counting kernels. The other layout, *rows* (a snapshot is consecutive limbs), is for storage and transport;
 //! [`Rows`] holds it and the conversion is a transposition.
 //!
 //! Settings may be *allocated*: how often each of a list is measured was fixed beforehand and not left to chance. Then
@@ -24,7 +24,7 @@ pub use rows::Rows;
 pub use sample::{draw_settings, sample, sample_counts};
 
 use crate::bits::parallel::Cancel;
-use crate::bits::{room, tail_mask, words_for};
+use crate::bits::{limbs, room, tail_mask};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
@@ -176,8 +176,8 @@ impl Record {
 pub struct Snapshots {
     n_qubits: usize,
     shots: usize,
-    /// Of letters `planes[(3 * q + k) * words_for(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome; else the outcomes
-    /// alone, `planes[q * words_for(shots) ..]`.
+    /// Of letters `planes[(3 * q + k) * limbs(shots) ..]`, k = 0 for x, 1 for z, 2 for the outcome; else the outcomes
+    /// alone, `planes[q * limbs(shots) ..]`.
     planes: Vec<u64>,
     record: Record,
     ensemble: Ensemble,
@@ -187,7 +187,7 @@ pub struct Snapshots {
 impl Snapshots {
     fn from_planes(ensemble: Ensemble, shots: usize, planes: Vec<u64>, record: Record) -> Self {
         let n_qubits = ensemble.n_qubits();
-        debug_assert_eq!(planes.len(), record.planes() * n_qubits * words_for(shots));
+        debug_assert_eq!(planes.len(), record.planes() * n_qubits * limbs(shots));
         debug_assert!(match &record {
             Record::Letters => ensemble.block_list().is_empty(),
             Record::Indices { settings, allocated } =>
@@ -198,7 +198,7 @@ impl Snapshots {
         debug_assert!(
             shots == 0
                 || planes
-                    .chunks_exact(words_for(shots))
+                    .chunks_exact(limbs(shots))
                     .all(|p| p[p.len() - 1] & !tail_mask(shots, p.len() - 1) == 0)
         );
         Snapshots { n_qubits, shots, planes, record, ensemble, provenance: Provenance::default() }
@@ -258,7 +258,7 @@ impl Snapshots {
     }
 
     fn plane(&self, p: usize) -> &[u64] {
-        let stride = words_for(self.shots);
+        let stride = limbs(self.shots);
         &self.planes[p * stride..][..stride]
     }
 
@@ -343,7 +343,7 @@ impl Snapshots {
             ));
         }
         let shots = end - start;
-        let mut planes = room(WHAT, self.n_planes(), words_for(shots))?;
+        let mut planes = room(WHAT, self.n_planes(), limbs(shots))?;
         for p in 0..self.n_planes() {
             let held = planes.len() * 64;
             append_bits(&mut planes, held, self.plane(p), start, shots);
@@ -359,7 +359,7 @@ impl Snapshots {
         if let Some(&bad) = order.iter().find(|&&t| t >= self.shots) {
             return Err(Error::invalid("order", format!("indices below {}", self.shots), bad.to_string()));
         }
-        let mut planes = room(WHAT, self.n_planes(), words_for(order.len()))?;
+        let mut planes = room(WHAT, self.n_planes(), limbs(order.len()))?;
         for p in 0..self.n_planes() {
             cancel.check()?;
             planes.extend(gather_plane(self.plane(p), order));
@@ -400,7 +400,7 @@ impl Snapshots {
         }
         let provenance = Provenance::concat(parts.iter().map(|p| &p.provenance))?;
         let shots = parts.iter().map(|p| p.shots).sum();
-        let mut planes = room(WHAT, first.n_planes(), words_for(shots))?;
+        let mut planes = room(WHAT, first.n_planes(), limbs(shots))?;
         for p in 0..first.n_planes() {
             let mut held = planes.len() * 64;
             for part in parts {
@@ -430,7 +430,7 @@ impl Snapshots {
 /// The bits of `plane` at `order`, in that order.
 pub(crate) fn gather_plane(plane: &[u64], order: &[usize]) -> impl Iterator<Item = u64> {
     order.chunks(64).map(|chunk| {
-        chunk.iter().enumerate().fold(0, |word, (i, &t)| word | ((plane[t / 64] >> (t % 64)) & 1) << i)
+        chunk.iter().enumerate().fold(0, |limb, (i, &t)| limb | ((plane[t / 64] >> (t % 64)) & 1) << i)
     })
 }
 
@@ -439,12 +439,12 @@ fn append_bits(target: &mut Vec<u64>, held: usize, source: &[u64], start: usize,
     if count == 0 {
         return;
     }
-    let total = words_for(held + count);
+    let total = limbs(held + count);
     target.resize(total, 0);
-    let (word, bit) = (start / 64, start % 64);
-    for i in 0..words_for(count) {
-        let low = source[word + i] >> bit;
-        let high = if bit > 0 { source.get(word + i + 1).map_or(0, |w| w << (64 - bit)) } else { 0 };
+    let (limb, bit) = (start / 64, start % 64);
+    for i in 0..limbs(count) {
+        let low = source[limb + i] >> bit;
+        let high = if bit > 0 { source.get(limb + i + 1).map_or(0, |w| w << (64 - bit)) } else { 0 };
         let value = (low | high) & tail_mask(count, i);
         let (at, offset) = ((held + 64 * i) / 64, held % 64);
         target[at] |= value << offset;

@@ -1,13 +1,13 @@
 //! Outcomes: the bits that a state shows in one setting, and how often each pattern came.
 //!
-//! Invariant: bits are packed as everywhere, qubit q in bit `q % 64` of word `q / 64`. Shots are a function of the seed
+//! Invariant: bits are packed as everywhere, qubit q in bit `q % 64` of limb `q / 64`. Shots are a function of the seed
 //! and their number, so a shorter run is the beginning of a longer one; [`Outcomes`] do not know their order.
 //! Cost: [`measure`] takes one pass over the state per gate of the setting and a binary search per shot, counting a
 //! sort of the shots.
 
 use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::{room, words_for};
+use crate::bits::{limbs, room};
 use crate::circuit::simulate;
 use crate::error::{Error, Result};
 use crate::experiment::Experiment;
@@ -111,7 +111,7 @@ impl Outcomes {
                 bits[at].to_string(),
             ));
         }
-        let width = words_for(n_qubits);
+        let width = limbs(n_qubits);
         let mut packed = vec![0u64; bits.len() / n_qubits * width];
         for (t, (shot, row)) in bits.chunks_exact(n_qubits).zip(packed.chunks_exact_mut(width)).enumerate() {
             shot.iter().enumerate().for_each(|(q, bit)| row[q / 64] |= u64::from(*bit) << (q % 64));
@@ -154,6 +154,6 @@ impl Outcomes {
 
     /// Each different outcome, as a packed row, with how often it came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u64], u64)> {
-        self.rows.chunks_exact(words_for(self.n_qubits)).zip(self.counts.iter().copied())
+        self.rows.chunks_exact(limbs(self.n_qubits)).zip(self.counts.iter().copied())
     }
 }

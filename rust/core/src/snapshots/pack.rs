@@ -1,6 +1,6 @@
 //! From one byte per value to planes, and back.
 //!
-//! Eight bytes that hold 0 or 1 become eight bits by one multiplication. 64 rows of n values are n such words of
+//! Eight bytes that hold 0 or 1 become eight bits by one multiplication. 64 rows of n values are n such limbs of
 //! bits whatever n is, so they are read as one stream; rows are then cut out of the stream and transposed into
 //! planes. Values are checked on the way, at no extra pass.
 
@@ -8,7 +8,7 @@ use super::{Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{room, tail_mask, words_for, zeros};
+use crate::bits::{limbs, room, tail_mask, zeros};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
@@ -124,7 +124,7 @@ fn pack<const TABLES: usize>(
     n: usize,
     cancel: &Cancel,
 ) -> Result<Vec<u64>> {
-    let stride = words_for(shots);
+    let stride = limbs(shots);
     let parts = parallel::map(stride.div_ceil(GROUPS_PER_TASK), cancel, |task| {
         let first = task * GROUPS_PER_TASK;
         let groups = GROUPS_PER_TASK.min(stride - first);
@@ -180,11 +180,11 @@ fn gather_bits(bytes: u64) -> u64 {
     (bytes & ONES).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-/// `width` bits from bit `at` of `stream`, which has a word past them.
+/// `width` bits from bit `at` of `stream`, which has a limb past them.
 #[inline(always)]
 fn cut(stream: &[u64], at: usize, mask: u64) -> u64 {
-    let (word, bit) = (at / 64, at % 64);
-    (stream[word] >> bit | (stream[word + 1] << 1) << (63 - bit)) & mask
+    let (limb, bit) = (at / 64, at % 64);
+    (stream[limb] >> bit | (stream[limb + 1] << 1) << (63 - bit)) & mask
 }
 
 /// The outcomes of 64 values. `bad` gathers what is out of range.
@@ -224,8 +224,8 @@ impl<const TABLES: usize> Kernel for Pack<'_, TABLES> {
         for (group, bits) in bits.chunks(64 * n).enumerate() {
             let (chunks, rest) = bits.as_chunks::<64>();
             let last = &mut streams[TABLES - 1];
-            for (word, bit) in last.iter_mut().zip(chunks) {
-                *word = gather_outcomes(bit, &mut bad);
+            for (limb, bit) in last.iter_mut().zip(chunks) {
+                *limb = gather_outcomes(bit, &mut bad);
             }
             if !rest.is_empty() {
                 let mut bit = [0; 64];
@@ -271,7 +271,7 @@ pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> 
     let (mut bits, mut bases) =
         (room("the bits", shots, n)?, room("the bases", if letters { shots } else { 0 }, n)?);
     let (mut bit_rows, mut base_rows) = (vec![0; 64 * n], vec![0; 64 * n]);
-    for group in 0..words_for(shots) {
+    for group in 0..limbs(shots) {
         if group.is_multiple_of(64) {
             cancel.check()?;
         }

@@ -1,6 +1,6 @@
-//! The storage layout: a snapshot is consecutive words.
+//! The storage layout: a snapshot is consecutive limbs.
 //!
-//! Tables of `shots` rows: the outcomes, `words_for(n)` words each, and what the setting was. That is two more such
+//! Tables of `shots` rows: the outcomes, `limbs(n)` limbs each, and what the setting was. That is two more such
 //! tables, x and z of the letters, or an index for each block of the ensemble. What is read from outside is checked
 //! before it is trusted: sizes, padding bits, that every qubit has a letter, and that every index exists.
 //! Cost: one 64 x 64 transposition per 64 snapshots, 64 qubits and table.
@@ -9,14 +9,14 @@ use super::pack::check_settings;
 use super::{Provenance, Record, Snapshots};
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::transpose::transpose_64;
-use crate::bits::{tail_mask, words_for, zeros};
+use crate::bits::{limbs, tail_mask, zeros};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 
 /// T snapshots in the storage layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rows {
-    /// x bits of the letters, `shots * words_for(n)` words; empty for settings from lists.
+    /// x bits of the letters, `shots * limbs(n)` limbs; empty for settings from lists.
     pub x: Vec<u64>,
     /// z bits of the letters; empty for settings from lists.
     pub z: Vec<u64>,
@@ -26,8 +26,8 @@ pub struct Rows {
     pub settings: Vec<u32>,
 }
 
-/// Moves one table between the layouts. `planes` has `words_for(shots)` words each, of which every `each`-th from `k`
-/// is of this table; `rows` has `shots` rows of `words_for(n)` words.
+/// Moves one table between the layouts. `planes` has `limbs(shots)` limbs each, of which every `each`-th from `k`
+/// is of this table; `rows` has `shots` rows of `limbs(n)` limbs.
 struct Convert<'a> {
     shots: usize,
     n: usize,
@@ -44,7 +44,7 @@ impl Kernel for Convert<'_> {
     #[inline(always)]
     fn run(self) {
         let Convert { shots, n, each, k, planes, rows, to_rows } = self;
-        let (stride, per_row) = (words_for(shots), words_for(n));
+        let (stride, per_row) = (limbs(shots), limbs(n));
         let mut block = [0u64; 64];
         for group in 0..stride {
             let height = 64.min(shots - group * 64);
@@ -82,7 +82,7 @@ impl Rows {
         let (shots, n) = (snaps.len(), snaps.n_qubits());
         let mut planes = snaps.planes.clone();
         let each = snaps.record.planes();
-        let mut tables = vec![vec![0; shots * words_for(n)]; each];
+        let mut tables = vec![vec![0; shots * limbs(n)]; each];
         for (k, rows) in tables.iter_mut().enumerate() {
             dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: true });
         }
@@ -100,7 +100,7 @@ impl Rows {
         provenance: Provenance,
     ) -> Result<Snapshots> {
         let n = ensemble.n_qubits();
-        let per_row = words_for(n);
+        let per_row = limbs(n);
         let blocks = ensemble.block_list().len();
         let lettered = if blocks == 0 { per_row } else { 0 };
         for (name, length, per_row) in [
@@ -125,15 +125,15 @@ impl Rows {
             })?;
         }
         for t in 0..shots {
-            for word in 0..per_row {
-                let i = t * per_row + word;
-                let mask = tail_mask(n, word);
+            for limb in 0..per_row {
+                let i = t * per_row + limb;
+                let mask = tail_mask(n, limb);
                 let letters = if blocks == 0 { self.x[i] | self.z[i] } else { mask };
                 if letters != mask || self.outcome[i] & !mask != 0 {
                     let reason = if letters & !mask != 0 || self.outcome[i] & !mask != 0 {
                         format!("row {t} has bits set past qubit {}", n - 1)
                     } else {
-                        let q = word * 64 + (letters ^ mask).trailing_zeros() as usize;
+                        let q = limb * 64 + (letters ^ mask).trailing_zeros() as usize;
                         format!("row {t} has no letter on qubit {q}")
                     };
                     return Err(Error::corrupt("snapshots", reason));
@@ -145,7 +145,7 @@ impl Rows {
             other => other,
         };
         let each = record.planes();
-        let mut planes = zeros("the snapshots", each * n, words_for(shots))?;
+        let mut planes = zeros("the snapshots", each * n, limbs(shots))?;
         let tables = [&mut self.x, &mut self.z, &mut self.outcome];
         for (k, rows) in tables.into_iter().skip(3 - each).enumerate() {
             dispatch(Convert { shots, n, each, k, planes: &mut planes, rows, to_rows: false });

@@ -17,7 +17,7 @@
 
 use super::rows::{Rows, X, Y, Z, anticommute, ends, letter, multiply, rank};
 
-use crate::bits::{check_qubits, parallel::Cancel, philox::philox, words_for};
+use crate::bits::{check_qubits, limbs, parallel::Cancel, philox::philox};
 use crate::error::{Error, Result};
 use crate::gates::Clifford;
 use crate::gates::CliffordGate;
@@ -113,7 +113,7 @@ fn common_letters(words: &Words) -> Result<PauliWord> {
 
 /// Words that generate all others, or two that do not commute.
 fn generators(words: &Words) -> Result<Rows> {
-    let mut rows = Rows { stride: 2 * words.words_per_row(), bits: Vec::new() };
+    let mut rows = Rows { stride: 2 * words.limbs_per_row(), bits: Vec::new() };
     words.iter().for_each(|word| rows.push(word.x().iter().chain(word.z())));
     let kept = rows.independent();
     for (i, &a) in kept.iter().enumerate() {
@@ -178,7 +178,7 @@ impl Search {
             line,
             live: rows.clone(),
             rows,
-            open: vec![0; words_for(n_qubits)],
+            open: vec![0; limbs(n_qubits)],
             pool: empty,
             costs: Vec::new(),
             gates: Vec::new(),
@@ -199,7 +199,7 @@ impl Search {
         loop {
             cancel.check()?;
             self.close();
-            if self.open.iter().all(|&word| word == 0) {
+            if self.open.iter().all(|&limb| limb == 0) {
                 break;
             }
             if self.line && self.narrow() {

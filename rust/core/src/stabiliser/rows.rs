@@ -1,7 +1,7 @@
 //! Pauli words without their signs, as rows of bits that are multiplied and reduced.
 //!
 //! What a search over groups of words needs: changing letters in place, and elimination. Invariant: a row is its x
-//! bits, then its z bits, `stride / 2` words each. Cost: O(rows^2) row additions for an elimination.
+//! bits, then its z bits, `stride / 2` limbs each. Cost: O(rows^2) row additions for an elimination.
 
 use crate::bits::elimination::{Echelon, eliminate};
 
@@ -12,7 +12,7 @@ pub(super) const Y: u8 = 3;
 
 /// The letter on a qubit.
 pub(super) fn letter(row: &[u64], q: usize) -> u8 {
-    let bit = |word: u64| (word >> (q % 64) & 1) as u8;
+    let bit = |limb: u64| (limb >> (q % 64) & 1) as u8;
     bit(row[q / 64]) | bit(row[row.len() / 2 + q / 64]) << 1
 }
 
@@ -91,9 +91,9 @@ impl Rows {
 /// The first and the last qubit with a letter.
 pub(super) fn ends(row: &[u64]) -> (usize, usize) {
     let half = row.len() / 2;
-    let word = |k: usize| row[k] | row[half + k];
-    let first = (0..half).find(|&k| word(k) != 0).map_or(0, |k| 64 * k + word(k).trailing_zeros() as usize);
+    let limb = |k: usize| row[k] | row[half + k];
+    let first = (0..half).find(|&k| limb(k) != 0).map_or(0, |k| 64 * k + limb(k).trailing_zeros() as usize);
     let last =
-        (0..half).rfind(|&k| word(k) != 0).map_or(0, |k| 64 * k + 63 - word(k).leading_zeros() as usize);
+        (0..half).rfind(|&k| limb(k) != 0).map_or(0, |k| 64 * k + 63 - limb(k).leading_zeros() as usize);
     (first, last)
 }

@@ -12,7 +12,7 @@
 
 use crate::bits::parallel::Cancel;
 use crate::bits::transpose::transpose_64;
-use crate::bits::{check_qubits, memory, words_for, zeros_watched};
+use crate::bits::{check_qubits, limbs, memory, zeros_watched};
 use crate::error::{Error, Result};
 use crate::gates::{Clifford, CliffordGate, Direction, clifford_table, conjugate_columns};
 use crate::pauli::word::{check_wire, product_power};
@@ -104,7 +104,7 @@ impl Setting {
             }
         }
         // The measured words begin as Z and their partners as X, each on a qubit of its own.
-        let row = words_for(n_qubits);
+        let row = limbs(n_qubits);
         memory::check("the words of a setting", 48 * (n_qubits * row) as u64)?;
         let blank = || zeros_watched("the words of a setting", n_qubits, 2 * row, cancel);
         let (mut syndromes, mut masks) = (blank()?, blank()?);
@@ -197,7 +197,7 @@ impl Setting {
     /// How `word` is read in this setting, `None` when it is not revealed. The identity has an empty mask.
     pub fn reveal(&self, word: WordRef<'_>) -> Result<Option<Parity>> {
         crate::pauli::word::check_width("word", self.n_qubits, word.n_qubits())?;
-        let mut mask = vec![0; words_for(self.n_qubits)];
+        let mut mask = vec![0; limbs(self.n_qubits)];
         Ok(self.read(word, &mut mask).map(|negative| Parity { mask, negative }))
     }
 
@@ -260,7 +260,7 @@ impl fmt::Debug for Setting {
 
 /// The words of a table by letter, whose row `2 q` is the z bits on qubit q and row `2 q + 1` the x bits.
 fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
-    let row = words_for(n_qubits);
+    let row = limbs(n_qubits);
     let blank = || zeros_watched("the words of a setting", n_qubits, row, cancel);
     let (mut x, mut z) = (blank()?, blank()?);
     for column in 0..row {
@@ -282,7 +282,7 @@ fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
     Words::from_rows(n_qubits, x, z)
 }
 
-/// Word `k` of the sum of the rows of a table over the letters of a word.
+/// Limb `k` of the sum of the rows of a table over the letters of a word.
 #[inline]
 fn add_letters(table: &[u64], word: WordRef<'_>, k: usize) -> u64 {
     let row = word.x().len();
@@ -349,10 +349,10 @@ mod tests {
                     let _ = i;
                 }
                 assert_eq!(product.0.power() % 2, 0);
-                let reading = setting.reveal(product.1.view()).unwrap().unwrap();
-                let mask: u128 = reading.mask.iter().rev().fold(0, |m, w| m << 64 | u128::from(*w));
+                let parity = setting.reveal(product.1.view()).unwrap().unwrap();
+                let mask: u128 = parity.mask.iter().rev().fold(0, |m, w| m << 64 | u128::from(*w));
                 assert_eq!(mask, (subset as u128) << at);
-                assert_eq!(reading.negative, negative ^ (product.0.power() == 2));
+                assert_eq!(parity.negative, negative ^ (product.0.power() == 2));
             }
         }
     }

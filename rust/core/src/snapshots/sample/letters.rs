@@ -17,7 +17,7 @@ use super::put_outcomes;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::{tail_mask, words_for, zeros};
+use crate::bits::{limbs, tail_mask, zeros};
 use crate::error::Result;
 use crate::state::StateVector;
 use num_complex::Complex64;
@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 14;
 const GROUP: usize = 16;
 /// Classes of a node: letter (X, Y, Z) times outcome.
 const CLASSES: usize = 6;
-/// The letters take 2 * MAX_STATE_QUBITS bits of a word; a class fits above them.
+/// The letters take 2 * MAX_STATE_QUBITS bits of a limb; a class fits above them.
 const CLASS_SHIFT: u32 = 61;
 /// Lists of up to `FEW` snapshots at vectors of at most `LEAF` amplitudes are followed one by one.
 const FEW: usize = 8;
@@ -51,7 +51,7 @@ pub(super) fn planes(
     let n = state.n_qubits();
     let letters = probabilities.iter().map(|&p| LetterDraw::new(p)).collect();
     let tree = Tree { n, seed, letters, state: state.amplitudes(), cancel };
-    let stride = words_for(shots);
+    let stride = limbs(shots);
     let mut planes = zeros("the snapshots", 3 * n, stride)?;
     for first in (0..shots).step_by(BATCH) {
         let count = BATCH.min(shots - first);
@@ -88,7 +88,7 @@ impl LetterDraw {
         letter as u32
     }
 
-    /// The letters of 64 snapshots: their codes into `letters` at bit `2 * q`, and the x and z plane words.
+    /// The letters of 64 snapshots: their codes into `letters` at bit `2 * q`, and the x and z plane limbs.
     #[inline(always)]
     fn draw(&self, q: usize, u: &mut [f64; 64], letters: &mut [u64; 64]) -> [u64; 2] {
         let ([x, y], [l0, l1, l2], [s0, s1, s2]) = (self.thresholds, self.lower, self.scale);
@@ -247,7 +247,7 @@ struct Tree<'a> {
 struct Drawn {
     shots: Vec<Shot>,
     starts: [u32; CLASSES * CLASSES + 1],
-    /// x and z planes of the chunk's letters, `(2 * q + k) * words + group`.
+    /// x and z planes of the chunk's letters, `(2 * q + k) * width + group`, of `width` limbs each.
     letter_planes: Vec<u64>,
 }
 
@@ -270,10 +270,10 @@ impl Tree<'_> {
             Ok(dispatch(Draw { tree: self, first, start, count, root: &root, second: &second }))
         })?;
         for (chunk, drawn) in chunks.iter().enumerate() {
-            let words = drawn.letter_planes.len() / (2 * n);
-            for (p, strip) in drawn.letter_planes.chunks_exact(words).enumerate() {
+            let width = drawn.letter_planes.len() / (2 * n);
+            for (p, strip) in drawn.letter_planes.chunks_exact(width).enumerate() {
                 let at = (3 * (p / 2) + p % 2) * stride + (first + chunk * CHUNK) / 64;
-                planes[at..at + words].copy_from_slice(strip);
+                planes[at..at + width].copy_from_slice(strip);
             }
         }
         let outcomes: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
@@ -329,12 +329,12 @@ impl Tree<'_> {
         second: &[Weights; CLASSES],
     ) -> Drawn {
         let n = self.n;
-        let words = words_for(count);
-        let mut letter_planes = vec![0; 2 * n * words];
+        let width = limbs(count);
+        let mut letter_planes = vec![0; 2 * n * width];
         let mut unsorted = Vec::with_capacity(count);
         let mut classes = Vec::with_capacity(count);
         let mut starts = [0u32; CLASSES * CLASSES + 1];
-        for group in 0..words {
+        for group in 0..width {
             let height = 64.min(count - group * 64);
             let at = start + group * 64;
             let mut letters = [0u64; 64];
@@ -352,7 +352,7 @@ impl Tree<'_> {
                 for q in base..n.min(base + GROUP) {
                     let u = &mut u[(q - base) / (GROUP / 2)];
                     for (k, plane) in self.letters[q].draw(q, u, &mut letters).into_iter().enumerate() {
-                        letter_planes[(2 * q + k) * words + group] = plane & tail_mask(count, group);
+                        letter_planes[(2 * q + k) * width + group] = plane & tail_mask(count, group);
                     }
                 }
             }

@@ -11,7 +11,7 @@
 use super::put_outcomes;
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
-use crate::bits::{room, words_for, zeros};
+use crate::bits::{limbs, room, zeros};
 use crate::ensemble::Block;
 use crate::error::Result;
 use crate::gates::Clifford;
@@ -94,7 +94,7 @@ pub(super) fn planes(
         state: in_block_order(state, blocks),
         cancel,
     };
-    let stride = words_for(shots);
+    let stride = limbs(shots);
     let mut planes = zeros("the snapshots", n, stride)?;
     for first in (0..shots).step_by(BATCH) {
         let outcomes = tree.run(first..(first + BATCH).min(shots))?;

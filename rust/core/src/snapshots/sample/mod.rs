@@ -119,7 +119,7 @@ fn check_sizes(state: &StateVector<'_>, ensemble: &Ensemble) -> Result<()> {
     ))
 }
 
-/// Puts outcomes, a snapshot each, into the planes that start at `start(q)`, from word `first` on.
+/// Puts outcomes, a snapshot each, into the planes that start at `start(q)`, from limb `first` on.
 fn put_outcomes(
     outcomes: &[AtomicU64],
     n: usize,
