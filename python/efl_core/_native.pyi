@@ -377,6 +377,12 @@ def read_together(
     outcomes: Sequence[Outcomes], n_rows: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def read_combined(outcomes: Sequence[Outcomes], weights: NDArray[np.float64]) -> NDArray[np.float64]: ...
+def chained(
+    runs: Sequence[tuple[Experiment, float]],
+    slopes: NDArray[np.float64],
+    n_observables: int,
+    prepared: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+) -> NDArray[np.float64]: ...
 
 @final
 class Plan:
@@ -395,7 +401,12 @@ class Plan:
         max_terms: int | None = None,
         max_settings: int | None = None,
     ) -> Plan: ...
-    def at(self, theta: NDArray[np.float64], names: list[str] | None) -> Plan: ...
+    def at(
+        self,
+        theta: NDArray[np.float64],
+        names: list[str] | None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> Plan: ...
     def rows(self) -> list[_Row]: ...
     @property
     def best(self) -> str: ...

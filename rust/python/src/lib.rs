@@ -34,7 +34,9 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{Observables, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
-    use crate::experiment::{Experiment, Outcomes, measured, read_combined, read_together, simulated};
+    use crate::experiment::{
+        Experiment, Outcomes, chained, measured, read_combined, read_together, simulated,
+    };
     #[pymodule_export]
     use crate::pauli::{PauliSum, PauliWord, named_sum, named_sums, named_word};
     #[pymodule_export]

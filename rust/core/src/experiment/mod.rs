@@ -8,9 +8,11 @@
 //! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
+mod chain;
 mod echo;
 mod shift;
 
+pub use chain::{Chain, chained, chained_exact};
 pub use echo::{Echo, echoes};
 pub use shift::{Reach, Shift, shifts};
 pub(crate) use shift::{ShiftRule, shift_rule};
