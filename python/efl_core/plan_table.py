@@ -57,7 +57,7 @@ def as_dict(plan: "Plan") -> dict[str, Any]:
         "target": plan.target,
         "n_qubits": plan.circuit.n_qubits,
         "n_observables": len(plan.observables),
-        "n_parameters": plan.circuit.n_parameters,
+        "n_parameters": plan.n_derivatives,
         "best": plan.best.name,
         "rows": rows,
     }
@@ -65,7 +65,7 @@ def as_dict(plan: "Plan") -> dict[str, Any]:
 
 def _title(plan: "Plan") -> str:
     observables = _counted(len(plan.observables), "observable")
-    parameters = _counted(plan.circuit.n_parameters, "parameter")
+    parameters = _counted(plan.n_derivatives, "parameter")
     qubits = _counted(plan.circuit.n_qubits, "qubit")
     return f"The gradient of {observables} by {parameters} on {qubits}, to an RMS error of {plan.target:g}"
 

@@ -4,6 +4,9 @@
 which method needs the fewest shots. A `Plan` also says what to run: settings of the final state
 (`Plan.ensemble`), or circuits with what their outcomes mean (`Plan.experiments`).
 
+Derivatives are those by the parameters of a circuit; those of a QNode are by its arguments, through what
+its parameters are computed by.
+
 All predictions are for the maximally mixed state, the mean over all states: known without data and the same
 for every method. `Plan.exact_error` is for the state that is prepared, by simulation.
 """
@@ -18,9 +21,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
+from efl_core._native import TIE
 from efl_core.arguments import array, described, integer, listed, real
+from efl_core.chains import Chain
 from efl_core.circuits import Circuit, given_sums, simulate
-from efl_core.circuits import circuit as circuit_of
 from efl_core.designs import Connectivity, Goal, read_connectivity, read_goal
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pennylane import QNode
 
-__all__ = ["Plan", "PlanKeywords", "PlanOptions", "PlanRow", "Simulated", "plan"]
+__all__ = ["Plan", "PlanKeywords", "PlanOptions", "PlanRow", "Simulated", "made_plan", "plan", "preferred"]
 
 
 class PlanKeywords(TypedDict, total=False):
@@ -103,7 +107,9 @@ class PlanRow:
     cost: float
     """The variance of one shot, averaged over the derivatives that are not identically zero."""
     variances: NDArray[np.float64] | None
-    """That of every derivative, shape ``(n_observables, n_parameters)``; 0 if it is not measured."""
+    """That of every derivative, shape ``(n_observables, n_parameters)``; 0 if it is not measured.
+
+    For a QNode, by its arguments: ``(n_observables, n_arguments)``."""
     gain: float | None
     """How many times more shots the former design needs at these angles; None in a first plan."""
 
@@ -135,7 +141,17 @@ class Plan:
     A plan is a mapping from names to rows: ``plan["echo"].shots``, ``for row in plan``.
     """
 
-    __slots__ = ("_circuit", "_native", "_observables", "_options", "_rows", "of_qnode")
+    __slots__ = (
+        "_chain",
+        "_circuit",
+        "_first",
+        "_follows_kept",
+        "_native",
+        "_observables",
+        "_options",
+        "_rows",
+        "of_qnode",
+    )
 
     def __init__(
         self,
@@ -145,12 +161,18 @@ class Plan:
         options: PlanOptions,
         *,
         of_qnode: bool,
+        chain: Chain | None = None,
+        first: "Plan | None" = None,
+        follows_kept: bool = False,
     ) -> None:
         self._native, self._circuit, self._observables = native, circuit, observables
-        self._options = options
+        self._options, self._chain = options, chain
+        # Its rows go before those that are found here, and the best of them is the best.
+        self._first, self._follows_kept = first, follows_kept
         self.of_qnode = of_qnode
         """Whether it was made for a QNode, which can take its shots as they are."""
-        self._rows = {row[0]: self._row(*row) for row in native.rows()}
+        before = {} if first is None else {row.name: row for row in first if row.applies}
+        self._rows = {row[0]: before.get(row[0]) or self._row(*row) for row in native.rows()}
 
     def _row(
         self,
@@ -165,6 +187,20 @@ class Plan:
         note: str | None,
     ) -> PlanRow:
         found = self._native.variances(name)
+        variances = self._shaped(found) if len(found) or not self._circuit.n_parameters else None
+        if self._chain is not None and math.isfinite(cost):
+            if bound and self._chain.is_shared:
+                cost, worst, note = (
+                    math.inf,
+                    math.inf,
+                    f"{note}; no bound is known where arguments are shared",
+                )
+                bound = False
+            elif variances is None:
+                cost, worst = self._bound(cost), self._bound(worst)
+            else:
+                variances = self._by_arguments(name, settings, variances)
+                cost, worst = self._figures(variances, self._shaped(found) > 0)
         return PlanRow(
             name=name,
             shots=_shots(cost, self.target),
@@ -178,16 +214,50 @@ class Plan:
             bound=bound,
             note=note,
             cost=cost,
-            variances=self._shaped(found) if len(found) or not self._shape[1] else None,
-            gain=self._native.gain(name),
+            variances=variances,
+            # A plan of a QNode follows one at other angles that nobody has seen.
+            gain=None if self._follows_kept else self._native.gain(name),
         )
 
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return len(self._observables), self._circuit.n_parameters
-
     def _shaped(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
-        return found.reshape(self._shape)
+        return found.reshape(len(self._observables), self._circuit.n_parameters)
+
+    def _by_arguments(
+        self, name: str, settings: int | None, variances: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the variances of one shot by arguments, given those by parameters."""
+        assert self._chain is not None
+        if not self._chain.is_shared:
+            return self._chain.of_parameters(variances)
+        if settings is None:
+            return self._chain.of_ensemble(self._native.ensemble(name), self._native.observables)
+        return self._chain.of_experiments(self._native.experiments(name), len(self._observables))
+
+    def _figures(self, variances: NDArray[np.float64], moving: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return the mean and the largest variance by arguments."""
+        assert self._chain is not None
+        weights = self._chain.live(moving).astype(np.float64)
+        if not isinstance(self._options.goal, str):
+            weights = weights * np.reshape(self._options.goal, weights.shape)
+        counted = variances if variances.shape != weights.shape else variances[weights > 0]
+        total = (weights * variances).sum() if variances.shape == weights.shape else variances.sum()
+        return (float(total / weights.sum()), float(counted.max())) if weights.any() else (0.0, 0.0)
+
+    def _bound(self, cost: float) -> float:
+        """Return a bound by arguments that feed one parameter each, given that by parameters."""
+        assert self._chain is not None
+        weights = self._chain.squares
+        return cost * float(weights.sum()) / max(1, int(self._chain.pattern.any(axis=0).sum()))
+
+    @property
+    def n_derivatives(self) -> int:
+        """What every observable is differentiated by: parameters of the circuit, or arguments of a QNode."""
+        return self._circuit.n_parameters if self._chain is None else self._chain.slopes.shape[1]
+
+    @property
+    def slopes(self) -> NDArray[np.float64] | None:
+        """The slopes of the circuit's parameters by the QNode's arguments; None where they are the same."""
+        return None if self._chain is None else self._chain.slopes
 
     @property
     def circuit(self) -> Circuit:
@@ -211,8 +281,16 @@ class Plan:
 
     @property
     def best(self) -> PlanRow:
-        """The method with the fewest shots, for the goal of the plan; the simplest of those within 2 %."""
-        return self._rows[self._native.best]
+        """The method with the fewest shots, for the goal of the plan; the simplest of those within 2 %.
+
+        For a QNode it is the one that `efl.shadow_grad` runs there.
+        """
+        if self._first is not None:
+            return self._rows[self._first.best.name]
+        if self._chain is None:
+            return self._rows[self._native.best]
+        goal = self._options.goal
+        return preferred(self, largest=isinstance(goal, str) and goal == "max")
 
     @property
     def redesign_pays(self) -> bool:
@@ -276,13 +354,67 @@ class Plan:
         else:
             wanted = listed("methods", methods, "the name of a method, or a sequence of them")
         names = None if wanted is None else [self[name].name for name in wanted]
-        native = self._native.at(circuit._theta, names)
-        return Plan(native, circuit, self._observables, self._options, of_qnode=self.of_qnode)
+        native = self._native.at(circuit._theta, names, self._weights(self._chain, self._options.goal))
+        return self._other(native, circuit, self._options)
+
+    def through(
+        self,
+        chain: Chain | None,
+        circuit: Circuit,
+        methods: Iterable[str] | None = None,
+        *,
+        options: PlanOptions | None = None,
+        first: "Plan | None" = None,
+    ) -> "Plan":
+        """Plan at the angles of a circuit with the same gates, for derivatives through a chain rule.
+
+        It is that of a QNode if ``options`` come with it, which then are its own; rows of the plan ``first``
+        that apply go before those that are found here.
+        """
+        own = self._options if options is None else options
+        names = None if methods is None else list(methods)
+        native = self._native.at(circuit._theta, names, self._weights(chain, own.goal))
+        asked = options is not None
+        return Plan(
+            native,
+            circuit,
+            self._observables,
+            own,
+            of_qnode=asked,
+            chain=chain,
+            first=first,
+            follows_kept=asked,
+        )
+
+    def seen_through(self, chain: Chain | None) -> "Plan":
+        """Return the same designs with what they cost for derivatives through a chain rule."""
+        return Plan(
+            self._native, self._circuit, self._observables, self._options, of_qnode=False, chain=chain
+        )
+
+    def _weights(self, chain: Chain | None, goal: Goal) -> NDArray[np.float64] | None:
+        """Return what derivatives by parameters count in designs; None where they are equal."""
+        if chain is None:
+            return None if isinstance(goal, str) else np.ravel(np.asarray(goal, dtype=np.float64))
+        shape = (len(self._observables), chain.slopes.shape[1])
+        return chain.weights(np.ones(shape) if isinstance(goal, str) else np.reshape(goal, shape))
 
     def retarget(self, target: float) -> "Plan":
         """Return the same plan with shots for another target."""
-        options = replace(self._options, target=target)
-        return Plan(self._native, self._circuit, self._observables, options, of_qnode=self.of_qnode)
+        return Plan(
+            self._native,
+            self._circuit,
+            self._observables,
+            replace(self._options, target=target),
+            of_qnode=self.of_qnode,
+            chain=self._chain,
+            first=None if self._first is None else self._first.retarget(target),
+            follows_kept=self._follows_kept,
+        )
+
+    def _other(self, native: _native.Plan, circuit: Circuit, options: PlanOptions) -> "Plan":
+        of_qnode, chain = self.of_qnode, self._chain
+        return Plan(native, circuit, self._observables, options, of_qnode=of_qnode, chain=chain)
 
     def ensemble(self, name: str | None = None) -> Ensemble:
         """Return the settings to measure the final state in, of a method that does no more than that."""
@@ -291,25 +423,55 @@ class Plan:
     def experiments(self, name: str | None = None) -> list[tuple[Experiment, float]]:
         """Return the circuits of a method, each with its share of the shots.
 
-        Methods that draw a setting for every shot have none: sample their `ensemble`.
+        Methods that draw a setting for every shot have none: sample their `ensemble`. What is read are
+        derivatives by the parameters of `circuit`; `slopes` takes those to the arguments of a QNode.
         """
         found = self._native.experiments(self._runnable(name).name)
         return [(Experiment(native, self._circuit), share) for native, share in found]
 
     def allocate(
-        self, shots: SupportsIndex, name: str | None = None, *, seed: SupportsIndex = 0
+        self,
+        shots: SupportsIndex,
+        name: str | None = None,
+        *,
+        settings: SupportsIndex | None = None,
+        step: SupportsIndex = 0,
+        seed: SupportsIndex = 0,
     ) -> list[tuple[Experiment, int]]:
-        """Return the circuits of a method with whole numbers of shots, at least one each; without bias.
+        """Return the circuits of a method with whole numbers of shots; without bias.
+
+        Every circuit gets at least one shot, unless ``settings`` says how many are run in one step of many:
+        then so many are drawn by their shares (an echo or a shift is one, of two circuits) and read divided
+        by the chance of that, and ``step`` numbers the steps, which together run each in proportion. The error
+        of a step is mostly how much settings differ.
 
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(1, parameters=[0.3]).ry(efl.Parameter(0), 0)
         >>> plan = efl.plan(circuit, "Z")
         >>> [(experiment.setting, shots) for experiment, shots in plan.allocate(1000, "product")]
         [(Setting('X'), 1000)]
+        >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).rx(efl.Parameter(1), 1)
+        >>> plan = efl.plan(circuit.clifford("CZ", 0, 1), ["ZI", "XX"])
+        >>> [len(plan.allocate(10, "product", settings=1, step=step)) for step in range(3)]
+        [1, 1, 1]
         """
         count, key = integer("shots", shots, 1), integer("seed", seed, 0, 2**64 - 1)
-        found = self._native.allocate(self._runnable(name).name, count, key)
+        row = self._runnable(name)
+        found = self._native.allocate(row.name, count, key, *self._step(row, settings, step))
         return [(Experiment(native, self._circuit), number) for native, number in found]
+
+    @staticmethod
+    def _step(
+        row: PlanRow, settings: SupportsIndex | None, step: SupportsIndex = 0
+    ) -> tuple[int | None, int]:
+        number = integer("step", step, 0, 2**64 - 1)
+        if settings is None:
+            return None, number
+        if row.settings is None:
+            raise InvalidInputError.of(
+                "settings", f"none, as {row.name!r} draws one for every shot", described(settings)
+            )
+        return integer("settings", settings, 1), number
 
     def predicted_error(self, shots: SupportsIndex, name: str | None = None) -> NDArray[np.float64]:
         """Return the standard error of every derivative on average over all states."""
@@ -317,19 +479,51 @@ class Plan:
         assert variances is not None  # of a method that can be run
         return np.sqrt(variances / integer("shots", shots, 1))
 
-    def exact_error(self, shots: SupportsIndex, name: str | None = None) -> NDArray[np.float64]:
-        """Return the standard error of every derivative on the state that is prepared, by simulation."""
+    def exact_error(
+        self, shots: SupportsIndex, name: str | None = None, *, settings: SupportsIndex | None = None
+    ) -> NDArray[np.float64]:
+        """Return the standard error of every derivative on the state that is prepared, by simulation.
+
+        With ``settings`` that of a step which draws so many, independently: `allocate` does a little better.
+        """
         row, count = self._runnable(name), integer("shots", shots, 1)
+        number, _ = self._step(row, settings)
+        if number is not None:
+            if self._chain is not None and self._chain.is_shared:
+                raise InvalidInputError.of(
+                    "settings", "none, for derivatives by arguments that several parameters share", number
+                )
+            found = np.sqrt(self._shaped(self._native.exact_step(row.name, count, number)))
+            return found if self._chain is None else np.sqrt(self._chain.of_parameters(found**2))
+        if self._chain is not None and self._chain.is_shared:
+            return np.sqrt(self._exact_by_arguments(self._chain, row) / count)
         if row.settings is not None:
-            return np.sqrt(self._shaped(self._native.exact(row.name)) / count)
-        ensemble = self._native.ensemble(row.name)
-        found = ensemble.predicted_variance(self._native.observables, simulate(self._circuit))
-        return np.sqrt(np.asarray(found) / count)
+            found = self._shaped(self._native.exact(row.name))
+        else:
+            ensemble = self._native.ensemble(row.name)
+            state = simulate(self._circuit)
+            found = np.asarray(ensemble.predicted_variance(self._native.observables, state))
+        return np.sqrt((found if self._chain is None else self._chain.of_parameters(found)) / count)
+
+    def _exact_by_arguments(self, chain: Chain, row: PlanRow) -> NDArray[np.float64]:
+        if row.settings is None:
+            ensemble, state = self._native.ensemble(row.name), simulate(self._circuit)
+            return chain.of_ensemble(ensemble, self._native.observables, state)
+        if self._circuit.bloch is None:
+            raise InvalidInputError.of("circuit", "a product input state", "another one")
+        prepared = self._circuit._theta, self._circuit.bloch
+        return chain.of_experiments(self._native.experiments(row.name), len(self._observables), prepared)
 
     def simulate(
-        self, shots: SupportsIndex, name: str | None = None, *, seed: SupportsIndex = 0
+        self,
+        shots: SupportsIndex,
+        name: str | None = None,
+        *,
+        settings: SupportsIndex | None = None,
+        step: SupportsIndex = 0,
+        seed: SupportsIndex = 0,
     ) -> Simulated:
-        """Run a method on the simulated state.
+        """Run a method on the simulated state: all of its circuits, or as many as `allocate` draws for a step.
 
         The same seed gives the same gradient with any number of threads.
 
@@ -340,9 +534,11 @@ class Plan:
         True
         """
         row, count = self._runnable(name), integer("shots", shots, 1)
-        key = integer("seed", seed, 0, 2**64 - 1)
+        key, of_step = integer("seed", seed, 0, 2**64 - 1), self._step(row, settings, step)
+        if self._chain is not None:
+            return self._simulated_by_arguments(self._chain, row, count, key, of_step)
         if row.settings is not None:
-            slopes, stderr = self._native.simulate(row.name, count, key)
+            slopes, stderr = self._native.simulate(row.name, count, key, *of_step)
         else:
             ensemble = self._native.ensemble(row.name)
             snaps = _native.sample(simulate(self._circuit), ensemble, count, None, key)
@@ -350,6 +546,29 @@ class Plan:
             first = len(self._observables)
             slopes, stderr = value[first:], deviation[first:]
         return Simulated(self._shaped(slopes), self._shaped(stderr), count)
+
+    def _simulated_by_arguments(
+        self, chain: Chain, row: PlanRow, shots: int, seed: int, step: tuple[int | None, int]
+    ) -> Simulated:
+        first = len(self._observables)
+        if row.settings is None:
+            ensemble = self._native.ensemble(row.name)
+            snaps = _native.sample(simulate(self._circuit), ensemble, shots, None, seed)
+            sums = chain.observables(self._native.observables)
+            compiled, _ = _native.Observables.read(sums, self._circuit.n_qubits)
+            value, deviation, *_ = _native.estimate(snaps, compiled, "mean", 1)
+            return Simulated(value.reshape(first, -1), deviation.reshape(first, -1), shots)
+        if self._circuit.bloch is None:
+            raise InvalidInputError.of("circuit", "a product input state", "another one")
+        found = self._native.allocate(row.name, shots, seed, *step)
+        seeds = np.random.SeedSequence((seed, step[1])).generate_state(len(found), np.uint64)
+        runs = [(run, number, int(own)) for (run, number), own in zip(found, seeds, strict=True)]
+        bits = _native.simulated(runs, self._circuit._theta, self._circuit.bloch)
+        counted = _native.Outcomes.count([(run, own) for (run, _), own in zip(found, bits, strict=True)])
+        slopes, _ = _native.read_together(counted, first * self._circuit.n_parameters)
+        rows = np.ascontiguousarray(np.kron(np.eye(first), chain.slopes.T), dtype=np.float64)
+        variances = _native.read_combined(counted, rows).reshape(first, -1)
+        return Simulated(self._shaped(slopes) @ chain.slopes, np.sqrt(variances), shots)
 
     def curves(self, shots: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the RMS error after so many shots of each method: at least that, for a bound."""
@@ -377,7 +596,7 @@ class Plan:
     def __repr__(self) -> str:
         best = self.best
         return (
-            f"Plan({self._circuit.n_qubits} qubits, {self._circuit.n_parameters} parameters, "
+            f"Plan({self._circuit.n_qubits} qubits, {self.n_derivatives} parameters, "
             f"best={best.name!r}, shots={best.shots}, target={self.target:g})"
         )
 
@@ -453,25 +672,23 @@ def plan(
     7500
     """
     if isinstance(circuit, Circuit):
-        return _planned(circuit, observables, PlanOptions(**options), of_qnode=False)
+        return made_plan(circuit, observables, PlanOptions(**options), of_qnode=False)
     if not callable(circuit):
         raise InputTypeError.of("circuit", "a Circuit or a PennyLane QNode", described(circuit))
     _refuse_arguments(observables)
-    converted, checked = circuit_of(circuit), PlanOptions(**options)
+    from efl_core.pennylane import plan_qnode
 
-    def planned(*args: object, **kwargs: object) -> Plan:
-        return _planned(converted(*args, **kwargs), observables, checked, of_qnode=True)
-
-    return planned
+    return plan_qnode(circuit, observables, PlanOptions(**options))
 
 
-def _planned(
+def made_plan(
     circuit: Circuit,
     observables: Observable | Iterable[Observable] | None,
     options: PlanOptions,
     *,
     of_qnode: bool,
 ) -> Plan:
+    """Plan for a circuit at its angles."""
     sums, _ = given_sums(circuit, observables)
     circuit = circuit.copy()  # gates may be added later
     goal, weights = read_goal(options.goal, (len(sums), circuit.n_parameters))
@@ -487,6 +704,16 @@ def _planned(
         **options.limits(),
     )
     return Plan(native, circuit, sums, options, of_qnode=of_qnode)
+
+
+def preferred(rows: Iterable[PlanRow], *, largest: bool = False) -> PlanRow:
+    """Return the best of rows in the order of a plan, which can be run: the first of those within 2 %.
+
+    Lists of settings go before settings that are drawn, of which a device would have to run many more.
+    """
+    known = sorted((row for row in rows if row.applies), key=lambda row: row.settings is None)
+    figures = [float(row.worst_shots or 0) if largest else row.cost for row in known]
+    return known[next(i for i, figure in enumerate(figures) if figure <= TIE * min(figures))]
 
 
 def _refuse_arguments(observables: object) -> None:

@@ -9,6 +9,7 @@ except ImportError as error:
         f'efl_core.pennylane needs pennylane ({error}): pip install "efl-core[pennylane]"'
     ) from error
 
+from efl_core.pennylane.qnodes import plan_qnode
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.tapes import from_qnode, from_tape, trainable
 from efl_core.pennylane.transforms import echo_grad, shadow_grad
@@ -20,6 +21,7 @@ __all__ = [
     "from_qnode",
     "from_tape",
     "gradient_with_errors",
+    "plan_qnode",
     "shadow_grad",
     "trainable",
 ]

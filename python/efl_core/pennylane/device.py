@@ -38,7 +38,8 @@ from pennylane.transforms.core import CompilePipeline
 from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
-from efl_core.pennylane.calling import Found
+from efl_core.pennylane.calling import Found, find_tapes
+from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.jobs.values import value_job
 from efl_core.pennylane.options import Options, check_names
@@ -221,7 +222,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     def _run(
         self, circuits: Batch, config: ExecutionConfig | None, *, values: bool, jacobians: bool
     ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        jobs = [self._job(tape, values, jacobians) for tape in circuits]
+        traced = find_tapes(circuits) if jacobians else circuits
+        jobs = [
+            self._job(tape, values, jacobians, slopes_of(own) if jacobians else None)
+            for tape, own in zip(circuits, traced, strict=True)
+        ]
         outcomes = iter(self._submit([tape for tapes, _ in jobs for tape in tapes], config))
         found = [read([next(outcomes) for _ in tapes]) for tapes, read in jobs]
         return tuple(value for value, _ in found), tuple(jacobian for _, jacobian in found)
@@ -236,7 +241,9 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         results: Sequence[Any] = combine(self._inner.execute(batch, inner))
         return results
 
-    def _job(self, tape: QuantumScript, values: bool, jacobians: bool) -> Job:
+    def _job(
+        self, tape: QuantumScript, values: bool, jacobians: bool, slopes: NDArray[np.float64] | None = None
+    ) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
         observables = _observables(tape)
         if observables is None:
@@ -254,12 +261,17 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
                 None,
             )
         if tape.shots.has_partitioned_shots:
-            parts = [self._job(tape.copy(shots=shots), values, jacobians) for shots in tape.shots]
+            parts = [self._job(tape.copy(shots=shots), values, jacobians, slopes) for shots in tape.shots]
             return [t for tapes, _ in parts for t in tapes], partial(_read_parts, parts)
-        return self._measure(tape, observables, values, jacobians)
+        return self._measure(tape, observables, values, jacobians, slopes)
 
     def _measure(
-        self, tape: QuantumScript, observables: Sequence[PauliSum], values: bool, jacobians: bool
+        self,
+        tape: QuantumScript,
+        observables: Sequence[PauliSum],
+        values: bool,
+        jacobians: bool,
+        slopes: NDArray[np.float64] | None,
     ) -> Job:
         options = replace(self._options, seed=self._next_seed())
         if tape.shots:
@@ -271,15 +283,17 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
                 "qml.set_shots(qnode, 20_000)"
             )
         if jacobians and tape.trainable_params:
-            return self._values_and_jacobian(tape, options, values)
+            return self._values_and_jacobian(tape, options, values, slopes)
         if not values or not observables:
             return [], lambda _: (None, nested(tape, np.zeros((len(tape.measurements), 0))))
         return self._values(tape, options, observables)
 
-    def _values_and_jacobian(self, tape: QuantumScript, options: Options, values: bool) -> Job:
+    def _values_and_jacobian(
+        self, tape: QuantumScript, options: Options, values: bool, slopes: NDArray[np.float64] | None
+    ) -> Job:
         target = None if tape.shots else self._value_target
         device = Found(self._inner, "option")
-        job = gradient_job(tape, options, device, values=values, value_target=target)
+        job = gradient_job(tape, options, device, values=values, value_target=target, slopes=slopes)
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             found = job.read(results)

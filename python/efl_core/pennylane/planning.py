@@ -2,14 +2,15 @@
 
 What depends on the gates alone is planned once and kept; other parameters and inputs start from it, and
 only the methods that may be run are planned there. A plan is a function of the circuit and its angles, not of
-what was planned before: the kept one is made at its own angles. Of the input state it knows which rotations
-leave a qubit as it is, and no more.
+what was planned before: the kept one is made at its own angles. Where it is known what the parameters are
+computed from (`Chain`), costs are those of the derivatives by that, and designs are for them. Of the input
+state it knows which rotations leave a qubit as it is, and no more.
 """
 
 import math
 import warnings
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,26 +18,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efl_core import _native
-from efl_core._native import TIE
+from efl_core.chains import Chain
 from efl_core.circuits import Circuit
-from efl_core.designs import Connectivity
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.options import Options
-from efl_core.plans import Plan, PlanRow, plan
+from efl_core.plans import Plan, PlanOptions, PlanRow, made_plan
 
-__all__ = ["Chosen", "Drawn", "Plans", "ValuePlan", "choose", "make_plans", "plan_values"]
+__all__ = [
+    "Chosen",
+    "Costs",
+    "Drawn",
+    "Plans",
+    "ValuePlan",
+    "choose",
+    "kept_plan",
+    "make_plans",
+    "plan_values",
+]
 
 PLANS = Cache(128)
+COSTS = Cache(128)
 # Circuits and methods that there was a warning for.
 _TOLD = Cache(1024)
-# Costs within this factor count as equal.
-CLOSE = TIE
 # What is within this factor of the best may be better at other angles.
 NEAR = 1.1
+# A simpler list is preferred to a mixture that is 2 % better, and is planned where it came as close as that.
+CLOSE = 1.03
+PARTS = ("product", "clifford", "echo", "shift-pruned", "shift")
 # Angles this close to quarter turns, all of them, are planned from a plan near those: training starts there.
 SPECIAL = 0.25
 QUARTER = np.pi / 2
@@ -145,8 +157,12 @@ def make_plans(
     shots: float,
     copies: int,
     values: bool,
+    chain: Chain | None = None,
 ) -> Plans:
-    """Plan the derivatives of a circuit, those that are values of ``words``, and its values on demand."""
+    """Plan the derivatives of a circuit, those that are values of ``words``, and its values on demand.
+
+    The derivatives are those by what a chain rule computes the parameters of the circuit from.
+    """
     of_words = plan_values(words) if words else None
     of_values = plan_values(circuit.observables) if values else None
     own = 0 if of_values is None else of_values.n_settings
@@ -158,8 +174,11 @@ def make_plans(
             options.method,
             shots=shots,
             max_tapes=most_runs,
-            connectivity=options.connectivity,
-            value_weight=1 / circuit.n_parameters if values else 0.0,
+            options=PlanOptions(
+                connectivity=options.connectivity,
+                value_weight=1 / circuit.n_parameters if values else 0.0,
+            ),
+            chain=None if chain is None else chain.compact,
         )
         drawn = chosen.drawn
     elif circuit.n_parameters and options.ensemble is not None:
@@ -174,27 +193,27 @@ def choose(
     *,
     shots: float = math.inf,
     max_tapes: float = math.inf,
-    connectivity: Connectivity = "all",
-    value_weight: float = 0.0,
+    options: PlanOptions | None = None,
+    chain: Chain | None = None,
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
-    The cheapest is the mixture, or a method that is no part of it and came close in the kept plan. Every
-    circuit and setting is a tape and takes a shot: where they are too many, a design with fewer is made.
+    The cheapest is one of those that may win at some angles, as the kept plan says. Every circuit and setting
+    is a tape and takes a shot: where they are too many, a design with fewer is made.
     """
+    options = PlanOptions() if options is None else options
     most = min(shots, max_tapes)
 
     def fits(row: PlanRow) -> bool:
         return (shots if row.settings is None else row.settings) <= most  # drawn ones may all differ
 
-    def kept(most: float = math.inf) -> Plan:
-        return _kept_plan(circuit, connectivity, value_weight, most)
-
     def fewer(methods: Sequence[str] | None = None) -> Plan:
         name = "shots" if shots <= max_tapes else "device_options"
         what = "shots" if shots <= max_tapes else "max_tapes"
         try:
-            found = at(kept(most), methods)
+            found = kept_plan(circuit, replace(options, max_settings=int(most))).through(
+                chain, circuit, methods
+            )
         except InvalidInputError as error:
             if error.argument not in (None, "max_settings"):  # the plan without a bound was made
                 raise
@@ -208,16 +227,14 @@ def choose(
                 )
         return found
 
-    def at(base: Plan, methods: Sequence[str] | None = None) -> Plan:
-        return base.at(circuit.parameters, circuit.inputs, methods=methods)
-
-    base = kept()
+    base = kept_plan(circuit, options)
+    known = Costs.of(base, chain)
     if method == "auto":
-        found = at(base, _promising(base))
-        row = _cheapest(found)
+        found = base.through(chain, circuit, known.promising)
+        row = found.best
         if not fits(row):
             found = fewer()
-            row = _cheapest(found)
+            row = found.best
         return Chosen(found, row, row.name, 1.0)
     row = base[method]
     if not row.applies:
@@ -225,20 +242,21 @@ def choose(
             f"method: expected one that applies to this circuit, {', '.join(base.methods)}, got {method!r} "
             f"({row.note})"
         )
-    _warn_if_losing(base, row)
-    factor = row.cost / base.best.cost if row.cost > 0 else 1.0
-    found = at(base, [method])
+    _warn_if_losing(base, known, method)
+    found = base.through(chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
-    return Chosen(found, found[method], base.best.name, factor)
+    return Chosen(found, found[method], known.best, known.factor(method))
 
 
-def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float, most: float) -> Plan:
+def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
     """Return the plan of circuits with the same gates, at angles of its own: usual or near quarter turns."""
     turns = np.round(circuit.parameters / QUARTER)
     special = bool(np.all(np.abs(circuit.parameters - turns * QUARTER) < SPECIAL))
     pattern = tuple(turns % 4) if special else ()
-    key = (_key(circuit), _key(circuit.observables), connectivity, value_weight, most, pattern)
+    goal = options.goal if isinstance(options.goal, str) else "mean"  # weights come with the angles
+    wanted = (options.connectivity, options.value_weight, goal, *options.limits().values())
+    key = (_key(circuit), _key(circuit.observables), wanted, pattern)
 
     def make() -> Plan:
         random = np.random.default_rng(0)
@@ -247,44 +265,61 @@ def _kept_plan(circuit: Circuit, connectivity: Connectivity, value_weight: float
             parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
         elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
         elsewhere.prepare(_kept_letters(circuit))
-        return plan(
-            elsewhere,
-            value_weight=value_weight,
-            connectivity=connectivity,
-            max_settings=None if math.isinf(most) else int(most),
-        )
+        return made_plan(elsewhere, None, replace(options, goal=goal), of_qnode=False)
 
     return PLANS.get(key, make)
 
 
-def _promising(base: Plan) -> list[str]:
-    """Return the methods that may be the cheapest at other angles."""
-    rows = [row for row in base if row.applies]
-    if base["mixture"].applies:  # of all lists of settings, echoes and shifts it is the best
-        rows = [row for row in rows if row.settings is None or row.name in ("commuting", "mixture")]
-    near = NEAR * min(row.cost for row in base if row.applies)
-    return [row.name for row in rows if row.cost <= near or row.name == "mixture"]
+@dataclass(frozen=True, slots=True, eq=False)
+class Costs:
+    """What the methods of a kept plan cost, for derivatives through a chain rule."""
+
+    costs: dict[str, float]
+    best: str
+    promising: list[str]
+    """The methods that may be the cheapest at other angles."""
+
+    @staticmethod
+    def of(base: Plan, chain: Chain | None) -> "Costs":
+        """Return the costs; slopes that are nearly the same ones have the same."""
+        slopes = (
+            None if chain is None else np.round(chain.slopes / max(1e-300, np.abs(chain.slopes).max()), 1)
+        )
+        key = id(base), None if slopes is None else _key(slopes)
+
+        def make() -> tuple[Plan, Costs]:
+            return base, Costs._read(base.seen_through(chain))  # with the plan, whose identity it is known by
+
+        return COSTS.get(key, make)[1]
+
+    @staticmethod
+    def _read(plan: Plan) -> "Costs":
+        rows = {row.name: row for row in plan if row.applies}
+        best = plan.best
+        least = min(row.cost for row in rows.values())
+        # Of all lists, echoes and shifts the mixture is the best; a simpler method has to be as good.
+        near = {name: CLOSE if name in PARTS and "mixture" in rows else NEAR for name in rows}
+        promising = [
+            name for name, row in rows.items() if row.cost <= near[name] * least or name == "mixture"
+        ]
+        return Costs({name: row.cost for name, row in rows.items()}, best.name, promising)
+
+    def factor(self, method: str) -> float:
+        """Return how many times more shots a method needs than the best one."""
+        return self.costs[method] / self.costs[self.best] if self.costs[method] > 0 else 1.0
 
 
-def _cheapest(found: Plan) -> PlanRow:
-    """Return the row with the least cost."""
-    rows = [row for row in found if row.applies]
-    least = min(row.cost for row in rows)
-    # Lists of settings before drawn ones, of which a device would have to run many more.
-    return min((row for row in rows if row.cost <= least * CLOSE), key=lambda row: row.settings is None)
-
-
-def _warn_if_losing(found: Plan, row: PlanRow) -> None:
+def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
     """Say once for a circuit and a method how much less the best one needs."""
-    best = found.best
-    if not row.cost > LOSING * best.cost > 0:
+    cost, least = known.costs[method], known.costs[known.best]
+    if not cost > LOSING * least > 0:
         return
-    told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, row.name, best.name)
+    told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, method, known.best)
     if not _TOLD.add(told):
         return
     warnings.warn(
-        f"method {row.name!r} needs {row.cost / best.cost:.1f} times as many shots as {best.name!r} for this "
-        f"circuit (variance of one shot {row.cost:.3g}, against {best.cost:.3g})",
+        f"method {method!r} needs {cost / least:.1f} times as many shots as {known.best!r} for this "
+        f"circuit (variance of one shot {cost:.3g}, against {least:.3g})",
         UserWarning,
         stacklevel=2,
     )

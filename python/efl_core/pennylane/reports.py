@@ -39,9 +39,12 @@ class Report:
     stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     predicted: float
-    """RMS error that the plan predicted, over the parameters that have any."""
+    """RMS error that the plan predicted, over the derivatives that have any; `of` says which derivatives."""
     observed: float
     """RMS of the standard errors, over the same."""
+    of: Literal["arguments", "parameters"]
+    """What errors, and a target, are about: derivatives by the numbers that the user differentiates by,
+    through the chain rule; or by parameters of the tape, where nothing says what those are computed from."""
     best: str
     """The method that the plan prefers."""
     factor: float

@@ -22,7 +22,8 @@ from pennylane.tape import QuantumScript
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.pennylane.calling import find_device
+from efl_core.pennylane.calling import find_device, find_slopes
+from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink, last_report
@@ -122,7 +123,10 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
     known = _kept.get(tape, options)
     if known is not None:
         return [], lambda _: nested(tape, known)
-    job = gradient_job(tape, options, find_device(options.device))
+    slopes = slopes_of(tape)
+    if slopes is None:
+        slopes = find_slopes(len(tape.trainable_params))
+    job = gradient_job(tape, options, find_device(options.device), slopes=slopes)
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
         gradient = job.read(results).gradient

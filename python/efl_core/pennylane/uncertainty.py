@@ -73,7 +73,10 @@ def gradient_with_errors(
             )
         batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
         device = Found(qnode.device if read.device is None else read.device, "option")
-        jobs = [gradient_job(tape, read, device) for tape in tapes]
+        jobs = [
+            gradient_job(tape, read, device, slopes=_joined(matrices))
+            for tape, matrices in zip(tapes, jacobians, strict=True)
+        ]
         batch = [tape for job in jobs for tape in job.tapes]
         results = list(qml.execute(batch, qnode.device, diff_method=None)) if batch else []
         pairs: list[list[tuple[NDArray[Any], NDArray[Any]]]] = [[] for _ in trained]
@@ -92,6 +95,11 @@ def gradient_with_errors(
         return tuple(value for value, _ in shaped), tuple(error for _, error in shaped)
 
     return measured
+
+
+def _joined(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return the slopes of a tape's parameters by the numbers of all trained arguments."""
+    return np.concatenate([matrix.reshape(len(matrix), -1) for matrix in matrices], axis=1)
 
 
 def _linearised(

@@ -355,7 +355,7 @@ fn a_method_says_why_it_does_not_apply() {
     assert!(matches!(needed, Some(NotApplicable::TwoQubitGates { .. })), "{needed:?}");
     // A row that was not asked for.
     let plan = Plan::new(&pair, &[sum(&[("ZZ", 1.0)])], &[0.1, 0.2], None, quick(), &Cancel::new()).unwrap();
-    let some = plan.some_at(&[0.3, 0.4], &[Method::Echo], &Cancel::new()).unwrap();
+    let some = plan.some_at(&[0.3, 0.4], &[Method::Echo], None, &Cancel::new()).unwrap();
     assert_eq!(some.row(Method::Shift).note, Some(NotApplicable::NotAsked));
     assert!(applies(some.row(Method::Echo)));
     // An input state of another width is an error, not a note.

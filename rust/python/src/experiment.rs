@@ -234,3 +234,31 @@ pub(crate) fn read_combined<'py>(
     let variances = enter(py, |cancel| estimate::read_combined(&runs, &weights, cancel))?;
     Ok(variances.into_pyarray(py))
 }
+
+/// The variance of every derivative by an argument, from experiments with their shares or shots and the slopes of the
+/// parameters by the arguments: on the maximally mixed state, or with angles and Bloch vectors on the prepared one.
+#[pyfunction]
+#[pyo3(signature = (runs, slopes, n_observables, prepared=None))]
+pub(crate) fn chained<'py>(
+    py: Python<'py>,
+    runs: Vec<(PyRef<'py, Experiment>, f64)>,
+    slopes: PyReadonlyArray2<'_, f64>,
+    n_observables: usize,
+    prepared: Option<(PyReadonlyArray1<'_, f64>, PyReadonlyArray2<'_, f64>)>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let table = slopes.as_array();
+    let flat: Vec<f64> = table.iter().copied().collect();
+    let chain = core::Chain::new(table.nrows(), table.ncols(), &flat).or_raise()?;
+    let prepared =
+        prepared.map(|(theta, bloch)| Ok::<_, PyErr>((theta.as_array().to_vec(), product(&bloch)?)));
+    let prepared = prepared.transpose()?;
+    let runs: Vec<_> = runs.into_iter().map(|(run, shots)| (run.0.clone(), shots)).collect();
+    let found = enter(py, |cancel| {
+        let runs: Vec<(&core::Experiment, f64)> = runs.iter().map(|(run, shots)| (&**run, *shots)).collect();
+        match &prepared {
+            None => core::chained(&runs, &chain, n_observables, cancel),
+            Some((theta, input)) => core::chained_exact(&runs, &chain, n_observables, (theta, input), cancel),
+        }
+    })?;
+    Ok(found.into_pyarray(py))
+}

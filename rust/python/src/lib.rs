@@ -35,7 +35,9 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
-    use crate::experiment::{Experiment, Outcomes, measured, read_combined, read_together, simulated};
+    use crate::experiment::{
+        Experiment, Outcomes, chained, measured, read_combined, read_together, simulated,
+    };
     #[pymodule_export]
     use crate::observables::Observables;
     #[pymodule_export]

@@ -73,19 +73,23 @@ impl Plan {
         enter(py, |cancel| core::Plan::new(&gates, &sums, &theta, input.as_ref(), options, cancel)).map(Plan)
     }
 
-    /// The plan at other angles, everything structural kept; of some methods only, if they are named.
+    /// The plan at other angles, everything structural kept; of some methods only, if they are named; for a mean with
+    /// these weights, if there are some.
+    #[pyo3(signature = (theta, names, weights=None))]
     fn at(
         &self,
         py: Python<'_>,
         theta: PyReadonlyArray1<'_, f64>,
         names: Option<Vec<String>>,
+        weights: Option<PyReadonlyArray1<'_, f64>>,
     ) -> PyResult<Self> {
+        let weights = weights.map(|weights| weights.as_array().to_vec());
         let theta = theta.as_array().to_vec();
         let methods = match names {
             Some(names) => names.iter().map(|name| method(name)).collect::<PyResult<_>>()?,
             None => Method::ALL.to_vec(),
         };
-        enter(py, |cancel| self.0.some_at(&theta, &methods, cancel)).map(Plan)
+        enter(py, |cancel| self.0.some_at(&theta, &methods, weights.as_deref(), cancel)).map(Plan)
     }
 
     fn rows(&self) -> Vec<Row> {

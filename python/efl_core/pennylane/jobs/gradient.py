@@ -15,8 +15,10 @@ from itertools import chain, islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
+from efl_core.chains import Chain
 from efl_core.pennylane.calling import Found
 from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, submit
 from efl_core.pennylane.execution.runs import different_settings
@@ -44,6 +46,8 @@ class GradientJob:
     budget: Budget
     copies: tuple[Copy, ...]
     submission: Submission
+    slopes: NDArray[np.float64] | None
+    """Of the trainable parameters by the arguments, where they are known."""
 
     @property
     def tapes(self) -> list[QuantumScript]:
@@ -70,7 +74,6 @@ class GradientJob:
             shots = max(1.0, self.budget.for_gradient)  # none, where no derivative takes any
             predicted = float(np.sqrt(chosen.row.cost / shots))
         gradient, stderr = measured.gradient, measured.stderr
-        moving = stderr[stderr > 0]
         squeeze = slice(None) if self.wanted.is_partitioned else 0
         value, value_stderr = np.swapaxes(values, 0, 1)[:, squeeze] if values else np.zeros((2, 0))
         drawn = self.plans.drawn
@@ -84,7 +87,8 @@ class GradientJob:
             gradient=gradient,
             stderr=stderr,
             predicted=predicted,
-            observed=float(np.sqrt(np.mean(np.square(moving)))) if moving.size else 0.0,
+            observed=_observed(measured, stderr, self.slopes),
+            of="parameters" if self.slopes is None else "arguments",
             best=best,
             factor=factor,
             dropped=Dropped(0, 0.0) if drawn is None else drawn.observables.dropped,
@@ -101,9 +105,11 @@ def gradient_job(
     *,
     values: bool = False,
     value_target: float | None = None,
+    slopes: NDArray[np.float64] | None = None,
 ) -> GradientJob:
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
+    With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
     The values are to have the error ``value_target``; without one they share the shots of the gradient.
     """
     wanted = read_tape(tape, options)
@@ -114,6 +120,7 @@ def gradient_job(
         shots=math.inf if wanted.shots is None else min(wanted.shots),
         copies=wanted.copies,
         values=values,
+        chain=None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates)),
     )
     equal = has_equal_shots(options.mode, device.device, options.equal_shots)
     budget = share(wanted, plans, options, value_target=value_target, equal=equal)
@@ -127,4 +134,17 @@ def gradient_job(
         device=device.device,
         max_tapes=options.max_tapes,
     )
-    return GradientJob(wanted, options, device, plans, budget, copies, submission)
+    return GradientJob(wanted, options, device, plans, budget, copies, submission, slopes)
+
+
+def _observed(measured: Measured, stderr: NDArray[np.float64], slopes: NDArray[np.float64] | None) -> float:
+    """Return the RMS of the standard errors that are not zero: by arguments, where their slopes are known."""
+    chain = None if slopes is None else Chain.of(slopes, len(slopes))
+    if chain is None:
+        live, total = stderr > 0, np.square(stderr).sum()
+    else:
+        live = chain.live(stderr > 0)
+        own = chain.compact
+        errors = measured.errors(own.slopes.T) if own.is_shared else np.sqrt(own.of_parameters(stderr**2))
+        total = np.square(errors).sum()
+    return float(np.sqrt(total / live.sum())) if live.any() else 0.0

@@ -8,11 +8,13 @@
 //! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
 //! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
 
+mod chain;
 mod draws;
 mod echo;
 mod pair;
 mod shift;
 
+pub use chain::{Chain, chained, chained_exact};
 pub use draws::{Draw, Draws};
 pub use echo::{Echo, echoes};
 pub use pair::Pair;

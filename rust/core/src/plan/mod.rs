@@ -89,17 +89,25 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Self> {
         let structure = Arc::new(Candidates::new(circuit, observables, input, options, cancel)?);
-        Plan::of(structure, theta, None, &Method::ALL, cancel)
+        Plan::of(structure, theta, None, &Method::ALL, None, cancel)
     }
 
     /// The plan at other angles. Everything structural is kept, and designs start from those of this plan.
     pub fn at(&self, theta: &[f64], cancel: &Cancel) -> Result<Self> {
-        self.some_at(theta, &Method::ALL, cancel)
+        self.some_at(theta, &Method::ALL, None, cancel)
     }
 
-    /// The plan at other angles, of some methods only: the rows of the others say that they were not asked for.
-    pub fn some_at(&self, theta: &[f64], methods: &[Method], cancel: &Cancel) -> Result<Self> {
-        Plan::of(self.structure.clone(), theta, Some(self), methods, cancel)
+    /// The plan at other angles, of some methods only: the rows of the others say that they were not asked for. With
+    /// `weights`, one for each derivative, designs are for a mean with these, unless they are for the largest variance.
+    pub fn some_at(
+        &self,
+        theta: &[f64],
+        methods: &[Method],
+        weights: Option<&[f64]>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let goal = weights.map(|weights| Goal::Weighted(weights.to_vec()));
+        Plan::of(self.structure.clone(), theta, Some(self), methods, goal.as_ref(), cancel)
     }
 
     fn of(
@@ -107,10 +115,12 @@ impl Plan {
         theta: &[f64],
         former: Option<&Plan>,
         methods: &[Method],
+        goal: Option<&Goal>,
         cancel: &Cancel,
     ) -> Result<Self> {
         let observables = structure.observables(theta, cancel)?;
-        let solver = Solver::new(&structure, &observables, theta, methods.len(), cancel)?;
+        let goal = goal.unwrap_or(&structure.options.goal);
+        let solver = Solver::new(&structure, &observables, theta, goal, cancel)?;
         let former_costs = match former {
             None => None,
             Some(plan) => Some(map(plan.solutions.len(), cancel, |i| {
@@ -146,10 +156,11 @@ impl Plan {
     }
 
     /// The method with the lowest cost (the lowest variance of the worst derivative, if that is the goal); among those
-    /// within 2 %, the first in the order of [`Method::ALL`].
+    /// within 2 %, the first in the order of [`Method::ALL`] that has a list of settings, if one has.
     pub fn best(&self) -> &Row {
         let max = self.structure.options.goal == Goal::Max;
-        let known: Vec<&Row> = self.rows.iter().filter(|row| !row.bound).collect();
+        let (lists, drawn): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.settings.is_some());
+        let known: Vec<&Row> = lists.into_iter().chain(drawn).filter(|row| !row.bound).collect();
         let first = first_near_least(known.iter().map(|row| if max { row.worst } else { row.cost }));
         known[first.expect("parameter-shift is never a bound")]
     }

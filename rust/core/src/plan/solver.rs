@@ -11,10 +11,8 @@ use crate::design::objective::{Goal, Objective};
 use crate::error::Result;
 use crate::heisenberg::GradientObservables;
 
-/// How much less effort a plan takes that follows another one; and when it is only for a few methods.
-const FOLLOWING: u64 = 16;
-const FOLLOWING_FEW: u64 = 8;
-const FEW: usize = 3;
+/// How much less effort a plan takes that follows another one.
+const FOLLOWING: u64 = 8;
 
 /// The problem that all methods solve at some angles.
 pub(crate) struct Solver<'a> {
@@ -32,17 +30,15 @@ pub(crate) struct Solver<'a> {
     pub(super) open: Vec<bool>,
     /// Why some derivatives are not counted by methods that need their words.
     pub(super) partial: Option<NotApplicable>,
-    /// The effort of a search that starts from a former design.
-    following: u64,
 }
 
 impl<'a> Solver<'a> {
-    /// The problem at some angles, to be solved for so many methods.
+    /// The problem at some angles, for a goal.
     pub(crate) fn new(
         structure: &'a Candidates,
         observables: &'a GradientObservables,
         theta: &'a [f64],
-        n_methods: usize,
+        goal: &Goal,
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let first = structure.n_observables();
@@ -59,9 +55,8 @@ impl<'a> Solver<'a> {
             })
             .collect();
         let options = &structure.options;
-        let weights = Objective::among(sums, first, &options.goal, options.value_weight, |r| live[r])?
-            .weights()
-            .to_vec();
+        let weights =
+            Objective::among(sums, first, goal, options.value_weight, |r| live[r])?.weights().to_vec();
         let open = structure.by_settings(observables);
         let derivatives = known.iter().zip(&weights).filter(|(k, w)| !**k && **w > 0.0).count();
         let partial = (derivatives > 0).then(|| NotApplicable::Uncounted {
@@ -69,13 +64,12 @@ impl<'a> Solver<'a> {
             limit: options.max_terms,
             channel: !structure.circuit.operations().iter().all(Operation::is_unitary),
         });
-        let following = options.effort / if n_methods <= FEW { FOLLOWING_FEW } else { FOLLOWING };
-        Ok(Solver { structure, observables, theta, cancel, weights, live, known, open, partial, following })
+        Ok(Solver { structure, observables, theta, cancel, weights, live, known, open, partial })
     }
 
     /// The effort of a search, less if it follows a former design.
     pub(super) fn effort(&self, follows: bool) -> u64 {
-        if follows { self.following } else { self.structure.options.effort }
+        self.structure.options.effort / if follows { FOLLOWING } else { 1 }
     }
 
     /// The weights of all rows, where settings may measure some of them.

@@ -1,0 +1,87 @@
+"""Plans of QNodes: what their gradients cost, by their own arguments, and which method will be run.
+
+A plan of a QNode is that of the gradient transform: the same circuit, the same kept plan, the same choice.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pennylane as qml
+from pennylane.tape import QuantumScript
+
+from efl_core.chains import Chain
+from efl_core.circuits import Circuit, given_sums
+from efl_core.designs import read_goal
+from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.observables import Observable
+from efl_core.pennylane.differentiated import recorded, slopes_of
+from efl_core.pennylane.planning import Costs, kept_plan
+from efl_core.pennylane.tapes import from_qnode, from_tape
+from efl_core.pennylane.transforms import expand
+from efl_core.plans import Plan, PlanOptions, made_plan
+
+__all__ = ["plan_qnode"]
+
+
+def plan_qnode(
+    qnode: qml.QNode, observables: Observable | Iterable[Observable] | None, options: PlanOptions
+) -> Callable[..., Plan]:
+    """Return a function of the QNode's arguments that plans its gradient by them; see `efl_core.plan`."""
+    if not isinstance(qnode, qml.QNode):
+        raise InputTypeError(f"circuit: expected a Circuit or a PennyLane QNode, got {type(qnode).__name__}")
+
+    def planned(*args: object, **kwargs: object) -> Plan:
+        def build(*values: object) -> Sequence[QuantumScript]:
+            return [_tape(qnode, values, kwargs)]
+
+        trained = sorted(qml.math.get_trainable_indices(args))
+        autograd = [i for i in trained if qml.math.get_interface(args[i]) == "autograd"]
+        [tape] = recorded(build, args, autograd) if autograd else build(*args)
+        circuit = from_tape(tape, wires=qnode.device.wires, inputs=True)
+        if not circuit.n_parameters:  # it says so, and of some observables the gates can be anything
+            return made_plan(from_qnode(qnode)(*args, **kwargs), observables, options, of_qnode=True)
+        sums, _ = given_sums(circuit, observables)
+        circuit.observables = tuple(sums)
+        chain = _chain(tape, circuit)
+        shape = len(sums), circuit.n_parameters if chain is None else chain.slopes.shape[1]
+        _, weights = read_goal(options.goal, shape)
+        own = options if weights is None else replace(options, goal=weights.reshape(shape))
+        base = kept_plan(circuit, own)
+        first = base.through(chain, circuit, Costs.of(base, chain).promising, options=own)
+        return base.through(chain, circuit, options=own, first=first)
+
+    return planned
+
+
+def _tape(qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object]) -> QuantumScript:
+    """Return the tape of a QNode as a gradient transform sees it."""
+    tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*args, **kwargs)
+    if len(tapes) != 1:
+        raise InvalidInputError(
+            f"qnode: expected one tape, got {len(tapes)} from its transforms; convert them one by one "
+            "(qml.workflow.construct_batch, from_tape)"
+        )
+    [tape] = tapes
+    trained = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+    tape = tape.copy(trainable_params=sorted(trained))
+    if tape.batch_size is not None or not trained:
+        return tape  # which `from_tape` refuses, or which needs no more
+    return next(iter(expand(tape)[0]))
+
+
+def _chain(tape: QuantumScript, circuit: Circuit) -> Chain | None:
+    """Return the chain rule from parameters of the circuit to arguments; None where they are the same."""
+    slopes = slopes_of(tape)
+    if slopes is None:
+        return None
+    n_gates = len(tape.operations)
+    of_gates = [t for t in range(len(slopes)) if tape.get_operation(t)[1] < n_gates]
+    own = slopes[of_gates]
+    if len(own) != circuit.n_parameters:
+        raise InvalidInputError(
+            "args: expected trained parameters of gates that are angles, got an array; hand data over as "
+            "plain numpy arrays, and normalise states before"
+        )
+    same = own.shape[0] == own.shape[1] and bool((own == np.eye(len(own))).all())
+    return None if same else Chain(np.ascontiguousarray(own), own != 0)
