@@ -333,11 +333,15 @@ class Plan:
         inputs: ArrayLike | None = None,
         *,
         methods: str | Iterable[str] | None = None,
+        redesign: bool = True,
     ) -> "Plan":
         """Plan for other parameters (and inputs): words and circuits are kept, and the search starts here.
 
         The designs of this plan stay unbiased at any angles; `gain` says how many times more shots they need.
-        Planning only the `methods` that will be run is faster; the other rows then do not apply.
+        Planning only the `methods` that will be run is faster; the other rows then do not apply. Without
+        ``redesign`` there is no search: the settings and shares of this plan are read for the new angles,
+        which takes a millisecond. Methods that have no list of settings and circuits, or whose list does not
+        measure all that is needed there, then do not apply.
 
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).rx(efl.Parameter(1), 1)
@@ -354,7 +358,10 @@ class Plan:
         else:
             wanted = listed("methods", methods, "the name of a method, or a sequence of them")
         names = None if wanted is None else [self[name].name for name in wanted]
-        native = self._native.at(circuit._theta, names, self._weights(self._chain, self._options.goal))
+        if redesign:
+            native = self._native.at(circuit._theta, names, self._weights(self._chain, self._options.goal))
+        else:
+            native = self._native.held_at(circuit._theta, list(self._rows) if names is None else names)
         return self._other(native, circuit, self._options)
 
     def through(
@@ -484,7 +491,7 @@ class Plan:
     ) -> NDArray[np.float64]:
         """Return the standard error of every derivative on the state that is prepared, by simulation.
 
-        With ``settings`` that of a step which draws so many, independently: `allocate` does a little better.
+        With ``settings`` that of a step which draws so many, as if they were drawn independently.
         """
         row, count = self._runnable(name), integer("shots", shots, 1)
         number, _ = self._step(row, settings)

@@ -63,7 +63,7 @@ fn a_step_of_a_few_settings_is_unbiased() {
     // Draws are systematic, and a single one says nothing of its spread: on the long side.
     assert!(said.iter().all(|ratio| (0.95..2.0).contains(ratio)), "{said:?}");
     assert!((predicted[0] - 1.0).abs() < 0.03, "one draw is independent of the others: {predicted:?}");
-    assert!(predicted.iter().all(|ratio| (0.97..1.4).contains(ratio)), "{predicted:?}");
+    assert!(predicted.iter().all(|ratio| (0.85..1.4).contains(ratio)), "{predicted:?}");
 }
 
 #[test]

@@ -92,6 +92,18 @@ impl Plan {
         enter(py, |cancel| self.0.some_at(&theta, &methods, weights.as_deref(), cancel)).map(Plan)
     }
 
+    /// The plan at other angles with the settings and shares of this one, of the methods whose designs serve there.
+    fn held_at(
+        &self,
+        py: Python<'_>,
+        theta: PyReadonlyArray1<'_, f64>,
+        names: Vec<String>,
+    ) -> PyResult<Self> {
+        let theta = theta.as_array().to_vec();
+        let methods: Vec<Method> = names.iter().map(|name| method(name)).collect::<PyResult<_>>()?;
+        enter(py, |cancel| self.0.held_at(&theta, &methods, cancel)).map(Plan)
+    }
+
     fn rows(&self) -> Vec<Row> {
         let row = |row: &core::Row| {
             let extra = (row.extra.gates, row.extra.two_qubit_gates, row.extra.depth);

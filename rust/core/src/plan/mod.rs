@@ -110,6 +110,23 @@ impl Plan {
         Plan::of(self.structure.clone(), theta, Some(self), methods, goal.as_ref(), cancel)
     }
 
+    /// The plan at other angles with the settings and shares of this one: no search, and unbiased all the same. Of some
+    /// methods only, and of those whose design does not measure all that is needed there, none.
+    pub fn held_at(&self, theta: &[f64], methods: &[Method], cancel: &Cancel) -> Result<Self> {
+        let structure = self.structure.clone();
+        let observables = structure.observables(theta, cancel)?;
+        let solver = Solver::new(&structure, &observables, theta, &structure.options.goal, cancel)?;
+        let solutions = map(self.solutions.len(), cancel, |i| {
+            let own = &self.solutions[i];
+            // What other designs read depends on the angles.
+            let keeps = methods.contains(&Method::ALL[i]) && own.list().is_some();
+            let keeps = keeps && solver.cost(own)?.is_finite();
+            Ok(if keeps { own.clone() } else { Solution::Absent(NotApplicable::NotAsked) })
+        })?;
+        let rows = map(Method::ALL.len(), cancel, |i| solver.row(Method::ALL[i], &solutions[i]))?;
+        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: None })
+    }
+
     fn of(
         structure: Arc<Candidates>,
         theta: &[f64],

@@ -76,8 +76,8 @@ impl Plan {
         Ok(found)
     }
 
-    /// The variance of every derivative from one step, on the state that is prepared, by simulation: as if draws were
-    /// independent, which is more than it is.
+    /// The variance of every derivative from one step, on the state that is prepared, by simulation: exact for one draw,
+    /// and for several as if they were independent.
     pub fn exact_step(&self, method: Method, shots: u64, draws: usize, cancel: &Cancel) -> Result<Vec<f64>> {
         let (sources, shares) = self.list(method)?;
         let units = units(&sources, &shares);
