@@ -34,14 +34,17 @@ from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Plan, PlanRow, Simulated, plan
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
+from efl_core.training import Budget, Cost, History, Trainer
 
 if TYPE_CHECKING:
     from efl_core.cli.versions import show_versions
     from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
+    "Budget",
     "Circuit",
     "CorruptDataError",
+    "Cost",
     "Dropped",
     "EflError",
     "Ensemble",
@@ -49,6 +52,7 @@ __all__ = [
     "Experiment",
     "Gradient",
     "GradientObservables",
+    "History",
     "InputTypeError",
     "InvalidInputError",
     "MissingExtraError",
@@ -65,6 +69,7 @@ __all__ = [
     "Simulated",
     "Snapshots",
     "Tally",
+    "Trainer",
     "Truncation",
     "__version__",
     "circuit",

@@ -16,8 +16,9 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from efl_core.plans import Plan
+    from efl_core.training import History
 
-__all__ = ["plot_plan"]
+__all__ = ["plot_history", "plot_plan"]
 
 
 def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
@@ -43,5 +44,25 @@ def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
     ax.set_yscale("log")
     ax.set_xlabel("shots")
     ax.set_ylabel("RMS error of the derivatives")
+    ax.legend()
+    return ax
+
+
+def plot_history(history: "History", ax: Axes | None = None) -> Axes:
+    """Plot the gradient, its error, and the loss where it is known, against all shots so far."""
+    if ax is None:
+        _, ax = plt.subplots()
+    elif not isinstance(ax, Axes):
+        raise InputTypeError.of("ax", "matplotlib Axes", type(ax).__name__)
+    shots = history.column("total_shots")
+    ax.loglog(shots, history.column("gradient"), label="gradient, measured")
+    ax.loglog(shots, history.column("error"), linestyle="--", label="its standard error")
+    ax.set_xlabel("shots")
+    ax.set_ylabel("gradient")
+    values = history.column("value")
+    if np.isfinite(values).any():
+        beside = ax.twinx()
+        beside.plot(shots, values, color="black", linewidth=0.8)
+        beside.set_ylabel("loss, running mean")
     ax.legend()
     return ax

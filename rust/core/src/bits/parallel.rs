@@ -120,7 +120,9 @@ pub fn map<T: Send>(
         }
         i < count
     };
+    let begun = AtomicUsize::new(0);
     let help = || {
+        begun.fetch_add(1, Ordering::Relaxed);
         let mut done = Vec::new();
         while step(&mut done) {}
         done
@@ -129,7 +131,9 @@ pub fn map<T: Send>(
         let (mut helpers, mut refused) = (Vec::new(), false);
         let mut done = Vec::new();
         loop {
-            while !refused && next.load(Ordering::Relaxed) + helpers.len() + 1 < count && left() {
+            // Helpers that have begun have taken their first task, or will at once; the others will take one each.
+            let waiting = |helpers: usize| helpers - begun.load(Ordering::Relaxed).min(helpers);
+            while !refused && next.load(Ordering::Relaxed) + waiting(helpers.len()) + 1 < count && left() {
                 let Some(permit) = Permit::take() else { break };
                 let helper = move || (help(), drop(permit)).0;
                 match Builder::new().name("efl".into()).spawn_scoped(scope, helper) {

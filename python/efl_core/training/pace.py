@@ -1,0 +1,128 @@
+"""How much a step may cost: the currency, the budget, and how many shots and settings come next.
+
+Invariant: shots and circuits of a step follow from what was measured before, never from the step itself, so
+that gradients stay unbiased.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from efl_core.arguments import integer, real
+from efl_core.errors import InvalidInputError
+
+__all__ = ["Budget", "Cost", "Pace"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a device takes for a circuit that is submitted, and for a shot: any unit of time or money.
+
+    >>> from efl_core.training import Cost
+    >>> Cost(circuit=1000)(circuits=3, shots=500)
+    3500.0
+    """
+
+    circuit: float = 0.0
+    shot: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("circuit", "shot"):
+            value = real(name, getattr(self, name))
+            if not (math.isfinite(value) and value >= 0):
+                raise InvalidInputError.of(name, "a number that is not negative", value)
+            object.__setattr__(self, name, value)
+        if self.circuit == self.shot == 0:
+            raise InvalidInputError("cost: expected circuits or shots that cost something, got neither")
+
+    def __call__(self, *, circuits: float, shots: float) -> float:
+        """Return what so many take together."""
+        return self.circuit * circuits + self.shot * shots
+
+    @property
+    def shots_per_setting(self) -> float:
+        """Shots of a setting beyond which another setting says more for the same cost.
+
+        As if settings differed as much as the shots of one do.
+        """
+        return max(1.0, math.sqrt(self.circuit / self.shot)) if self.shot > 0 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a training run may take at most; None where there is no bound."""
+
+    shots: int | None = None
+    circuits: int | None = None
+    cost: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("shots", "circuits", "steps"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, integer(name, getattr(self, name), 1))
+        if self.cost is not None:
+            value = real("cost", self.cost)
+            if not value > 0:
+                raise InvalidInputError.of("cost", "a number above zero", value)
+            object.__setattr__(self, "cost", value)
+
+    def spent(self, **used: float) -> str | None:
+        """Return the name of the first bound that is reached."""
+        for name, value in used.items():
+            most = getattr(self, name)
+            if most is not None and value >= most:
+                return name
+        return None
+
+    def left(self, shots: int) -> int | None:
+        """Return how many shots are left."""
+        return None if self.shots is None else max(self.shots - shots, 0)
+
+
+@dataclass
+class Pace:
+    """How many shots the next step takes: so many that its noise is ``noise`` times the gradient.
+
+    Both are known from running means: the variance of one shot, all derivatives together, and the square of the
+    gradient, of which the variance of its mean is taken off.
+    """
+
+    noise: float
+    least: int
+    most: int
+    forget: float = 0.9
+    variance: float = 0.0
+    weight: float = 0.0
+    mean: list[float] = field(default_factory=list)
+    error: float = 0.0
+
+    def shots(self) -> int:
+        """Return the shots of the next step."""
+        if not self.weight:
+            return self.least
+        variance = self.variance / self.weight
+        signal = sum((m / self.weight) ** 2 for m in self.mean) - self.error / self.weight**2
+        # What cannot be told from noise is at most as large as that.
+        signal = max(signal, 0.1 * self.error / self.weight**2, 1e-300)
+        wanted = variance / (self.noise**2 * signal)
+        return int(min(max(wanted, self.least), self.most))
+
+    def add(self, gradient: list[float], variance: float, shots: int) -> None:
+        """Take note of a step: its gradient, its variance (all derivatives together) and its shots."""
+        part = 1 - self.forget
+        if not self.mean:
+            self.mean = [0.0] * len(gradient)
+        self.weight = self.forget * self.weight + part
+        self.variance = self.forget * self.variance + part * variance * shots
+        self.mean = [self.forget * m + part * g for m, g in zip(self.mean, gradient, strict=True)]
+        self.error = self.forget**2 * self.error + part**2 * variance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps."""
+        return {name: getattr(self, name) for name in ("variance", "weight", "mean", "error")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        self.variance, self.weight, self.error = (float(state[n]) for n in ("variance", "weight", "error"))
+        self.mean = [float(m) for m in state["mean"]]
