@@ -12,7 +12,7 @@ use efl_core::experiment::{Experiment, Pair, Reach, Readings, echoes, shifts};
 use efl_core::gates::{Clifford, Direction};
 use efl_core::heisenberg::{Truncation, gradient_observables, propagate, value, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum, PauliWord};
-use efl_core::snapshots::{Outcomes, measure_experiment};
+use efl_core::snapshots::{Outcomes, measure_experiment, measure_experiments};
 use efl_core::stabiliser::{Connectivity, Setting};
 use efl_core::state::ProductState;
 use num_complex::Complex64;
@@ -504,4 +504,28 @@ fn what_cannot_be_read_is_named() {
     // Rows that cancel are not read.
     let entries = [(1, word("ZI"), 0.5), (0, word("ZZ"), 1.0), (1, word("ZI"), -0.5)];
     assert_eq!(Readings::new(2, &entries).unwrap().rows(), [0]);
+}
+
+#[test]
+fn circuits_that_experiments_share_are_simulated_once_and_say_the_same() {
+    let circuit = layered(3, &[Letter::Y, Letter::X], &[vec![(0, 1), (1, 2)], vec![(0, 2)]]);
+    let theta: Vec<f64> = (0..circuit.n_parameters()).map(|k| 0.3 + k as f64).collect();
+    let sum = PauliSum::from_labels([("ZZI", 1.0), ("XIX", 0.5), ("IYY", 2.0)]).unwrap();
+    let settings = ["ZZZ", "XXX", "YYY"].map(|letters| Setting::product(letters).unwrap());
+    let (input, cancel) = (ProductState::zero(3), Cancel::new());
+    let found = shifts(&circuit, &[sum], &settings, Reach::Wires, None).unwrap();
+    let both = |shift: &efl_core::experiment::Shift| [shift.plus().unwrap(), shift.minus().unwrap()];
+    let made: Vec<Experiment> = found.iter().flat_map(both).collect();
+    // One circuit for all settings of a turned angle, and none that is kept when they are gone.
+    let circuits: std::collections::BTreeSet<_> =
+        made.iter().map(|e| std::ptr::from_ref(e.circuit())).collect();
+    assert_eq!(circuits.len(), 2 * circuit.n_parameters());
+    assert_eq!(made.len(), 3 * circuits.len());
+    let runs: Vec<_> = made.iter().enumerate().map(|(i, e)| (e, 50 + i, 7 * i as u64)).collect();
+    let together = measure_experiments(&runs, &theta, &input, &cancel).unwrap();
+    for ((experiment, shots, seed), found) in runs.iter().zip(&together) {
+        assert_eq!(*found, measure_experiment(experiment, &theta, &input, *shots, *seed, &cancel).unwrap());
+    }
+    assert!(measure_experiments(&[(&made[0], 0, 1)], &theta, &input, &cancel).is_err());
+    assert!(measure_experiments(&[], &theta, &input, &cancel).unwrap().is_empty());
 }

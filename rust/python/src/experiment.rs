@@ -9,7 +9,7 @@ use efl_core::bits::parallel;
 use efl_core::circuit::Gate;
 use efl_core::estimate;
 use efl_core::experiment as core;
-use efl_core::snapshots::{self as counted, measure, measure_experiment};
+use efl_core::snapshots::{self as counted, measure, measure_experiments};
 use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
@@ -159,10 +159,9 @@ pub(crate) fn simulated<'py>(
     let (theta, input) = (theta.as_array().to_vec(), product(&bloch)?);
     let runs: Vec<_> = runs.into_iter().map(|(run, shots, seed)| (run.0.clone(), shots, seed)).collect();
     let found = enter(py, |cancel| {
-        parallel::map(runs.len(), cancel, |i| {
-            let (experiment, shots, seed) = &runs[i];
-            measure_experiment(experiment, &theta, &input, *shots, *seed, cancel)
-        })
+        let runs: Vec<(&core::Experiment, usize, u64)> =
+            runs.iter().map(|(run, shots, seed)| (&**run, *shots, *seed)).collect();
+        measure_experiments(&runs, &theta, &input, cancel)
     })?;
     found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.circuit().n_qubits(), shots)).collect()
 }

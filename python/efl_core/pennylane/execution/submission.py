@@ -12,6 +12,7 @@ Cost: state, 2^n numbers per circuit that is executed; tapes, some 0.5 ms of Pyt
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -22,7 +23,7 @@ from pennylane.tape import QuantumScript
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.broadcast import broadcast_tapes
 from efl_core.pennylane.execution.drawing import drawn
-from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Run
+from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Run, different_settings
 from efl_core.pennylane.execution.state import state_tapes
 from efl_core.pennylane.execution.tapes import plain_tapes
 
@@ -78,11 +79,29 @@ def submit(
     with qml.QueuingManager.stop_recording():
         if mode == "state":
             tapes, read = state_tapes(jobs, wires, seeds, device)
+            read = partial(_tracked, read, jobs, len(tapes), device)
         else:
             tapes, read = _sampled(jobs, wires, seeds, mode)
     if len(tapes) > max_tapes:
         raise InvalidInputError(f"device_options: expected at most {max_tapes:g} tapes, got {len(tapes)}")
     return Submission(mode, tapes, read)
+
+
+def _tracked(
+    read: Callable[[Sequence[Any]], list[Outcome]],
+    jobs: Sequence[Job],
+    n_tapes: int,
+    device: Device | None,
+    results: Sequence[Any],
+) -> list[Outcome]:
+    """Read results; a `qml.Tracker` of the device counts what a device without state vectors would have run."""
+    outcomes = read(results)
+    tracker = None if device is None else device.tracker
+    if tracker is not None and tracker.active:
+        more = different_settings(jobs, outcomes) - n_tapes
+        tracker.update(shots=sum(job.shots for job in jobs), executions=more)
+        tracker.record()
+    return outcomes
 
 
 def has_equal_shots(mode: Mode | None, device: Device | None, asked: bool | None) -> bool:

@@ -190,6 +190,11 @@ impl Experiment {
         &self.circuit
     }
 
+    /// The same, by its identity: experiments that differ in their setting share it.
+    pub(crate) fn shared_circuit(&self) -> &Arc<Circuit> {
+        &self.circuit
+    }
+
     /// How its final state is measured.
     pub fn setting(&self) -> &Setting {
         &self.setting

@@ -4,7 +4,8 @@
 //! half its value at `phi - pi/2`. Observables that one setting cannot read take one experiment per setting.
 //!
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
-//! Cost: linear in the gates per experiment; circuits are built when they are asked for.
+//! Cost: linear in the gates for every turned angle; circuits are built when they are asked for, and those that are alive
+//! are shared by the experiments of all settings.
 
 use crate::circuit::Size;
 
@@ -19,7 +20,7 @@ use crate::pauli::{PauliSum, PauliWord, Sums, WordRef};
 use crate::stabiliser::Setting;
 use crate::state::ProductState;
 use std::f64::consts::FRAC_PI_2;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// Which gates are shifted, and what is read of an observable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,28 +36,36 @@ pub enum Reach {
 /// The two experiments of one gate (one rotation of it) and one setting.
 #[derive(Debug, Clone)]
 pub struct Shift {
-    circuit: Arc<Circuit>,
-    operation: usize,
+    turned: Arc<Turned>,
     parameter: usize,
     setting: Arc<Setting>,
     setting_index: usize,
     readings: Readings,
 }
 
-impl Shift {
-    /// The gate whose angle is shifted.
-    pub fn gate(&self) -> usize {
-        self.circuit.gate_of(self.operation)
+/// A circuit with one angle that is turned, both ways.
+#[derive(Debug)]
+struct Turned {
+    circuit: Arc<Circuit>,
+    operation: usize,
+    plus: Mutex<Weak<Circuit>>,
+    minus: Mutex<Weak<Circuit>>,
+}
+
+impl Turned {
+    fn new(circuit: Arc<Circuit>, operation: usize) -> Self {
+        Turned { circuit, operation, plus: Mutex::default(), minus: Mutex::default() }
     }
 
-    /// The parameter that feeds it.
-    pub fn parameter(&self) -> usize {
-        self.parameter
-    }
-
-    /// Which of the settings.
-    pub fn setting(&self) -> usize {
-        self.setting_index
+    /// The circuit that is alive, or a new one.
+    fn by(&self, turn: f64) -> Arc<Circuit> {
+        let place = if turn > 0.0 { &self.plus } else { &self.minus };
+        let mut alive = place.lock().unwrap_or_else(PoisonError::into_inner);
+        alive.upgrade().unwrap_or_else(|| {
+            let built = Arc::new(self.build(turn));
+            *alive = Arc::downgrade(&built);
+            built
+        })
     }
 
     fn build(&self, turn: f64) -> Circuit {
@@ -73,6 +82,24 @@ impl Shift {
     }
 }
 
+impl Shift {
+    /// The gate whose angle is shifted.
+    pub fn gate(&self) -> usize {
+        self.turned.circuit.gate_of(self.turned.operation)
+    }
+
+    /// The parameter that feeds it.
+    pub fn parameter(&self) -> usize {
+        self.parameter
+    }
+
+    /// Which of the settings.
+    pub fn setting(&self) -> usize {
+        self.setting_index
+    }
+    }
+}
+
 impl Pair for Shift {
     /// The readings of [`Shift::plus`]; those of [`Shift::minus`] have the other sign.
     fn readings(&self) -> &Readings {
@@ -81,17 +108,17 @@ impl Pair for Shift {
 
     /// What is added to the circuit: the rotation of the setting.
     fn extra(&self) -> Size {
-        Size::of(self.circuit.n_qubits(), [], &self.setting.gates())
+        Size::of(self.turned.circuit.n_qubits(), [], &self.setting.gates())
     }
 
     /// The experiment with the angle turned by `pi/2`.
     fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
+        Experiment::new(self.turned.by(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
     }
 
     /// The experiment with the angle turned by `-pi/2`.
     fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
+        Experiment::new(self.turned.by(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
     }
 }
 
@@ -178,6 +205,7 @@ pub(crate) fn shift_rule(
         if !matches!(found, Operation::Rotation { .. }) {
             return Ok(ShiftRule::Missing { gate: circuit.gate_of(operation) });
         }
+        let turned = Arc::new(Turned::new(circuit.clone(), operation));
         for (setting_index, setting) in settings.iter().enumerate() {
             let entries: Vec<(usize, PauliWord, f64)> = moved
                 .iter()
@@ -189,8 +217,8 @@ pub(crate) fn shift_rule(
                 .collect();
             let readings = Readings::new(n, &entries)?;
             if !readings.rows().is_empty() {
-                let (circuit, setting) = (circuit.clone(), setting.clone());
-                shifts.push(Shift { circuit, operation, parameter, setting, setting_index, readings });
+                let (turned, setting) = (turned.clone(), setting.clone());
+                shifts.push(Shift { turned, parameter, setting, setting_index, readings });
             }
         }
     }

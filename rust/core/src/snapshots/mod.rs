@@ -18,7 +18,7 @@ mod pack;
 mod rows;
 mod sample;
 
-pub use outcomes::{Outcomes, measure, measure_experiment};
+pub use outcomes::{Outcomes, measure, measure_experiment, measure_experiments};
 pub use pack::unpack;
 pub use rows::Rows;
 pub use sample::{draw_settings, sample, sample_counts};
