@@ -4,7 +4,7 @@ Every method gets the same number of tuning trials on each problem: hyper-parame
 trial is the median of 3 seeds. The trial with the fewest shots, and the one with the least time, then race on
 10 fresh seeds. A run reaches the target when the exact loss of its parameters, after a step, is at most that;
 it fails when shots and time are both beyond 20 times the best median that a method before it had, or after
-4,000 steps. Time is t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
+3,000 steps. Time is t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
 
 - shots, circuits: of the trial with the fewest shots, medians over seeds; failed runs count as more than all.
 - low, high: the second lowest and the second highest seed. fail: seeds that failed.
@@ -84,7 +84,11 @@ class Score:
 
     def median(self, of):
         costs = [of(t) if t.reached else math.inf for t in self.traces]
-        return sorted(costs)[len(costs) // 2] if len(costs) % 2 else sum(sorted(costs)[len(costs) // 2 - 1 :][:2]) / 2
+        return (
+            sorted(costs)[len(costs) // 2]
+            if len(costs) % 2
+            else sum(sorted(costs)[len(costs) // 2 - 1 :][:2]) / 2
+        )
 
     @property
     def shots(self):
@@ -112,7 +116,7 @@ def runs(method, problem, hyper, seeds, bounds, times):
     traces = []
     for seed in seeds:
         trace = Trace(problem, times * bounds.shots, times * bounds.time)
-        traces.append(method.run(problem, seed, hyper, trace))
+        traces.append(method.run(problem, seed, hyper, trace).settle())
     return Score(traces)
 
 
@@ -123,7 +127,9 @@ def tune(method, problem, trials, seeds, bounds):
     for _ in range(trials):
         hyper = method.draw(problem, rng)
         # once a trial has reached the target, what takes much longer than it need not end
-        limit = Bounds(min(LATE_TRIAL * bounds.shots, 2 * own.shots), min(LATE_TRIAL * bounds.time, 2 * own.time))
+        limit = Bounds(
+            min(LATE_TRIAL * bounds.shots, 2 * own.shots), min(LATE_TRIAL * bounds.time, 2 * own.time)
+        )
         score = runs(method, problem, hyper, seeds, limit, 1)
         found.append((score, hyper))
         if score.shots < math.inf:

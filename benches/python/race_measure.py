@@ -16,8 +16,8 @@ import numpy as np
 
 RATIO = 1000
 """t_circuit / t_shot: what a circuit costs beside its shots."""
-STEPS = 4000
-"""A run ends after so many steps."""
+STEPS, TOGETHER = 3000, 8
+"""A run ends after so many steps; losses are found for so many steps at once."""
 
 
 @dataclass
@@ -30,18 +30,36 @@ class Trace:
     shots: list[int] = field(default_factory=list)
     circuits: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    _pending: list[np.ndarray] = field(default_factory=list)
 
     def add(self, theta, shots, circuits):
-        """Note the parameters after a step, and what all steps together took; return whether to stop."""
+        """Note the parameters after a step, and what all steps together took; return whether to stop.
+
+        It may be told a few steps late: what was added after the target was reached is left out.
+        """
         self.shots.append(int(shots))
         self.circuits.append(int(circuits))
-        self.losses.append(self.problem.loss(theta))
+        self._pending.append(np.array(theta, dtype=float))
         late = shots > self.most_shots and self.time > self.most_time
-        return self.reached or late or len(self.losses) >= STEPS or not np.isfinite(self.losses[-1])
+        over = late or len(self.shots) >= STEPS or not np.all(np.isfinite(theta))
+        if over or len(self._pending) == TOGETHER:
+            self.settle()
+        return over or self.reached
+
+    def settle(self):
+        """Find the losses of the steps that were added."""
+        if self._pending:
+            self.losses += map(float, self.problem.losses(self.problem.angles(self._pending)))
+            self._pending = []
+        hit = np.flatnonzero(np.array(self.losses) <= self.problem.target)
+        if len(hit):
+            for steps in (self.shots, self.circuits, self.losses):
+                del steps[hit[0] + 1 :]
+        return self
 
     @property
     def reached(self):
-        return self.losses[-1] <= self.problem.target
+        return bool(self.losses) and self.losses[-1] <= self.problem.target
 
     @property
     def time(self):
@@ -64,7 +82,7 @@ class Meter:
         prepared = self.problem.prepare(angles[used])
         for g in np.flatnonzero(counts.any(0)):
             setting, rows = self.problem.settings[g], np.flatnonzero(counts[used, g])
-            states = self.problem.states(prepared[rows], setting.point)
+            states = prepared[rows, setting.point]
             found = self._draw(setting.probabilities(states), setting.values, counts[used[rows], g])
             total[used[rows], g], squares[used[rows], g] = found
         self.shots += int(counts.sum())
@@ -74,8 +92,7 @@ class Meter:
     def fidelities(self, first, angles, shots):
         """The share of `shots` runs that return to the start: one state's circuit, then another's backwards."""
         prepared = self.problem.prepare(np.concatenate([first, angles]))
-        point = self.problem.settings[self.rng.integers(self.size)].point
-        states = self.problem.states(prepared, point)
+        states = prepared[:, self.problem.settings[self.rng.integers(self.size)].point]
         exact = np.minimum(np.abs(states[1:] @ states[0].conj()) ** 2, 1)
         self.shots += shots * len(angles)
         self.circuits += len(angles)

@@ -95,9 +95,7 @@ def spsa_adam(problem, seed, hyper, trace):
     theta, ways = problem.initial(seed), Directions(problem, seed)
     adam = Adam(len(theta), hyper["rate"])
     while True:
-        theta = theta + adam.step(
-            ways.gradient(theta, hyper["reach"], hyper["shots"], hyper["directions"])
-        )
+        theta = theta + adam.step(ways.gradient(theta, hyper["reach"], hyper["shots"], hyper["directions"]))
         if trace.add(theta, ways.meter.shots, ways.meter.circuits):
             return trace
 
