@@ -11,14 +11,14 @@ it fails when shots and time are both beyond 20 times the best median that a met
 - time: of the trial with the least time, in units of 1,000 shots; its circuits and its failures.
 
 Opponents (`race_spsa.py`, `race_shift.py`): SPSA; SPSA with Adam; QNSPSA; iCANS, which is what
-`qml.ShotAdaptiveOptimizer` does; gCANS; parameter-shift without derivatives that vanish, shots allocated, with
-Adam; the same with some of its circuits drawn. All know and share shots in the same way.
+`qml.ShotAdaptiveOptimizer` does; gCANS; parameter-shift without derivatives that vanish, shots allocated,
+with Adam; the same with some of its circuits drawn. All know and share shots in the same way.
 
 Goals: efl the fewest shots on at least 8 of 10 problems and never more than 1.2 times the best; the same for
 time.
 
-Checks: losses agree with PennyLane's default.qubit; gradients from shots have the right mean (false-alarm rate
-below 1e-4); the counts of circuits and shots are those of the settings submitted.
+Checks: losses agree with PennyLane's default.qubit; gradients from shots have the right mean (false-alarm
+rate below 1e-4); the counts of circuits and shots are those of the settings submitted.
 
     python benches/python/bench_race.py [--smoke] [--only TEXT] [--methods TEXT] [--json FILE]
 
@@ -27,6 +27,7 @@ below 1e-4); the counts of circuits and shots are those of the settings submitte
 
 import sidebyside  # isort: skip (before numpy)
 import math
+import statistics
 import time
 import zlib
 from collections.abc import Callable
@@ -84,11 +85,7 @@ class Score:
 
     def median(self, of):
         costs = [of(t) if t.reached else math.inf for t in self.traces]
-        return (
-            sorted(costs)[len(costs) // 2]
-            if len(costs) % 2
-            else sum(sorted(costs)[len(costs) // 2 - 1 :][:2]) / 2
-        )
+        return statistics.median(costs)
 
     @property
     def shots(self):
@@ -112,9 +109,12 @@ class Score:
         return costs[min(1, len(costs) - 1)], costs[max(len(costs) - 2, 0)]
 
 
-def runs(method, problem, hyper, seeds, bounds, times):
+def runs(method, problem, hyper, seeds, bounds, times, enough=math.inf):
+    """Run the seeds, or until so many have failed that the median has."""
     traces = []
     for seed in seeds:
+        if sum(not t.reached for t in traces) >= enough:
+            break
         trace = Trace(problem, times * bounds.shots, times * bounds.time)
         traces.append(method.run(problem, seed, hyper, trace).settle())
     return Score(traces)
@@ -126,11 +126,10 @@ def tune(method, problem, trials, seeds, bounds):
     own, found = Bounds(bounds.shots, bounds.time), []
     for _ in range(trials):
         hyper = method.draw(problem, rng)
-        # once a trial has reached the target, what takes much longer than it need not end
-        limit = Bounds(
-            min(LATE_TRIAL * bounds.shots, 2 * own.shots), min(LATE_TRIAL * bounds.time, 2 * own.time)
-        )
-        score = runs(method, problem, hyper, seeds, limit, 1)
+        # once a trial has reached the target, what takes twice as long need not end
+        limit = Bounds(2 * own.shots, 2 * own.time)
+        limit.lower(Bounds(LATE_TRIAL * bounds.shots, LATE_TRIAL * bounds.time))
+        score = runs(method, problem, hyper, seeds, limit, 1, enough=len(seeds) // 2 + 1)
         found.append((score, hyper))
         if score.shots < math.inf:
             own.lower(score)

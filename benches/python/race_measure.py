@@ -1,7 +1,7 @@
 """What the methods of the race measure with: every shot and every circuit is counted here, and nowhere else.
 
-- `Trace` is the run of a method: cumulative shots and circuits after each step, the exact loss there, and when
-  to stop. A circuit is one circuit with one measurement setting, submitted once, with any number of shots.
+- `Trace` is the run of a method: cumulative shots and circuits after each step, the exact loss there, and
+  when to stop. A circuit is one circuit with one measurement setting, submitted once, whatever its shots.
 - `Meter` draws shots of settings from the exact probabilities, adds them up, and counts.
 - `shares` makes whole numbers of shots whose means are the wanted ones (systematic sampling).
 - `Spreads` keeps running estimates of standard deviations, from the shots that were taken anyway.
@@ -22,7 +22,7 @@ STEPS, TOGETHER = 3000, 8
 
 @dataclass
 class Trace:
-    """A run towards the target of a problem; it ends there, or beyond the bounds of shots and of time both."""
+    """A run towards the target; it ends there, or beyond the bounds of shots and of time both."""
 
     problem: object
     most_shots: float = np.inf
@@ -90,7 +90,7 @@ class Meter:
         return total, squares
 
     def fidelities(self, first, angles, shots):
-        """The share of `shots` runs that return to the start: one state's circuit, then another's backwards."""
+        """How often one state's circuit and then another's backwards return to the start, of `shots`."""
         prepared = self.problem.prepare(np.concatenate([first, angles]))
         states = prepared[:, self.problem.settings[self.rng.integers(self.size)].point]
         exact = np.minimum(np.abs(states[1:] @ states[0].conj()) ** 2, 1)

@@ -13,7 +13,7 @@ optimisation from 12 starts found. They are kept in benches/data/race.json, whic
 States are simulated by `race_simulator.py`.
 """
 
-import sidebyside  # isort: skip (before numpy)
+import sidebyside  # noqa: F401 isort: skip (before numpy)
 import json
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from functools import cached_property
 import numpy as np
 import pennylane as qml
 from catalogue import DATA, Script, _cubic, cut, hardware_efficient, max_cut
-from competitors import HADAMARD, TO_Z, Turn, pennylane_groups, read, sorted_groups, terms
+from competitors import TO_Z, Turn, pennylane_groups, read, sorted_groups, terms
 from race_digits import digits
 from race_simulator import Simulator
 
@@ -101,10 +101,16 @@ class Problem:
         """From the initial to the best loss: the unit in which hyper-parameters are drawn."""
         return self.figures["initial"] - self.figures["best"]
 
-    @property
+    @cached_property
     def scale(self):
-        """The shots, optimally shared by settings, that tell the loss to within the gap."""
-        return float((self.spreads.sum() / self.gap) ** 2)
+        """The shots, optimally shared by settings, that tell the loss to within the gap at the start."""
+        prepared = self.prepare(self.angles([self.initial(seed) for seed in range(1000, 1010)]))
+        spread = 0.0
+        for s in self.settings:
+            probabilities = s.probabilities(prepared[:, s.point])
+            means = probabilities @ s.values
+            spread += np.sqrt(np.mean(np.maximum(probabilities @ s.values**2 - means**2, 0)))
+        return float((spread / self.gap) ** 2)
 
     @property
     def tape_parameters(self):
@@ -356,7 +362,7 @@ def molecule(file, name):
 
 
 def _excitation(taken, given):
-    """i (T - T^dag), T taking electrons from some orbitals to others: commuting words."""
+    """The generator i (T - T^dag), T taking electrons from some orbitals to others: commuting words."""
     up = qml.fermi.FermiWord(
         {(k, q): "+" if q in given else "-" for k, q in enumerate([*reversed(given), *taken])}
     )

@@ -1,10 +1,10 @@
 """The opponents of the race that shift parameters one by one: iCANS, gCANS, parameter-shift with Adam.
 
 Derivatives that are identically zero are never measured. A unit of measurement is a pair of shifted circuits
-and a setting, the same shots on both sides. Shots go to units by the deviations seen so far, which is optimal;
-each unit keeps its own. iCANS and gCANS give every parameter its number of shots; where these are fewer than
-its units, some are drawn, as `qml.ShotAdaptiveOptimizer` draws terms (Arrasmith et al., Kuebler et al., Gu et
-al.). Parameter-shift measures every unit in every step, or only some that are drawn (Sweke et al.).
+and a setting, the same shots on both sides. Shots go to units by the deviations seen so far, which is
+optimal; each unit keeps its own. iCANS and gCANS give every parameter its number of shots (Kuebler et al.,
+Gu et al.); where these are fewer than its units, some are drawn, as `qml.ShotAdaptiveOptimizer` draws terms
+(Arrasmith et al.). Parameter-shift measures every unit in every step, or some that are drawn (Sweke et al.).
 """
 
 import numpy as np
@@ -35,7 +35,7 @@ class Shifts:
 
     @property
     def sigmas(self):
-        """Of each parameter: the deviation of its derivative times the root of its shots, optimally shared."""
+        """Of each parameter: the deviation of its derivative times the root of its shots, at best."""
         return np.sqrt(2) * self.by_parameter(self.deviations)
 
     def gradient(self, theta, expected):
@@ -60,7 +60,7 @@ class Shifts:
 
 def draw_cans(problem, rng):
     return {
-        "least": _shots(problem, rng, -1, 0.7),
+        "least": _shots(problem, rng, -1.5, 0.5),
         "slope": _log(rng, 0.5, 10),
         "rate": float(rng.uniform(0.2, 1)),
         "memory": float(rng.choice([0.9, 0.99])),
@@ -116,7 +116,7 @@ def gcans(problem, seed, hyper, trace):
 def draw_shift(problem, rng):
     units = 2 * len(problem.pairs) * len(problem.settings)
     return {
-        "shots": max(units, _shots(problem, rng, -1, 1.5) * problem.n_parameters),
+        "shots": max(units, _shots(problem, rng, -0.5, 2)),
         "rate": _log(rng, 0.02, 0.3),
     }
 
@@ -135,7 +135,7 @@ def shift(problem, seed, hyper, trace):
 
 def draw_sampled(problem, rng):
     return {
-        "shots": max(2, round(_shots(problem, rng, -1.5, 1) * problem.n_parameters**0.5)),
+        "shots": _shots(problem, rng, -0.5, 1.7),
         "rate": _log(rng, 0.01, 0.2),
     }
 

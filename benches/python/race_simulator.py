@@ -1,4 +1,4 @@
-"""State vectors of one circuit at many angles at once: what makes a race of thousands of steps a matter of minutes.
+"""State vectors of one circuit at many angles at once, so that a race of thousands of steps takes minutes.
 
 Gates become few array operations: neighbouring gates of one qubit are one matrix for each half of the qubits,
 and neighbouring commuting words that flip the same qubits are one rotation of pairs of amplitudes. Time is
@@ -17,7 +17,7 @@ LETTERS = {
 
 
 class Locals:
-    """Gates of single qubits in any order: F cos(angle / 2) + G sin(angle / 2) in slices, one for each qubit."""
+    """Gates of single qubits: F cos(angle / 2) + G sin(angle / 2), in slices of one for each qubit."""
 
     def __init__(self, n):
         self.n, self.items = n, [[] for _ in range(n)]

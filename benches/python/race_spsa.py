@@ -55,7 +55,8 @@ class Directions:
 
 
 def _shots(problem, rng, low, high):
-    return max(2, round(problem.scale * 10 ** rng.uniform(low, high)))
+    """Of a step, in units of those that tell a random direction."""
+    return max(2, round(problem.scale * problem.n_parameters**0.5 * 10 ** rng.uniform(low, high)))
 
 
 def _log(rng, low, high):
@@ -64,8 +65,8 @@ def _log(rng, low, high):
 
 def draw_spsa(problem, rng):
     return {
-        "shots": _shots(problem, rng, -0.7, 1.8),
-        "step": _log(rng, 0.03, 1),
+        "shots": _shots(problem, rng, -0.5, 1.7),
+        "step": _log(rng, 0.01, 0.5),
         "reach": _log(rng, 0.1, 0.6),
     }
 
@@ -84,8 +85,8 @@ def spsa(problem, seed, hyper, trace):
 def draw_adam(problem, rng):
     number = int(rng.choice([1, 1, 2, 4]))
     return {
-        "shots": max(2 * number, _shots(problem, rng, -0.7, 1.8)),
-        "rate": _log(rng, 0.02, 0.3),
+        "shots": max(2 * number, _shots(problem, rng, -0.5, 1.7)),
+        "rate": _log(rng, 0.01, 0.2),
         "reach": _log(rng, 0.1, 0.6),
         "directions": number,
     }
@@ -101,11 +102,11 @@ def spsa_adam(problem, seed, hyper, trace):
 
 
 def draw_qnspsa(problem, rng):
-    shots = _shots(problem, rng, -0.7, 1.8)
+    shots = _shots(problem, rng, -0.5, 1.7)
     return {
         "shots": shots,
         "metric_shots": max(2, round(shots * _log(rng, 0.02, 0.5))),
-        "step": _log(rng, 0.01, 0.3),
+        "step": _log(rng, 0.003, 0.2),
         "reach": _log(rng, 0.1, 0.6),
         "regular": _log(rng, 0.01, 1),
     }
