@@ -4,7 +4,7 @@ Every method gets the same number of tuning trials on each problem: hyper-parame
 trial is the median of 3 seeds. The trial with the fewest shots, and the one with the least time, then race on
 10 fresh seeds. A run reaches the target when the exact loss of its parameters, after a step, is at most that;
 it fails when shots and time are both beyond 20 times the best median that a method before it had, or after
-3,000 steps. Time is t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
+2,000 steps. Time is t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
 
 - shots, circuits: of the trial with the fewest shots, medians over seeds; failed runs count as more than all.
 - low, high: the second lowest and the second highest seed. fail: seeds that failed.

@@ -16,7 +16,7 @@ import numpy as np
 
 RATIO = 1000
 """t_circuit / t_shot: what a circuit costs beside its shots."""
-STEPS, TOGETHER = 3000, 8
+STEPS, TOGETHER = 2000, 8
 """A run ends after so many steps; losses are found for so many steps at once."""
 
 

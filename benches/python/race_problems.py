@@ -6,7 +6,8 @@ hinge loss max(0, 1 - y f) is linear where |f| <= 1. So every method may share s
 of them, and read single shots. A trained parameter is one gate, whose words may be shifted one by one.
 
 Targets are `initial + fraction * (best - initial)`: the mean loss of 20 starts, and the lowest that exact
-optimisation from 12 starts found. They are kept in benches/data/race.json, which this file makes in minutes:
+optimisation from 12 starts found. They are kept in benches/data/race.json, with how many of the 12 reached the
+target and the largest curvature at a start. This file makes it in minutes:
 
     python benches/python/race_problems.py
 
@@ -100,6 +101,11 @@ class Problem:
     def gap(self):
         """From the initial to the best loss: the unit in which hyper-parameters are drawn."""
         return self.figures["initial"] - self.figures["best"]
+
+    @property
+    def length(self):
+        """How far parameters have to move, more or less: the unit of steps."""
+        return (2 * self.gap / self.figures["curvature"]) ** 0.5
 
     @cached_property
     def scale(self):
@@ -440,6 +446,14 @@ def optimise(problem, seed):
     return float(found.fun)
 
 
+def curvature(problem, seed):
+    """The largest eigenvalue of the Hessian at a start, in absolute value."""
+    theta, step = problem.initial(seed), 1e-4
+    moved = np.eye(problem.n_parameters) * step
+    hessian = [(problem.gradient(theta + d) - problem.gradient(theta - d)) / (2 * step) for d in moved]
+    return float(np.abs(np.linalg.eigvalsh((np.array(hessian) + np.transpose(hessian)) / 2)).max())
+
+
 def main():
     wanted = sys.argv[1:] or list(MAKERS)
     table = json.loads(TARGETS.read_text()) if TARGETS.exists() else {}
@@ -449,6 +463,7 @@ def main():
         ends = [optimise(problem, seed) for seed in range(STARTS)]
         problem.figures = {"initial": float(np.mean(starts)), "best": min(ends)}
         problem.figures["reached"] = sum(end <= problem.target for end in ends)
+        problem.figures["curvature"] = curvature(problem, 1000)
         table[name] = {key: round(value, 6) for key, value in problem.figures.items()}
         TARGETS.write_text(json.dumps(table, indent=1) + "\n")
         print(name, problem.figures, f"target {problem.target:.6g}", np.round(np.sort(ends), 4), flush=True)

@@ -61,7 +61,7 @@ class Shifts:
 def draw_cans(problem, rng):
     return {
         "least": _shots(problem, rng, -1.5, 0.5),
-        "slope": _log(rng, 0.5, 10),
+        "slope": _log(rng, 0.3, 3),
         "rate": float(rng.uniform(0.2, 1)),
         "memory": float(rng.choice([0.9, 0.99])),
     }
@@ -70,7 +70,7 @@ def draw_cans(problem, rng):
 def _cans(problem, seed, hyper, trace, wanted):
     """Gradient descent whose shots follow from running means of derivatives and of their variances."""
     theta, ways, memory = problem.initial(seed), Shifts(problem, seed), hyper["memory"]
-    slope = hyper["slope"] * problem.gap
+    slope = hyper["slope"] * problem.figures["curvature"]
     rate, k = hyper["rate"] / slope, 0
     shots = np.full(len(ways.alive), float(hyper["least"]))
     mean, variance = np.zeros((2, len(ways.alive)))
@@ -117,7 +117,7 @@ def draw_shift(problem, rng):
     units = 2 * len(problem.pairs) * len(problem.settings)
     return {
         "shots": max(units, _shots(problem, rng, -0.5, 2)),
-        "rate": _log(rng, 0.02, 0.3),
+        "rate": problem.length * _log(rng, 0.03, 0.6),
     }
 
 
@@ -135,8 +135,8 @@ def shift(problem, seed, hyper, trace):
 
 def draw_sampled(problem, rng):
     return {
-        "shots": _shots(problem, rng, -0.5, 1.7),
-        "rate": _log(rng, 0.01, 0.2),
+        "shots": _shots(problem, rng, -0.3, 2),
+        "rate": problem.length * _log(rng, 0.01, 0.3),
     }
 
 

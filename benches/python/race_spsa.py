@@ -65,9 +65,9 @@ def _log(rng, low, high):
 
 def draw_spsa(problem, rng):
     return {
-        "shots": _shots(problem, rng, -0.5, 1.7),
+        "shots": _shots(problem, rng, -0.3, 2),
         "step": _log(rng, 0.01, 0.5),
-        "reach": _log(rng, 0.1, 0.6),
+        "reach": _log(rng, 0.04, 0.5),
     }
 
 
@@ -75,7 +75,7 @@ def spsa(problem, seed, hyper, trace):
     """Spall's gains: a / (A + k)^0.602 and c / k^0.101."""
     theta, ways, k = problem.initial(seed), Directions(problem, seed), 0
     while True:
-        gain = hyper["step"] / problem.gap * (20 / (20 + k)) ** 0.602
+        gain = hyper["step"] / problem.figures["curvature"] * (20 / (20 + k)) ** 0.602
         theta = theta - gain * ways.gradient(theta, hyper["reach"] / (1 + k) ** 0.101, hyper["shots"])
         k += 1
         if trace.add(theta, ways.meter.shots, ways.meter.circuits):
@@ -85,9 +85,9 @@ def spsa(problem, seed, hyper, trace):
 def draw_adam(problem, rng):
     number = int(rng.choice([1, 1, 2, 4]))
     return {
-        "shots": max(2 * number, _shots(problem, rng, -0.5, 1.7)),
-        "rate": _log(rng, 0.01, 0.2),
-        "reach": _log(rng, 0.1, 0.6),
+        "shots": max(2 * number, _shots(problem, rng, -0.3, 2)),
+        "rate": problem.length * _log(rng, 0.01, 0.3),
+        "reach": _log(rng, 0.04, 0.5),
         "directions": number,
     }
 
@@ -102,12 +102,12 @@ def spsa_adam(problem, seed, hyper, trace):
 
 
 def draw_qnspsa(problem, rng):
-    shots = _shots(problem, rng, -0.5, 1.7)
+    shots = _shots(problem, rng, -0.3, 2)
     return {
         "shots": shots,
         "metric_shots": max(2, round(shots * _log(rng, 0.02, 0.5))),
-        "step": _log(rng, 0.003, 0.2),
-        "reach": _log(rng, 0.1, 0.6),
+        "step": _log(rng, 0.003, 0.3),
+        "reach": _log(rng, 0.04, 0.5),
         "regular": _log(rng, 0.01, 1),
     }
 
@@ -122,6 +122,6 @@ def qnspsa(problem, seed, hyper, trace):
         mean = mean + (ways.metric(theta, hyper["reach"], hyper["metric_shots"]) - mean) / (k + 1)
         levels, axes = np.linalg.eigh(mean)
         metric = ((axes * np.abs(levels)) @ axes.T + hyper["regular"] * one) / (1 + hyper["regular"])
-        theta = theta - hyper["step"] / problem.gap * np.linalg.solve(metric, gradient)
+        theta = theta - hyper["step"] / problem.figures["curvature"] * np.linalg.solve(metric, gradient)
         if trace.add(theta, ways.meter.shots, ways.meter.circuits):
             return trace
