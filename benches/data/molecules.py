@@ -1,7 +1,8 @@
-"""Makes the Hamiltonians of H2 and LiH that the benches read, so that no chemistry runs in a bench.
+"""Makes the Hamiltonians of H2, LiH and H4 that the benches read, so that no chemistry runs in a bench.
 
-STO-3G, bond lengths of equilibrium, Jordan-Wigner, by PennyLane's own Hartree-Fock. A file maps each Pauli
-word to its coefficient in hartree; coefficients below 1e-10 are left out. Seconds per molecule.
+STO-3G, bond lengths of equilibrium (H4: a chain, 0.9 angstrom apart), Jordan-Wigner, by PennyLane's own
+Hartree-Fock. A file maps each Pauli word to its coefficient in hartree; coefficients below 1e-10 are left
+out. Seconds per molecule.
 
     python benches/data/molecules.py
 """
@@ -14,6 +15,7 @@ import pennylane as qml
 
 H2 = (["H", "H"], [[0, 0, 0], [0, 0, 0.7414]])
 LIH = (["Li", "H"], [[0, 0, 0], [0, 0, 1.5949]])
+H4 = (["H"] * 4, [[0, 0, 0.9 * k] for k in range(4)])
 ACTIVE = {
     "h2_4": (*H2, 2, 2),
     "lih_4": (*LIH, 2, 2),
@@ -21,6 +23,7 @@ ACTIVE = {
     "lih_8": (*LIH, 2, 4),
     "lih_10": (*LIH, 2, 5),
     "lih_12": (*LIH, 4, 6),
+    "h4_8": (*H4, 4, 4),
 }
 """Atoms, positions in angstrom, active electrons and orbitals; two qubits for each orbital."""
 

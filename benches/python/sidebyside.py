@@ -183,7 +183,11 @@ class Report:
         self.check(name, worst <= tolerance, f"largest difference {worst:.1g}, allowed {tolerance:g}")
 
     def _note(self, kind, **entry):
-        self._data[kind].append({"section": self._title, **entry})
+        self._data.setdefault(kind, []).append({"section": self._title, **entry})
+
+    def remember(self, kind, **entry):
+        """Keep for `--json` what is not printed."""
+        self._note(kind, **entry)
 
     def finish(self) -> int:
         if self._path:
