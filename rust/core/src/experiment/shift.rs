@@ -97,7 +97,6 @@ impl Shift {
     pub fn setting(&self) -> usize {
         self.setting_index
     }
-    }
 }
 
 impl Pair for Shift {
