@@ -1,7 +1,8 @@
 """Mode ``"state"``: one execution of ``qml.state()`` for each circuit, whatever its settings and shots.
 
-Settings are applied and outcomes sampled here, and a tracker of the device counts their shots. The circuits of echoes and shifts are simulated here, or
-executed too if they are wide or begin with a state that is given as a vector.
+Settings are applied and outcomes sampled here, and a tracker of the device counts their shots. The circuits of
+echoes and shifts are simulated here, or executed too if they are wide or begin with a state that is given as a
+vector.
 
 Cost: 2^n numbers for each circuit that is executed.
 """
