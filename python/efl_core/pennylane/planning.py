@@ -7,6 +7,7 @@ computed from (`Chain`), costs are those of the derivatives by that, and designs
 state it knows which rotations leave a qubit as it is, and no more.
 """
 
+import logging
 import math
 import warnings
 from collections.abc import Hashable, Sequence
@@ -41,6 +42,7 @@ __all__ = [
     "plan_values",
 ]
 
+LOGGER = logging.getLogger("efl_core")
 PLANS = Cache(128)
 COSTS = Cache(128)
 # Circuits and methods that there was a warning for.
@@ -49,6 +51,8 @@ _TOLD = Cache(1024)
 NEAR = 1.1
 # A simpler list is preferred to a mixture that is 2 % better, and is planned where it came as close as that.
 CLOSE = 1.03
+# Circuits and settings of one gradient that are worth a warning.
+MANY = 10_000
 # By how much a list is thinned at a time, where circuits have a cost.
 FEWER = 0.7
 PARTS = ("product", "clifford", "echo", "shift-pruned", "shift")
@@ -241,6 +245,7 @@ def choose(
         if not fits(row):
             found = fewer()
             row = preferred(found, figure)
+        _warn_if_many(circuit, row)
         return Chosen(found, row, row.name, 1.0)
     row = base[method]
     if not row.applies:
@@ -252,6 +257,7 @@ def choose(
     found = base.through(chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
+    _warn_if_many(circuit, found[method])
     return Chosen(found, found[method], known.best, known.factor(method))
 
 
@@ -271,6 +277,12 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
             parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
         elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
         elsewhere.prepare(_kept_letters(circuit))
+        LOGGER.info(
+            "planning the gradient of %d observables by %d parameters on %d qubits",
+            len(circuit.observables),
+            circuit.n_parameters,
+            circuit.n_qubits,
+        )
         return made_plan(elsewhere, None, replace(options, goal=goal), of_qnode=False)
 
     return PLANS.get(key, make)
@@ -403,6 +415,22 @@ def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
     warnings.warn(
         f"method {method!r} needs {cost / least:.1f} times as many shots as {known.best!r} for this "
         f"circuit (variance of one shot {cost:.3g}, against {least:.3g})",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _warn_if_many(circuit: Circuit, row: PlanRow) -> None:
+    """Say once for a circuit that a gradient takes many circuits and settings."""
+    if row.settings is None or row.settings <= MANY:
+        return
+    if not _TOLD.add((circuit.n_qubits, circuit.n_gates, circuit.n_parameters, row.name, row.settings)):
+        return
+    warnings.warn(
+        f"a gradient of this circuit by {row.name!r} takes {row.settings:,} circuits and settings, each "
+        "with a shot or more: long derivatives are measured one by one. Fewer parameters or words of the "
+        "observable make it shorter; the logger 'efl_core' says how far it has come "
+        "(logging.basicConfig(level=logging.INFO))",
         UserWarning,
         stacklevel=2,
     )
