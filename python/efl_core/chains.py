@@ -111,6 +111,38 @@ class Chain:
         found = [float(ensemble.predicted_variance(sum, state)) if len(sum) else 0.0 for sum in sums]
         return np.array(found).reshape(observables.n_observables, -1)
 
+    def estimated(
+        self,
+        ensemble: Ensemble,
+        observables: _native.GradientObservables,
+        state: NDArray[np.complex128],
+        shots: int,
+        seed: int,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return derivatives by arguments and their standard errors, from snapshots of a state."""
+        snaps = _native.sample(state, ensemble, shots, None, seed)
+        compiled, _ = _native.Observables.read(self.observables(observables), observables.n_qubits)
+        value, deviation, *_ = _native.estimate(snaps, compiled, "mean", 1)
+        first = observables.n_observables
+        return value.reshape(first, -1), deviation.reshape(first, -1)
+
+    def simulated(
+        self,
+        runs: Sequence[tuple[_native.Experiment, int]],
+        n_observables: int,
+        prepared: tuple[NDArray[np.float64], NDArray[np.float64]],
+        seed: int | tuple[int, int],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return derivatives by arguments and their standard errors, from simulated experiments."""
+        seeds = np.random.SeedSequence(seed).generate_state(len(runs), np.uint64)
+        wanted = [(run, shots, int(own)) for (run, shots), own in zip(runs, seeds, strict=True)]
+        bits = _native.simulated(wanted, *prepared)
+        counted = _native.Outcomes.count([(run, own) for (run, _), own in zip(runs, bits, strict=True)])
+        slopes, _ = _native.read_together(counted, n_observables * len(self.slopes))
+        rows = np.ascontiguousarray(np.kron(np.eye(n_observables), self.slopes.T), dtype=np.float64)
+        variances = _native.read_combined(counted, rows).reshape(n_observables, -1)
+        return slopes.reshape(n_observables, -1) @ self.slopes, np.sqrt(variances)
+
     def of_parameters(self, variances: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the variances by arguments that feed no more than one parameter each."""
         return variances @ np.square(self.slopes)

@@ -23,8 +23,8 @@ _HEAD = ("", "method", "shots", "worst", "settings", "circuits", "2-qubit gates 
 
 def as_text(plan: "Plan") -> str:
     """Return the table with its heading and its notes."""
-    table = [_HEAD, *_cells(plan)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(_HEAD))]
+    table = [_head(plan), *_cells(plan)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
     lines = [
         "  ".join(
             cell.ljust(w) if i < 2 else cell.rjust(w)
@@ -37,7 +37,7 @@ def as_text(plan: "Plan") -> str:
 
 def as_html(plan: "Plan") -> str:
     """Return the same for a notebook."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in _HEAD)
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in _head(plan))
     rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in _cells(plan))
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     notes = "<br>".join(escape(line) for line in _notes(plan))
@@ -70,10 +70,18 @@ def _title(plan: "Plan") -> str:
     return f"The gradient of {observables} by {parameters} on {qubits}, to an RMS error of {plan.target:g}"
 
 
+def _head(plan: "Plan") -> tuple[str, ...]:
+    return _HEAD if plan.cost is None else (*_HEAD, "time")
+
+
 def _cells(plan: "Plan") -> list[tuple[str, ...]]:
     listed = [row for row in plan if row.shots is not None]
-    listed.sort(key=lambda row: (row.bound, row.cost))
-    return [_line(row, best=row.name == plan.best.name) for row in listed]
+    listed.sort(key=lambda row: (row.bound, row.cost if plan.cost is None else plan.time(row)))
+    lines = [_line(row, best=row.name == plan.best.name) for row in listed]
+    if plan.cost is None:
+        return lines
+    times = ["" if row.bound else f"{plan.time(row):.3g}" for row in listed]
+    return [(*line, time) for line, time in zip(lines, times, strict=True)]
 
 
 def _line(row: "PlanRow", *, best: bool) -> tuple[str, ...]:
@@ -91,6 +99,10 @@ def _line(row: "PlanRow", *, best: bool) -> tuple[str, ...]:
 
 def _notes(plan: "Plan") -> list[str]:
     lines = [*_CURRENCY]
+    if plan.cost is not None:
+        lines.append(
+            f"time: {plan.cost.circuit:g} for every circuit and setting, {plan.cost.shot:g} for every shot."
+        )
     lines += [f"not here: {row.name} ({row.note})" for row in plan if row.shots is None]
     lines += [f"{row.name}: {row.note}" for row in plan if row.shots is not None and row.note]
     best = plan.best

@@ -15,67 +15,39 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from numbers import Number
-from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, NoReturn, SupportsIndex, Unpack, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core._native import TIE
-from efl_core.arguments import array, described, integer, listed, real
+from efl_core.arguments import array, described, integer, listed
 from efl_core.chains import Chain
 from efl_core.circuits import Circuit, given_sums, simulate
-from efl_core.designs import Connectivity, Goal, read_connectivity, read_goal
+from efl_core.designs import Goal, read_goal
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
 from efl_core.observables import Observable, PauliSum
+from efl_core.plan_options import Cost, PlanKeywords, PlanOptions
 from efl_core.plan_table import as_dict, as_html, as_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pennylane import QNode
 
-__all__ = ["Plan", "PlanKeywords", "PlanOptions", "PlanRow", "Simulated", "made_plan", "plan", "preferred"]
-
-
-class PlanKeywords(TypedDict, total=False):
-    """The options of `plan`, as it takes them; `PlanOptions` says what they are if they are not given."""
-
-    target: float
-    goal: Goal
-    value_weight: float
-    connectivity: Connectivity
-    effort: SupportsIndex | None
-    max_terms: SupportsIndex | None
-    max_settings: SupportsIndex | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlanOptions:
-    """What a plan is made for: checked once, and kept by the plan. `plan` documents each."""
-
-    target: float = 0.01
-    goal: Goal = "mean"
-    value_weight: float = 0.0
-    connectivity: Connectivity = "all"
-    effort: SupportsIndex | None = None
-    max_terms: SupportsIndex | None = None
-    max_settings: SupportsIndex | None = None
-
-    def __post_init__(self) -> None:
-        error = real("target", self.target)
-        if not (math.isfinite(error) and error > 0):
-            raise InvalidInputError.of("target", "a number above zero", error)
-        object.__setattr__(self, "target", error)
-        read_connectivity(self.connectivity)
-        object.__setattr__(self, "value_weight", real("value_weight", self.value_weight))
-        for name, given in self.limits().items():
-            object.__setattr__(self, name, None if given is None else integer(name, given, 1))
-
-    def limits(self) -> dict[str, int | None]:
-        """Return what bounds the work and the settings."""
-        return {name: getattr(self, name) for name in ("effort", "max_terms", "max_settings")}
+__all__ = [
+    "Cost",
+    "Plan",
+    "PlanKeywords",
+    "PlanOptions",
+    "PlanRow",
+    "Simulated",
+    "made_plan",
+    "plan",
+    "preferred",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,6 +247,11 @@ class Plan:
         return self._options.target
 
     @property
+    def cost(self) -> Cost | None:
+        """What circuits and shots take, if the best method is the one that takes the least time."""
+        return self._options.cost
+
+    @property
     def methods(self) -> list[str]:
         """Names of the methods that can be run."""
         return [row.name for row in self if row.applies]
@@ -283,14 +260,29 @@ class Plan:
     def best(self) -> PlanRow:
         """The method with the fewest shots, for the goal of the plan; the simplest of those within 2 %.
 
+        With a ``cost=`` it is the one that takes the least time.
+
         For a QNode it is the one that `efl.shadow_grad` runs there.
         """
         if self._first is not None:
             return self._rows[self._first.best.name]
+        if self._options.cost is not None:
+            return preferred(self, self.time)
         if self._chain is None:
             return self._rows[self._native.best]
         goal = self._options.goal
-        return preferred(self, largest=isinstance(goal, str) and goal == "max")
+        largest = isinstance(goal, str) and goal == "max"
+        return preferred(self, lambda row: float(row.worst_shots or 0) if largest else row.cost)
+
+    def time(self, row: PlanRow) -> float:
+        """Return how long a method takes to reach the target, in the unit of the plan's ``cost=``.
+
+        Settings that are drawn may be a circuit for every shot. Without a cost it is the number of shots.
+        """
+        shots = math.inf if row.shots is None else max(row.shots, row.settings or 0)
+        cost = Cost() if self._options.cost is None else self._options.cost
+        circuits = shots if row.settings is None else row.settings
+        return cost.of(circuits, shots) if cost.circuit else cost.shot * shots
 
     @property
     def redesign_pays(self) -> bool:
@@ -516,10 +508,14 @@ class Plan:
         if row.settings is None:
             ensemble, state = self._native.ensemble(row.name), simulate(self._circuit)
             return chain.of_ensemble(ensemble, self._native.observables, state)
+        runs = self._native.experiments(row.name)
+        return chain.of_experiments(runs, len(self._observables), self._prepared())
+
+    def _prepared(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the angles and the Bloch vectors that the prepared state follows from."""
         if self._circuit.bloch is None:
             raise InvalidInputError.of("circuit", "a product input state", "another one")
-        prepared = self._circuit._theta, self._circuit.bloch
-        return chain.of_experiments(self._native.experiments(row.name), len(self._observables), prepared)
+        return self._circuit._theta, self._circuit.bloch
 
     def simulate(
         self,
@@ -543,7 +539,17 @@ class Plan:
         row, count = self._runnable(name), integer("shots", shots, 1)
         key, of_step = integer("seed", seed, 0, 2**64 - 1), self._step(row, settings, step)
         if self._chain is not None:
-            return self._simulated_by_arguments(self._chain, row, count, key, of_step)
+            native = self._native
+            if row.settings is None:
+                state = simulate(self._circuit)
+                found = self._chain.estimated(
+                    native.ensemble(row.name), native.observables, state, count, key
+                )
+            else:
+                runs = native.allocate(row.name, count, key, *of_step)
+                own = key if of_step[0] is None else (key, of_step[1])
+                found = self._chain.simulated(runs, len(self._observables), self._prepared(), own)
+            return Simulated(*found, count)
         if row.settings is not None:
             slopes, stderr = self._native.simulate(row.name, count, key, *of_step)
         else:
@@ -553,29 +559,6 @@ class Plan:
             first = len(self._observables)
             slopes, stderr = value[first:], deviation[first:]
         return Simulated(self._shaped(slopes), self._shaped(stderr), count)
-
-    def _simulated_by_arguments(
-        self, chain: Chain, row: PlanRow, shots: int, seed: int, step: tuple[int | None, int]
-    ) -> Simulated:
-        first = len(self._observables)
-        if row.settings is None:
-            ensemble = self._native.ensemble(row.name)
-            snaps = _native.sample(simulate(self._circuit), ensemble, shots, None, seed)
-            sums = chain.observables(self._native.observables)
-            compiled, _ = _native.Observables.read(sums, self._circuit.n_qubits)
-            value, deviation, *_ = _native.estimate(snaps, compiled, "mean", 1)
-            return Simulated(value.reshape(first, -1), deviation.reshape(first, -1), shots)
-        if self._circuit.bloch is None:
-            raise InvalidInputError.of("circuit", "a product input state", "another one")
-        found = self._native.allocate(row.name, shots, seed, *step)
-        seeds = np.random.SeedSequence((seed, step[1])).generate_state(len(found), np.uint64)
-        runs = [(run, number, int(own)) for (run, number), own in zip(found, seeds, strict=True)]
-        bits = _native.simulated(runs, self._circuit._theta, self._circuit.bloch)
-        counted = _native.Outcomes.count([(run, own) for (run, _), own in zip(found, bits, strict=True)])
-        slopes, _ = _native.read_together(counted, first * self._circuit.n_parameters)
-        rows = np.ascontiguousarray(np.kron(np.eye(first), chain.slopes.T), dtype=np.float64)
-        variances = _native.read_combined(counted, rows).reshape(first, -1)
-        return Simulated(self._shaped(slopes) @ chain.slopes, np.sqrt(variances), shots)
 
     def curves(self, shots: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return the RMS error after so many shots of each method: at least that, for a bound."""
@@ -667,6 +650,9 @@ def plan(
     max_settings
         Most circuits and settings of a method, where each costs a compilation: designs are thinned to it, and
         methods that need more do not apply.
+    cost
+        An `efl.Cost`, what circuits and shots take: the best method then is the one that reaches the target
+        in the least time, and the table has that time.
 
     Examples
     --------
@@ -713,14 +699,14 @@ def made_plan(
     return Plan(native, circuit, sums, options, of_qnode=of_qnode)
 
 
-def preferred(rows: Iterable[PlanRow], *, largest: bool = False) -> PlanRow:
-    """Return the best of rows in the order of a plan, which can be run: the first of those within 2 %.
+def preferred(rows: Iterable[PlanRow], figure: Callable[[PlanRow], float]) -> PlanRow:
+    """Return the row of the smallest figure that can be run: the first in a plan of those within 2 %.
 
     Lists of settings go before settings that are drawn, of which a device would have to run many more.
     """
     known = sorted((row for row in rows if row.applies), key=lambda row: row.settings is None)
-    figures = [float(row.worst_shots or 0) if largest else row.cost for row in known]
-    return known[next(i for i, figure in enumerate(figures) if figure <= TIE * min(figures))]
+    figures = [figure(row) for row in known]
+    return known[next(i for i, found in enumerate(figures) if found <= TIE * min(figures))]
 
 
 def _refuse_arguments(observables: object) -> None:

@@ -2,8 +2,8 @@
 
 A gradient transform is handed a tape, and its caller applies the chain rule. Autograd and torch leave in each
 parameter the record of how it was computed, from which its slopes are read; where a transform is applied to
-a QNode, PennyLane knows them; where a device measures, the tapes are in PennyLane's calling frames. JAX leaves
-nothing.
+a QNode, PennyLane knows them; where a device measures, the tapes are in PennyLane's calling frames. JAX
+leaves nothing.
 
 Invariant: slopes are found or they are not; none is guessed.
 Cost: one pass backwards through the classical code of each parameter.

@@ -16,13 +16,14 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
 from efl_core.pennylane.execution import Mode
 from efl_core.pennylane.reports import Sink, check_sink
+from efl_core.plan_options import Cost
 from efl_core.propagation import Truncation
 
 __all__ = ["NAMES", "Options", "check_names"]
 
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
-DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity")
+DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Options:
     max_tapes: float = math.inf
     equal_shots: bool | None = None
     connectivity: Connectivity = "all"
+    cost: Cost | None = None
     report: Sink | None = field(default=None, compare=False)
 
     @staticmethod
@@ -136,6 +138,14 @@ def _device(value: object) -> Device:
     return value
 
 
+def _cost(value: object) -> Cost:
+    if not isinstance(value, Cost):
+        raise InputTypeError(
+            f"device_options: expected cost efl.Cost(circuit=..., shot=...), got {value!r:.40}"
+        )
+    return value
+
+
 def _combine(value: object) -> Combine:
     if value not in get_args(Combine):
         raise InvalidInputError(f"combine: expected one of {', '.join(get_args(Combine))}, got {value!r:.40}")
@@ -161,6 +171,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "max_tapes": lambda value: integer("device_options: max_tapes", value, 1),
     "equal_shots": bool,
     "connectivity": read_connectivity,
+    "cost": _cost,
     "report": _report,
 }
 NAMES = (*(f.name for f in fields(Options) if f.name not in DEVICE_OPTIONS), "device_options")

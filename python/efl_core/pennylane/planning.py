@@ -7,6 +7,7 @@ computed from (`Chain`), costs are those of the derivatives by that, and designs
 state it knows which rotations leave a qubit as it is, and no more.
 """
 
+import logging
 import math
 import warnings
 from collections.abc import Hashable, Sequence
@@ -26,20 +27,22 @@ from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.options import Options
-from efl_core.plans import Plan, PlanOptions, PlanRow, made_plan
+from efl_core.plan_options import Cost, PlanOptions
+from efl_core.plans import Plan, PlanRow, made_plan, preferred
 
 __all__ = [
     "Chosen",
-    "Costs",
     "Drawn",
+    "Figure",
     "Plans",
     "ValuePlan",
+    "best_base",
     "choose",
-    "kept_plan",
     "make_plans",
     "plan_values",
 ]
 
+LOGGER = logging.getLogger("efl_core")
 PLANS = Cache(128)
 COSTS = Cache(128)
 # Circuits and methods that there was a warning for.
@@ -48,6 +51,10 @@ _TOLD = Cache(1024)
 NEAR = 1.1
 # A simpler list is preferred to a mixture that is 2 % better, and is planned where it came as close as that.
 CLOSE = 1.03
+# Circuits and settings of one gradient that are worth a warning.
+MANY = 10_000
+# By how much a list is thinned at a time, where circuits have a cost.
+FEWER = 0.7
 PARTS = ("product", "clifford", "echo", "shift-pruned", "shift")
 # Angles this close to quarter turns, all of them, are planned from a plan near those: training starts there.
 SPECIAL = 0.25
@@ -177,6 +184,8 @@ def make_plans(
             options=PlanOptions(
                 connectivity=options.connectivity,
                 value_weight=1 / circuit.n_parameters if values else 0.0,
+                cost=options.cost,
+                target=PlanOptions().target if options.target is None else options.target,
             ),
             chain=None if chain is None else chain.compact,
         )
@@ -199,9 +208,11 @@ def choose(
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
     The cheapest is one of those that may win at some angles, as the kept plan says. Every circuit and setting
-    is a tape and takes a shot: where they are too many, a design with fewer is made.
+    is a tape and takes a shot: where they are too many, a design with fewer is made. So it is where tapes
+    have a cost (``options.cost``) that fewer would save.
     """
     options = PlanOptions() if options is None else options
+    figure = Figure(options.cost, shots, options.target)
     most = min(shots, max_tapes)
 
     def fits(row: PlanRow) -> bool:
@@ -227,14 +238,14 @@ def choose(
                 )
         return found
 
-    base = kept_plan(circuit, options)
-    known = Costs.of(base, chain)
+    base, known = best_base(circuit, options, chain, figure, method)
     if method == "auto":
         found = base.through(chain, circuit, known.promising)
-        row = found.best
+        row = preferred(found, figure)
         if not fits(row):
             found = fewer()
-            row = found.best
+            row = preferred(found, figure)
+        _warn_if_many(circuit, row)
         return Chosen(found, row, row.name, 1.0)
     row = base[method]
     if not row.applies:
@@ -246,6 +257,7 @@ def choose(
     found = base.through(chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
+    _warn_if_many(circuit, found[method])
     return Chosen(found, found[method], known.best, known.factor(method))
 
 
@@ -265,53 +277,136 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
             parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
         elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
         elsewhere.prepare(_kept_letters(circuit))
+        LOGGER.info(
+            "planning the gradient of %d observables by %d parameters on %d qubits",
+            len(circuit.observables),
+            circuit.n_parameters,
+            circuit.n_qubits,
+        )
         return made_plan(elsewhere, None, replace(options, goal=goal), of_qnode=False)
 
     return PLANS.get(key, make)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What the choice of a method makes small: shots, or time where circuits have a cost."""
+
+    cost: Cost | None
+    shots: float
+    """How many there are; infinite where they follow from a target."""
+    target: float
+
+    def __call__(self, row: PlanRow) -> float:
+        """Return the variance of one shot; or the time for the target, or for any error in the end."""
+        if not self.is_time:
+            return row.cost
+        assert self.cost is not None
+        shots = self.shots
+        if math.isinf(shots):
+            shots = max(row.cost / self.target**2, row.settings or 0)
+        time = self.cost.of(shots if row.settings is None else row.settings, shots)
+        return time if math.isinf(self.shots) else time * row.cost
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the number of circuits counts."""
+        return self.cost is not None and self.cost.circuit > 0
+
+    @property
+    def key(self) -> Hashable:
+        """What tells figures apart, numbers of shots by their order of magnitude."""
+        scale = self.target if math.isinf(self.shots) else self.shots
+        return (self.cost, math.isinf(self.shots), round(2 * math.log2(scale))) if self.is_time else None
+
+
+def best_base(
+    circuit: Circuit, options: PlanOptions, chain: Chain | None, figure: Figure, method: str = "auto"
+) -> "tuple[Plan, Costs]":
+    """Return the kept plan to start from, the one with the bound on settings that pays, and its costs."""
+    base = kept_plan(circuit, options)
+    known = Costs.of(base, chain, figure)
+    if not figure.is_time or options.max_settings is not None:
+        return base, known
+    wanted = None if method == "auto" else method
+
+    def make() -> tuple[Plan, Plan, Costs]:
+        found, costs = base, known
+        while (settings := costs.settings(wanted)) is not None and settings > 1:
+            fewer = replace(options, max_settings=int(settings * FEWER))
+            try:
+                other = kept_plan(circuit, fewer)
+            except InvalidInputError as error:
+                if error.argument != "max_settings":
+                    raise
+                break  # there is no such design
+            after = Costs.of(other, chain, figure)
+            if wanted is not None and wanted not in after.costs:
+                break
+            if after.figure(wanted) >= costs.figure(wanted):
+                break
+            found, costs = other, after
+        return base, found, costs  # with the base, whose identity it is known by
+
+    _, found, costs = COSTS.get((id(base), *_slopes_key(chain), figure.key, method), make)
+    return found, costs
+
+
+def _slopes_key(chain: Chain | None) -> tuple[Hashable, ...]:
+    """Return what tells slopes apart; those that are nearly the same cost the same."""
+    if chain is None:
+        return (None,)
+    return (_key(np.round(chain.slopes / max(1e-300, np.abs(chain.slopes).max()), 1)),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Costs:
     """What the methods of a kept plan cost, for derivatives through a chain rule."""
 
+    rows: dict[str, PlanRow]
     costs: dict[str, float]
+    """What is made small."""
     best: str
     promising: list[str]
     """The methods that may be the cheapest at other angles."""
 
     @staticmethod
-    def of(base: Plan, chain: Chain | None) -> "Costs":
-        """Return the costs; slopes that are nearly the same ones have the same."""
-        slopes = (
-            None if chain is None else np.round(chain.slopes / max(1e-300, np.abs(chain.slopes).max()), 1)
-        )
-        key = id(base), None if slopes is None else _key(slopes)
+    def of(base: Plan, chain: Chain | None, figure: Figure) -> "Costs":
+        """Return the costs."""
 
-        def make() -> tuple[Plan, Costs]:
-            return base, Costs._read(base.seen_through(chain))  # with the plan, whose identity it is known by
+        def make() -> tuple[Plan, Costs]:  # with the plan, whose identity it is known by
+            return base, Costs._read(base.seen_through(chain), figure)
 
-        return COSTS.get(key, make)[1]
+        return COSTS.get((id(base), *_slopes_key(chain), figure.key), make)[1]
 
     @staticmethod
-    def _read(plan: Plan) -> "Costs":
+    def _read(plan: Plan, figure: Figure) -> "Costs":
         rows = {row.name: row for row in plan if row.applies}
-        best = plan.best
-        least = min(row.cost for row in rows.values())
+        costs = {name: figure(row) for name, row in rows.items()}
+        best = preferred(plan, figure)
+        least = min(costs.values())
         # Of all lists, echoes and shifts the mixture is the best; a simpler method has to be as good.
         near = {name: CLOSE if name in PARTS and "mixture" in rows else NEAR for name in rows}
-        promising = [
-            name for name, row in rows.items() if row.cost <= near[name] * least or name == "mixture"
-        ]
-        return Costs({name: row.cost for name, row in rows.items()}, best.name, promising)
+        promising = [name for name, cost in costs.items() if cost <= near[name] * least or name == "mixture"]
+        return Costs(rows, costs, best.name, promising)
+
+    def settings(self, method: str | None) -> int | None:
+        """Return how many circuits and settings a method has, or the best one."""
+        return self.rows[self.best if method is None else method].settings
+
+    def figure(self, method: str | None) -> float:
+        """Return the cost of a method, or of the best one."""
+        return self.costs[self.best if method is None else method]
 
     def factor(self, method: str) -> float:
         """Return how many times more shots a method needs than the best one."""
-        return self.costs[method] / self.costs[self.best] if self.costs[method] > 0 else 1.0
+        own = self.rows[method].cost
+        return own / self.rows[self.best].cost if own > 0 else 1.0
 
 
 def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
     """Say once for a circuit and a method how much less the best one needs."""
-    cost, least = known.costs[method], known.costs[known.best]
+    cost, least = known.rows[method].cost, known.rows[known.best].cost
     if not cost > LOSING * least > 0:
         return
     told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, method, known.best)
@@ -320,6 +415,22 @@ def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
     warnings.warn(
         f"method {method!r} needs {cost / least:.1f} times as many shots as {known.best!r} for this "
         f"circuit (variance of one shot {cost:.3g}, against {least:.3g})",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _warn_if_many(circuit: Circuit, row: PlanRow) -> None:
+    """Say once for a circuit that a gradient takes many circuits and settings."""
+    if row.settings is None or row.settings <= MANY:
+        return
+    if not _TOLD.add((circuit.n_qubits, circuit.n_gates, circuit.n_parameters, row.name, row.settings)):
+        return
+    warnings.warn(
+        f"a gradient of this circuit by {row.name!r} takes {row.settings:,} circuits and settings, each "
+        "with a shot or more: long derivatives are measured one by one. Fewer parameters or words of the "
+        "observable make it shorter; the logger 'efl_core' says how far it has come "
+        "(logging.basicConfig(level=logging.INFO))",
         UserWarning,
         stacklevel=2,
     )

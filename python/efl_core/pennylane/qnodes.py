@@ -3,6 +3,7 @@
 A plan of a QNode is that of the gradient transform: the same circuit, the same kept plan, the same choice.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -16,10 +17,12 @@ from efl_core.designs import read_goal
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import Observable
 from efl_core.pennylane.differentiated import recorded, slopes_of
-from efl_core.pennylane.planning import Costs, kept_plan
+from efl_core.pennylane.execution import known_cost
+from efl_core.pennylane.planning import Figure, best_base
 from efl_core.pennylane.tapes import from_qnode, from_tape
 from efl_core.pennylane.transforms import expand
-from efl_core.plans import Plan, PlanOptions, made_plan
+from efl_core.plan_options import PlanOptions
+from efl_core.plans import Plan, made_plan
 
 __all__ = ["plan_qnode"]
 
@@ -47,8 +50,10 @@ def plan_qnode(
         shape = len(sums), circuit.n_parameters if chain is None else chain.slopes.shape[1]
         _, weights = read_goal(options.goal, shape)
         own = options if weights is None else replace(options, goal=weights.reshape(shape))
-        base = kept_plan(circuit, own)
-        first = base.through(chain, circuit, Costs.of(base, chain).promising, options=own)
+        if own.cost is None:
+            own = replace(own, cost=known_cost(qnode.device, None))
+        base, known = best_base(circuit, own, chain, Figure(own.cost, math.inf, own.target))
+        first = base.through(chain, circuit, known.promising, options=own)
         return base.through(chain, circuit, options=own, first=first)
 
     return planned

@@ -120,6 +120,8 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
             f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
             "qml.transforms.broadcast_expand"
         )
+    if any(map(qml.math.is_abstract, tape.get_parameters(trainable_only=False))):
+        return _within_jit(tape, options)
     known = _kept.get(tape, options)
     if known is not None:
         return [], lambda _: nested(tape, known)
@@ -136,11 +138,45 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
     return job.tapes, post
 
 
-def nested(tape: QuantumScript, gradient: Gradient) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+def _within_jit(tape: QuantumScript, options: Options) -> Batch:
+    """Measure the gradient when a function that JAX compiles runs: before, there are no numbers."""
+    import jax
+
+    found = find_device(options.device)
+    if found.device is None:
+        raise InvalidInputError(
+            'device_options: expected "device" inside jax.jit, where the transform submits its tapes itself, '
+            "got none"
+        )
+    device, parameters = found.device, tape.get_parameters(trainable_only=False)
+    dtype = jax.numpy.zeros(0, dtype=float).dtype  # double precision, if that is on
+    copies = (tape.shots.num_copies,) if tape.shots.has_partitioned_shots else ()
+    shape = (*copies, len(tape.measurements), len(tape.trainable_params))
+
+    def measure(*values: Any) -> Gradient:  # noqa: ANN401 (JAX's arrays)
+        numbers = [np.asarray(value) for value in values]
+        plain = tape.bind_new_parameters(numbers, list(range(len(numbers))))
+        plain.trainable_params = tape.trainable_params
+        job = gradient_job(plain, options, found)
+        results = qml.execute(job.tapes, device, diff_method=None) if job.tapes else ()
+        return job.read(results).gradient.astype(dtype)
+
+    def post(_: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
+        gradient = jax.pure_callback(measure, jax.ShapeDtypeStruct(shape, dtype), *parameters)  # type: ignore[no-untyped-call]
+        return nested(tape, gradient, jax.numpy.asarray)
+
+    return [], post
+
+
+def nested(
+    tape: QuantumScript,
+    gradient: Any,  # noqa: ANN401 (an array)
+    number: Callable[[Any], Any] = np.asarray,
+) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
 
     def row(values: Any) -> Any:  # noqa: ANN401
-        numbers = tuple(np.asarray(v) for v in values)
+        numbers = tuple(number(v) for v in values)
         return numbers[0] if len(numbers) == 1 else numbers
 
     def table(values: Any) -> Any:  # noqa: ANN401

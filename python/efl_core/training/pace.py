@@ -1,4 +1,4 @@
-"""How much a step may cost: the currency, the budget, and how many shots and settings come next.
+"""How much a step may cost: the budget, and how many shots and settings come next.
 
 Invariant: shots and circuits of a step follow from what was measured before, never from the step itself, so
 that gradients stay unbiased.
@@ -10,42 +10,17 @@ from typing import Any
 
 from efl_core.arguments import integer, real
 from efl_core.errors import InvalidInputError
+from efl_core.plan_options import Cost
 
-__all__ = ["Budget", "Cost", "Pace"]
+__all__ = ["Budget", "Pace", "shots_per_setting"]
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a device takes for a circuit that is submitted, and for a shot: any unit of time or money.
+def shots_per_setting(cost: Cost) -> float:
+    """Return the shots of a setting beyond which another setting says more for the same cost.
 
-    >>> from efl_core.training import Cost
-    >>> Cost(circuit=1000)(circuits=3, shots=500)
-    3500.0
+    As if settings differed as much as the shots of one do.
     """
-
-    circuit: float = 0.0
-    shot: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("circuit", "shot"):
-            value = real(name, getattr(self, name))
-            if not (math.isfinite(value) and value >= 0):
-                raise InvalidInputError.of(name, "a number that is not negative", value)
-            object.__setattr__(self, name, value)
-        if self.circuit == self.shot == 0:
-            raise InvalidInputError("cost: expected circuits or shots that cost something, got neither")
-
-    def __call__(self, *, circuits: float, shots: float) -> float:
-        """Return what so many take together."""
-        return self.circuit * circuits + self.shot * shots
-
-    @property
-    def shots_per_setting(self) -> float:
-        """Shots of a setting beyond which another setting says more for the same cost.
-
-        As if settings differed as much as the shots of one do.
-        """
-        return max(1.0, math.sqrt(self.circuit / self.shot)) if self.shot > 0 else math.inf
+    return max(1.0, math.sqrt(cost.circuit / cost.shot)) if cost.shot > 0 else math.inf
 
 
 @dataclass(frozen=True, slots=True)

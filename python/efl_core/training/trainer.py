@@ -14,15 +14,18 @@ from efl_core.arguments import array, described, integer, real
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.observables import Observable, PauliSum, read_sum
+from efl_core.plan_options import Cost
 from efl_core.plans import Plan, plan
 from efl_core.training.history import History, Step
 from efl_core.training.optimizers import Optimizer, Update, read_optimizer
-from efl_core.training.pace import Budget, Cost, Pace
+from efl_core.training.pace import Budget, Pace, shots_per_setting
 from efl_core.training.sources import Designed, Directions, Loss, Measured, Run, Source, simulated
 
 __all__ = ["Trainer"]
 
 LARGEST = 10**9
+# Shots of a setting, where shots cost nothing.
+MOST_PER_SETTING = 1000
 # Random directions have noise of their own: they are taken where one shot says so much more.
 ADVANTAGE = 1.5
 # Values of the loss are averaged over about so many steps.
@@ -127,7 +130,7 @@ class Trainer:
         """Why the run ended: ``"goal"``, or the bound of the budget; None while it goes on."""
 
     def _least(self) -> int:
-        return max(4, int(self.cost.shots_per_setting if np.isfinite(self.cost.shots_per_setting) else 1000))
+        return max(4, int(min(shots_per_setting(self.cost), MOST_PER_SETTING)))
 
     @property
     def parameters(self) -> NDArray[np.float64]:
@@ -152,7 +155,7 @@ class Trainer:
         left = self.budget.left(self._totals[0])
         if left is not None:
             shots = max(2, min(shots, left))
-        settings = self._settings or max(1, round(shots / self.cost.shots_per_setting))
+        settings = self._settings or max(1, round(shots / shots_per_setting(self.cost)))
         found = self._source.measure(self._parameters, shots, settings, number, self._seed)
         self._pace.add(found.gradient.tolist(), float(found.variance.sum()), max(found.shots, 1))
         took = [found.shots, found.circuits]
@@ -166,7 +169,7 @@ class Trainer:
             circuits=took[1],
             total_shots=self._totals[0],
             total_circuits=self._totals[1],
-            cost=self.cost(circuits=self._totals[1], shots=self._totals[0]),
+            cost=self.cost.of(self._totals[1], self._totals[0]),
             gradient=float(np.linalg.norm(found.gradient)),
             error=float(np.sqrt(found.variance.sum())),
             value=None if value is None else value[0],

@@ -281,7 +281,7 @@ fn circuits_with_channels_have_no_echoes() {
             for (j, &row) in experiment.readings().rows().iter().enumerate() {
                 let sum = experiment.readings().sums().sum(j).unwrap();
                 let value = value_and_gradient(
-                    experiment.circuit(),
+                    &experiment.circuit(),
                     &theta,
                     &sum,
                     &input,

@@ -44,7 +44,7 @@ impl Experiment {
 impl Experiment {
     #[getter]
     fn n_qubits(&self) -> usize {
-        self.0.circuit().n_qubits()
+        self.0.n_qubits()
     }
 
     #[getter]
@@ -163,7 +163,7 @@ pub(crate) fn simulated<'py>(
             runs.iter().map(|(run, shots, seed)| (&**run, *shots, *seed)).collect();
         measure_experiments(&runs, &theta, &input, cancel)
     })?;
-    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.circuit().n_qubits(), shots)).collect()
+    found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.n_qubits(), shots)).collect()
 }
 
 /// An experiment and how often each of its outcomes came: what is left of bits once they are read.
@@ -186,7 +186,7 @@ impl Outcomes {
         enter(py, |cancel| {
             parallel::map(taken.len(), cancel, |i| {
                 let (experiment, bits) = &taken[i];
-                let outcomes = counted::Outcomes::from_bits(experiment.circuit().n_qubits(), bits, cancel)?;
+                let outcomes = counted::Outcomes::from_bits(experiment.n_qubits(), bits, cancel)?;
                 Ok(Outcomes { experiment: experiment.clone(), outcomes })
             })
         })

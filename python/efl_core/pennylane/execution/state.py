@@ -1,12 +1,14 @@
 """Mode ``"state"``: one execution of ``qml.state()`` for each circuit, whatever its settings and shots.
 
-Settings are applied and outcomes sampled here, and a tracker of the device counts their shots. The circuits of echoes and shifts are simulated here, or
-executed too if they are wide or begin with a state that is given as a vector.
+Settings are applied and outcomes sampled here, and a tracker of the device counts their shots. The circuits
+of echoes and shifts are simulated here, or executed too if they are wide or begin with a state that is given
+as a vector. Where that takes long, the logger ``efl_core`` says how far it has come.
 
 Cost: 2^n numbers for each circuit that is executed.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,12 +19,17 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core import _native
+from efl_core.circuits import Circuit
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.runs import Draw, Job, Outcome
 from efl_core.snapshots import sample
 
 __all__ = ["state_tapes"]
+
+LOGGER = logging.getLogger("efl_core")
+# Experiments that are simulated together; those of a circuit are neighbours.
+PART = 4096
 
 
 def state_tapes(
@@ -70,8 +77,17 @@ def _simulated(jobs: Mapping[int, Job], seeds: Sequence[int]) -> dict[int, Outco
         if circuit is not None and circuit.bloch is not None:
             found = [(job.program.experiment, job.shots, seeds[i]) for i, job in own.items()]
             runs = [(e._native, shots, seed) for e, shots, seed in found if e is not None]
-            outcomes |= zip(own, _native.simulated(runs, circuit._theta, circuit.bloch), strict=True)
+            outcomes |= zip(own, _in_parts(runs, circuit), strict=True)
     return outcomes
+
+
+def _in_parts(runs: Sequence[tuple[_native.Experiment, int, int]], circuit: Circuit) -> Iterator[Outcome]:
+    """Simulate experiments, and tell how many of them there are, and how many are done, if they are many."""
+    assert circuit.bloch is not None
+    for start in range(0, len(runs), PART):
+        if len(runs) > PART:
+            LOGGER.info("simulating circuits and settings: %s of %s are done", f"{start:,}", f"{len(runs):,}")
+        yield from _native.simulated(runs[start : start + PART], circuit._theta, circuit.bloch)
 
 
 def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable]) -> NDArray[np.complex128]:  # noqa: ANN401

@@ -10,7 +10,7 @@ vector.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -20,7 +20,7 @@ from pennylane.tape import QuantumScript
 
 from efl_core.chains import Chain
 from efl_core.pennylane.calling import Found
-from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, submit
+from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, known_cost, submit
 from efl_core.pennylane.execution.runs import different_settings
 from efl_core.pennylane.jobs.budget import Budget, share
 from efl_core.pennylane.jobs.parts import Copy, Values, write_copies
@@ -113,6 +113,8 @@ def gradient_job(
     The values are to have the error ``value_target``; without one they share the shots of the gradient.
     """
     wanted = read_tape(tape, options)
+    if options.cost is None:
+        options = replace(options, cost=known_cost(device.device, options.mode))
     plans = make_plans(
         wanted.circuit,
         [coefficient.sum for coefficient in wanted.coefficients],

@@ -19,7 +19,7 @@ from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import estimate
 from efl_core.observables import PauliSum
-from efl_core.pennylane.execution import Submission, has_equal_shots, submit
+from efl_core.pennylane.execution import Submission, has_equal_shots, known_cost, submit
 from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
 from efl_core.pennylane.jobs.budget import equal_piece, needed_shots
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
@@ -93,7 +93,8 @@ def value_job(
     shots = needed_shots(plan, target) if options.shots is None else options.shots
     seeds = Seeds.of(options.seed)
     equal = has_equal_shots(options.mode, device, options.equal_shots)
-    piece = equal_piece(shots, max(1, plan.n_settings)) if equal else 1
+    cost = known_cost(device, options.mode) if options.cost is None else options.cost
+    piece = equal_piece(shots, max(1, plan.n_settings), cost) if equal else 1
     final = Program(lambda: tape.operations)
     part = ValuePart(tuple(sums), value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES)))
     wires: Sequence[Hashable] = tape.wires

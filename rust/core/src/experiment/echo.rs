@@ -19,7 +19,7 @@ use crate::circuit::Size;
 use crate::circuit::layers::{Members, Moving, RotationLayers};
 use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::Result;
-use crate::experiment::{Experiment, Pair, Readings};
+use crate::experiment::{Experiment, Pair, Readings, Recipe, Source};
 use crate::gates::Direction;
 use crate::heisenberg::QubitSet;
 use crate::pauli::word::anticommute;
@@ -35,15 +35,21 @@ const EFFORT: usize = 1;
 /// The two experiments of some observable words and a layer.
 #[derive(Debug, Clone)]
 pub struct Echo {
-    circuit: Arc<Circuit>,
+    course: Arc<Course>,
     words: Vec<PauliWord>,
     layer: usize,
-    /// The rotations of the kick, and whether each turns the other way.
-    kicks: Vec<(Vec<(usize, Letter)>, bool)>,
-    steps: Vec<Step>,
     setting: Setting,
     readings: Readings,
     extra: Size,
+}
+
+/// What is run one after the other.
+#[derive(Debug)]
+struct Course {
+    circuit: Arc<Circuit>,
+    /// The rotations of the kick, and whether each turns the other way.
+    kicks: Vec<(Vec<(usize, Letter)>, bool)>,
+    steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +75,25 @@ impl Echo {
         &self.setting
     }
 
-    fn build(&self, kick: f64) -> Circuit {
+    fn read(&self, plus: bool, readings: Readings) -> Result<Experiment> {
+        Experiment::of(Source::Made(self.course.clone(), plus), self.setting.clone(), readings)
+    }
+}
+
+impl Recipe for Course {
+    fn circuit(&self, plus: bool) -> Circuit {
+        let kick = if plus { FRAC_PI_2 } else { -FRAC_PI_2 };
         let mut built = self.circuit.emptied();
         self.steps.iter().for_each(|step| built.push(self.operation(*step, kick)));
         built
     }
 
+    fn n_qubits(&self) -> usize {
+        self.circuit.n_qubits()
+    }
+}
+
+impl Course {
     fn operation(&self, step: Step, kick: f64) -> Operation {
         let operations = self.circuit.operations();
         match step {
@@ -105,12 +124,12 @@ impl Pair for Echo {
 
     /// The experiment with kicks by `pi/2`.
     fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(FRAC_PI_2), self.setting.clone(), self.readings.negated())
+        self.read(true, self.readings.negated())
     }
 
     /// The experiment with kicks by `-pi/2`.
     fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.build(-FRAC_PI_2), self.setting.clone(), self.readings.clone())
+        self.read(false, self.readings.clone())
     }
 }
 
@@ -326,21 +345,17 @@ impl<'f> Kicked<'f> {
             let back = (cut..self.kick_at).rev().filter(|&index| undone(index));
             let kicks = (0..self.kicks.len()).map(|index| Step::Kick(index as u32));
             let steps = run.chain(kicks).chain(back.map(|index| Step::Undo(index as u32))).collect();
-            let mut echo = Echo {
-                circuit: circuit.clone(),
-                words: self.words.clone(),
-                layer: number,
-                kicks: self.kicks.iter().map(|k| (k.word().support().collect(), k.negative)).collect(),
-                steps,
-                setting: diagonalise(&words, self.connectivity, EFFORT, cancel)?,
-                readings: Readings::new(circuit.n_qubits(), &entries)?,
-                extra: Size::default(),
-            };
-            if echo.readings.rows().is_empty() {
+            let readings = Readings::new(circuit.n_qubits(), &entries)?;
+            if readings.rows().is_empty() {
                 continue;
             }
-            echo.prune(&words);
-            echoes.push(echo);
+            let kicks = self.kicks.iter().map(|k| (k.word().support().collect(), k.negative)).collect();
+            let mut course = Course { circuit: circuit.clone(), kicks, steps };
+            course.prune(&words);
+            let setting = diagonalise(&words, self.connectivity, EFFORT, cancel)?;
+            let extra = course.extra(&setting);
+            let (words, layer) = (self.words.clone(), number);
+            echoes.push(Echo { course: Arc::new(course), words, layer, setting, readings, extra });
         }
         Ok(())
     }
@@ -356,8 +371,8 @@ impl<'f> Kicked<'f> {
     }
 }
 
-impl Echo {
-    /// Leaves out what is outside the light cone of the words that are read, and counts the rest.
+impl Course {
+    /// Leaves out what is outside the light cone of the words that are read.
     fn prune(&mut self, words: &Words) {
         let mut cone = QubitSet::new(words.n_qubits());
         words.iter().for_each(|word| cone.insert_support(word));
@@ -377,14 +392,15 @@ impl Echo {
             met
         });
         steps.reverse();
+        steps.shrink_to_fit();
         self.steps = steps;
-        let extra: Vec<Operation> = self
-            .steps
-            .iter()
-            .filter(|step| !matches!(step, Step::Run(_)))
-            .map(|&step| self.operation(step, FRAC_PI_2))
-            .collect();
-        self.extra = Size::of(self.circuit.n_qubits(), &extra, &self.setting.gates());
+    }
+
+    /// What comes after the circuit itself, up to the readout.
+    fn extra(&self, setting: &Setting) -> Size {
+        let after = self.steps.iter().filter(|step| !matches!(step, Step::Run(_)));
+        let extra: Vec<Operation> = after.map(|&step| self.operation(step, FRAC_PI_2)).collect();
+        Size::of(self.circuit.n_qubits(), &extra, &setting.gates())
     }
 }
 

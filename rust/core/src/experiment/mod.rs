@@ -30,6 +30,7 @@ use crate::pauli::{PauliSum, PauliWord, Sums};
 use crate::stabiliser::{Parity, Setting};
 use crate::state::ProductState;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 /// For some rows of a gradient the sum that is read.
@@ -112,10 +113,44 @@ pub struct Moment {
     pub variance: f64,
 }
 
+/// How the circuits of two experiments are made from the original one: thousands of them are never held at once.
+pub(crate) trait Recipe: Debug + Send + Sync {
+    /// The circuit that turns by a positive angle, or the other one.
+    fn circuit(&self, plus: bool) -> Circuit;
+
+    /// Qubits of both.
+    fn n_qubits(&self) -> usize;
+}
+
+/// The circuit of an experiment.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// It is there.
+    Known(Arc<Circuit>),
+    /// It is made when it is needed, and not kept.
+    Made(Arc<dyn Recipe>, bool),
+}
+
+impl Source {
+    fn n_qubits(&self) -> usize {
+        match self {
+            Source::Known(circuit) => circuit.n_qubits(),
+            Source::Made(recipe, _) => recipe.n_qubits(),
+        }
+    }
+
+    fn circuit(&self) -> Arc<Circuit> {
+        match self {
+            Source::Known(circuit) => circuit.clone(),
+            Source::Made(recipe, plus) => Arc::new(recipe.circuit(*plus)),
+        }
+    }
+}
+
 /// A circuit, the setting that its final state is measured in, and what its outcomes mean.
 #[derive(Debug, Clone)]
 pub struct Experiment {
-    circuit: Arc<Circuit>,
+    source: Source,
     setting: Setting,
     readings: Readings,
     /// For each word of the readings how it is read.
@@ -127,9 +162,13 @@ pub struct Experiment {
 impl Experiment {
     /// Checks that the setting reveals every word.
     pub fn new(circuit: impl Into<Arc<Circuit>>, setting: Setting, readings: Readings) -> Result<Self> {
-        let circuit = circuit.into();
-        check_width("setting", circuit.n_qubits(), setting.n_qubits())?;
-        check_width("readings", circuit.n_qubits(), readings.sums.n_qubits())?;
+        Experiment::of(Source::Known(circuit.into()), setting, readings)
+    }
+
+    /// The same with a circuit that may be made later.
+    pub(crate) fn of(source: Source, setting: Setting, readings: Readings) -> Result<Self> {
+        check_width("setting", source.n_qubits(), setting.n_qubits())?;
+        check_width("readings", source.n_qubits(), readings.sums.n_qubits())?;
         let mask = |word| {
             setting.reveal(word)?.ok_or_else(|| {
                 let expected = format!("words that {setting:?} reveals");
@@ -137,13 +176,13 @@ impl Experiment {
             })
         };
         let masks = readings.sums.words().iter().map(mask).collect::<Result<_>>()?;
-        Ok(Experiment { circuit, setting, readings, masks, served: false, draw: None })
+        Ok(Experiment { source, setting, readings, masks, served: false, draw: None })
     }
 
     /// The same experiment with readings times a factor per row.
     pub(crate) fn scaled(self, factor: impl Fn(usize) -> f64) -> Result<Self> {
         let readings = self.readings.scaled(factor)?;
-        Experiment::new(self.circuit, self.setting, readings)
+        Experiment::of(self.source, self.setting, readings)
     }
 
     /// The same measurement, read for linear combinations: row c of the new readings is the sum of the old ones, in
@@ -160,8 +199,8 @@ impl Experiment {
                 entries.extend(terms.map(|(word, v)| (c, word.to_word(), v * weight)));
             }
         }
-        let readings = Readings::new(self.circuit.n_qubits(), &entries)?;
-        let combined = Experiment::new(self.circuit.clone(), self.setting.clone(), readings)?;
+        let readings = Readings::new(self.n_qubits(), &entries)?;
+        let combined = Experiment::of(self.source.clone(), self.setting.clone(), readings)?;
         Ok(Experiment { served: self.served, draw: self.draw.clone(), ..combined })
     }
 
@@ -185,14 +224,22 @@ impl Experiment {
         self.served
     }
 
-    /// What is run; its parameters are those of the original circuit.
-    pub fn circuit(&self) -> &Circuit {
-        &self.circuit
+    /// What is run; its parameters are those of the original circuit. It may be made on the way.
+    pub fn circuit(&self) -> Arc<Circuit> {
+        self.source.circuit()
     }
 
-    /// The same, by its identity: experiments that differ in their setting share it.
-    pub(crate) fn shared_circuit(&self) -> &Arc<Circuit> {
-        &self.circuit
+    /// Number of qubits.
+    pub fn n_qubits(&self) -> usize {
+        self.setting.n_qubits()
+    }
+
+    /// What tells circuits apart: experiments that differ in their setting alone may share one.
+    pub(crate) fn identity(&self) -> (usize, bool) {
+        match &self.source {
+            Source::Known(circuit) => (Arc::as_ptr(circuit).addr(), true),
+            Source::Made(recipe, plus) => (Arc::as_ptr(recipe).addr(), *plus),
+        }
     }
 
     /// How its final state is measured.
@@ -207,12 +254,12 @@ impl Experiment {
 
     /// Its size, the rotation of the setting included.
     pub fn size(&self) -> Size {
-        Size::of(self.circuit.n_qubits(), self.circuit.operations(), &self.setting.gates())
+        Size::of(self.n_qubits(), self.circuit().operations(), &self.setting.gates())
     }
 
     /// The probability of every outcome; qubit 0 is the most significant bit.
     pub fn probabilities(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<f64>> {
-        let mut amplitudes = simulate(&self.circuit, theta, input, cancel)?;
+        let mut amplitudes = simulate(&self.circuit(), theta, input, cancel)?;
         self.setting.rotate(&mut amplitudes, cancel)?;
         Ok(amplitudes.iter().map(num_complex::Complex64::norm_sqr).collect())
     }
@@ -253,6 +300,6 @@ impl Experiment {
     /// The mask of a word as an index of an outcome, and whether an even parity means -1.
     fn index(&self, column: u32) -> (usize, bool) {
         let parity = &self.masks[column as usize];
-        ((parity.mask[0].reverse_bits() >> (64 - self.circuit.n_qubits())) as usize, parity.negative)
+        ((parity.mask[0].reverse_bits() >> (64 - self.n_qubits())) as usize, parity.negative)
     }
 }

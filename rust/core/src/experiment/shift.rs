@@ -4,15 +4,14 @@
 //! half its value at `phi - pi/2`. Observables that one setting cannot read take one experiment per setting.
 //!
 //! Invariant: experiments are built from the structure alone and are valid at all parameters.
-//! Cost: linear in the gates for every turned angle; circuits are built when they are asked for, and those that are alive
-//! are shared by the experiments of all settings.
+//! Cost: linear in the gates for every turned angle; circuits are made when they are run, one for all settings of a turn.
 
 use crate::circuit::Size;
 
 use crate::circuit::layers::RotationLayers;
 use crate::circuit::{Angle, Circuit, Operation};
 use crate::error::{Error, Result};
-use crate::experiment::{Experiment, Pair, Readings};
+use crate::experiment::{Experiment, Pair, Readings, Recipe, Source};
 use crate::gates::Direction;
 use crate::heisenberg::{QubitSet, walk};
 use crate::pauli::word::check_width;
@@ -20,7 +19,7 @@ use crate::pauli::{PauliSum, PauliWord, Sums, WordRef};
 use crate::stabiliser::Setting;
 use crate::state::ProductState;
 use std::f64::consts::FRAC_PI_2;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 /// Which gates are shifted, and what is read of an observable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,27 +47,11 @@ pub struct Shift {
 struct Turned {
     circuit: Arc<Circuit>,
     operation: usize,
-    plus: Mutex<Weak<Circuit>>,
-    minus: Mutex<Weak<Circuit>>,
 }
 
-impl Turned {
-    fn new(circuit: Arc<Circuit>, operation: usize) -> Self {
-        Turned { circuit, operation, plus: Mutex::default(), minus: Mutex::default() }
-    }
-
-    /// The circuit that is alive, or a new one.
-    fn by(&self, turn: f64) -> Arc<Circuit> {
-        let place = if turn > 0.0 { &self.plus } else { &self.minus };
-        let mut alive = place.lock().unwrap_or_else(PoisonError::into_inner);
-        alive.upgrade().unwrap_or_else(|| {
-            let built = Arc::new(self.build(turn));
-            *alive = Arc::downgrade(&built);
-            built
-        })
-    }
-
-    fn build(&self, turn: f64) -> Circuit {
+impl Recipe for Turned {
+    fn circuit(&self, plus: bool) -> Circuit {
+        let turn = if plus { FRAC_PI_2 } else { -FRAC_PI_2 };
         let mut built = self.circuit.emptied();
         for (index, operation) in self.circuit.operations().iter().enumerate() {
             built.push(match operation {
@@ -79,6 +62,10 @@ impl Turned {
             });
         }
         built
+    }
+
+    fn n_qubits(&self) -> usize {
+        self.circuit.n_qubits()
     }
 }
 
@@ -97,6 +84,10 @@ impl Shift {
     pub fn setting(&self) -> usize {
         self.setting_index
     }
+
+    fn read(&self, plus: bool, readings: Readings) -> Result<Experiment> {
+        Experiment::of(Source::Made(self.turned.clone(), plus), (*self.setting).clone(), readings)
+    }
 }
 
 impl Pair for Shift {
@@ -112,12 +103,12 @@ impl Pair for Shift {
 
     /// The experiment with the angle turned by `pi/2`.
     fn plus(&self) -> Result<Experiment> {
-        Experiment::new(self.turned.by(FRAC_PI_2), (*self.setting).clone(), self.readings.clone())
+        self.read(true, self.readings.clone())
     }
 
     /// The experiment with the angle turned by `-pi/2`.
     fn minus(&self) -> Result<Experiment> {
-        Experiment::new(self.turned.by(-FRAC_PI_2), (*self.setting).clone(), self.readings.negated())
+        self.read(false, self.readings.negated())
     }
 }
 
@@ -204,7 +195,7 @@ pub(crate) fn shift_rule(
         if !matches!(found, Operation::Rotation { .. }) {
             return Ok(ShiftRule::Missing { gate: circuit.gate_of(operation) });
         }
-        let turned = Arc::new(Turned::new(circuit.clone(), operation));
+        let turned = Arc::new(Turned { circuit: circuit.clone(), operation });
         for (setting_index, setting) in settings.iter().enumerate() {
             let entries: Vec<(usize, PauliWord, f64)> = moved
                 .iter()

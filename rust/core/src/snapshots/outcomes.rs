@@ -14,7 +14,6 @@ use crate::experiment::Experiment;
 use crate::stabiliser::Setting;
 use crate::state::ProductState;
 use num_complex::Complex64;
-use std::sync::Arc;
 
 /// Stream of the key, so that runs share no random number with other uses of a seed.
 const STREAM: u64 = u64::from_le_bytes(*b"measured");
@@ -74,7 +73,7 @@ pub fn measure_experiment(
     if shots == 0 {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let state = simulate(experiment.circuit(), theta, input, cancel)?;
+    let state = simulate(&experiment.circuit(), theta, input, cancel)?;
     measure(state, experiment.setting(), shots, seed, cancel)
 }
 
@@ -89,16 +88,16 @@ pub fn measure_experiments(
     if runs.iter().any(|(_, shots, _)| *shots == 0) {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let circuit = |run: &usize| Arc::as_ptr(runs[*run].0.shared_circuit());
+    let circuit = |run: &usize| runs[*run].0.identity();
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by_key(circuit); // stable; any order of circuits gives the same outcomes
     let groups: Vec<&[usize]> = order.chunk_by(|a, b| circuit(a) == circuit(b)).collect();
     let mut outcomes = vec![Vec::new(); runs.len()];
-    let bytes = |group: &&[usize]| size_of::<Complex64>() << runs[group[0]].0.circuit().n_qubits();
+    let bytes = |group: &&[usize]| size_of::<Complex64>() << runs[group[0]].0.n_qubits();
     let together = groups.first().map_or(1, |group| (MOST_STATES / bytes(group)).max(1));
     for groups in groups.chunks(together) {
         let states = parallel::map(groups.len(), cancel, |i| {
-            simulate(runs[groups[i][0]].0.circuit(), theta, input, cancel)
+            simulate(&runs[groups[i][0]].0.circuit(), theta, input, cancel)
         })?;
         let own: Vec<(usize, usize)> =
             groups.iter().enumerate().flat_map(|(i, group)| group.iter().map(move |run| (i, *run))).collect();
