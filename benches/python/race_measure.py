@@ -16,13 +16,17 @@ import numpy as np
 
 RATIO = 1000
 """t_circuit / t_shot: what a circuit costs beside its shots."""
-STEPS, TOGETHER = 2000, 8
-"""A run ends after so many steps; losses are found for so many steps at once."""
+STEPS, TOGETHER, HELD = 2000, 8, 3
+"""A run ends after so many steps; losses are found for so many at once; so many in a row reach the target."""
 
 
 @dataclass
 class Trace:
-    """A run towards the target; it ends there, or beyond the bounds of shots and of time both."""
+    """A run towards the target; it ends there, or beyond the bounds of shots and of time both.
+
+    The target is reached with the first of `HELD` steps in a row whose loss is at most that, so that no leap of
+    noise counts. What the others took is not charged.
+    """
 
     problem: object
     most_shots: float = np.inf
@@ -30,6 +34,7 @@ class Trace:
     shots: list[int] = field(default_factory=list)
     circuits: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    reached: bool = False
     _pending: list[np.ndarray] = field(default_factory=list)
 
     def add(self, theta, shots, circuits):
@@ -51,15 +56,13 @@ class Trace:
         if self._pending:
             self.losses += map(float, self.problem.losses(self.problem.angles(self._pending)))
             self._pending = []
-        hit = np.flatnonzero(np.array(self.losses) <= self.problem.target)
-        if len(hit):
+        below = np.array(self.losses) <= self.problem.target
+        held = np.flatnonzero(np.convolve(below, np.ones(HELD), mode="valid") > HELD - 0.5)
+        if len(held) and not self.reached:
+            self.reached = True
             for steps in (self.shots, self.circuits, self.losses):
-                del steps[hit[0] + 1 :]
+                del steps[held[0] + 1 :]
         return self
-
-    @property
-    def reached(self):
-        return bool(self.losses) and self.losses[-1] <= self.problem.target
 
     @property
     def time(self):
