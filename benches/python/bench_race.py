@@ -1,10 +1,10 @@
 """Shots, circuits and time to the target: efl_core's trainer beside what people train circuits with.
 
 Every method gets the same number of tuning trials on each problem: the middle of the ranges of its
-hyper-parameters, then random ones; a trial is the median of 3 seeds. The trial with the fewest shots, and the
-one with the least time, then race on 10 fresh seeds. A run reaches the target with the first of three steps in
-a row after which the exact loss of its parameters is at most that; it fails when shots and time are both
-beyond 20 times the best median that a method before it had, or after 2,000 steps. Time is
+hyper-parameters, then random ones; a trial is the median of 3 seeds. The trial with the fewest shots, and
+the one with the least time, then race on 10 fresh seeds. A run reaches the target with the first of three
+steps in a row after which the exact loss of its parameters is at most that; it fails when shots and time are
+both beyond 20 times the best median that a method before it had, or after 2,000 steps. Time is
 t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
 
 - shots, circuits: of the trial with the fewest shots, medians over seeds; failed runs count as more than all.

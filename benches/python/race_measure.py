@@ -24,8 +24,8 @@ STEPS, TOGETHER, HELD = 2000, 8, 3
 class Trace:
     """A run towards the target; it ends there, or beyond the bounds of shots and of time both.
 
-    The target is reached with the first of `HELD` steps in a row whose loss is at most that, so that no leap of
-    noise counts. What the others took is not charged.
+    The target is reached with the first of `HELD` steps in a row whose loss is at most that, so that no leap
+    of noise counts. What the others took is not charged.
     """
 
     problem: object
