@@ -162,9 +162,7 @@ class Problem:
     def prepare(self, angles):
         """The final states at each row of angles, by row and input."""
         angles = np.atleast_2d(angles)
-        initial = np.tile(self._encoded, (len(angles), 1))
-        states = self._machine(initial, np.repeat(angles, len(self._encoded), axis=0))
-        return states.reshape(len(angles), len(self._encoded), -1)
+        return self._machine(np.tile(self._encoded, (len(angles), 1, 1)), angles)
 
     # ---- the loss ------------------------------------------------------------------------------------
 
