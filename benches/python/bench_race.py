@@ -157,7 +157,7 @@ def tune(method, problem, trials, seeds, bounds):
 def race(report, problem, methods):
     """Tune and run every method; one line each."""
     report.title(
-        f"{problem.name}: {problem.n_parameters} parameters, {len(problem.settings)} settings; "
+        f"{problem.name}: {problem.n_parameters} parameters, {problem.n_settings} settings; "
         f"from {problem.figures['initial']:.4f} to {problem.target:.4f}"
     )
     report.head("", ["shots", "low", "high", "circuits", "fail", "time", "circuits", "fail", "seconds"])
@@ -206,7 +206,7 @@ def check(report, problem):
     exact = problem.gradient(theta)
     for name, number in (("all shots", 20.0), ("drawn", 0.3)):
         ways = Shifts(problem, 1)
-        units = np.full((len(ways.shifts), len(problem.settings)), number)
+        units = np.full((len(ways.shifts), problem.n_settings), number)
         found = np.array([ways.gradient(theta, units) for _ in range(200)])
         z = _z(found[:, ways.alive] - exact[ways.alive])
         report.check(f"{problem.name}, parameter-shift, {name}", z < 5.5, f"bias {z:.1f} sigma")

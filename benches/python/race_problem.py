@@ -21,13 +21,14 @@ import efl_core as efl
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One measurement: which input, the rotations of the two halves of the qubits, the values of outcomes."""
+class Reading:
+    """Rotations of the two halves of the qubits; the settings that read so, their inputs and values."""
 
-    point: int
     left: np.ndarray
     right: np.ndarray
-    values: np.ndarray
+    settings: list[int] = field(default_factory=list)
+    points: list[int] = field(default_factory=list)
+    values: list[np.ndarray] = field(default_factory=list)
 
     def probabilities(self, states):
         """The probability of each outcome, for every row."""
@@ -96,12 +97,9 @@ class Problem:
     @cached_property
     def scale(self):
         """The shots, optimally shared by settings, that tell the loss to within the gap at the start."""
-        prepared = self.prepare(self.angles([self.initial(seed) for seed in range(1000, 1010)]))
-        spread = 0.0
-        for s in self.settings:
-            probabilities = s.probabilities(prepared[:, s.point])
-            means = probabilities @ s.values
-            spread += np.sqrt(np.mean(np.maximum(probabilities @ s.values**2 - means**2, 0)))
+        angles = self.angles([self.initial(seed) for seed in range(1000, 1010)])
+        means, squares = self.moments(angles)
+        spread = np.sqrt(np.maximum(squares - means**2, 0).mean(0)).sum()
         return float((spread / self.gap) ** 2)
 
     @property
@@ -173,39 +171,55 @@ class Problem:
         return identity if self.labels is None else 1.0
 
     @cached_property
-    def settings(self):
+    def groups(self):
+        """The words of the observable that are read together: PennyLane's groups, or better ones."""
         found = terms(self.tape)
         groupings = [[[found[i] for i in g] for g in way(found)] for way in (pennylane_groups, sorted_groups)]
         cost = [sum(np.sqrt(sum(c**2 for _, c in g)) for g in way) for way in groupings]
-        groups = groupings[int(np.argmin(cost))]
-        return [
-            self._setting(point, weight, group)
-            for point, weight in enumerate(self.weights)
-            for group in groups
-        ]
+        return groupings[int(np.argmin(cost))]
 
-    def _setting(self, point, weight, group):
-        n, index = self.n, np.arange(2**self.n)
-        letters = {q: letter for word, _ in group for q, letter in word.items()}
-        turns = [TO_Z[letters[q]] if letters.get(q, "Z") != "Z" else np.eye(2) for q in range(n)]
-        values = np.zeros(2**n)
-        for word, c in group:
-            support = sum(1 << (n - 1 - q) for q in word)
-            values += weight * c * (-1.0) ** np.bitwise_count(index & support)
-        return Setting(point, _kron(turns[: n // 2]), _kron(turns[n // 2 :]), values)
+    @property
+    def n_settings(self):
+        return len(self.groups) * len(self.weights)
+
+    @cached_property
+    def readings(self):
+        """All settings; setting `i * groups + g` reads group g of input i."""
+        found = []
+        for g, group in enumerate(self.groups):
+            letters = {q: letter for word, _ in group for q, letter in word.items()}
+            turns = [TO_Z[letters[q]] if letters.get(q, "Z") != "Z" else np.eye(2) for q in range(self.n)]
+            values = sum(c * _signs(word, self.n) for word, c in group)
+            reading = Reading(_kron(turns[: self.n // 2]), _kron(turns[self.n // 2 :]))
+            for point, weight in enumerate(self.weights):
+                reading.settings.append(point * len(self.groups) + g)
+                reading.points.append(point)
+                reading.values.append(weight * values)
+            found.append(reading)
+        return found
 
     @cached_property
     def spreads(self):
         """The standard deviation of a shot of each setting on the maximally mixed state."""
-        return np.array([np.sqrt(np.mean(s.values**2)) for s in self.settings])
+        found = np.empty(self.n_settings)
+        for reading in self.readings:
+            found[reading.settings] = np.sqrt(np.mean(np.square(reading.values), axis=1))
+        return found
+
+    def moments(self, angles):
+        """The means of the values of a shot and of their squares, by row of angles and setting."""
+        prepared = self.prepare(angles)
+        found = np.empty((2, len(prepared), self.n_settings))
+        for reading in self.readings:
+            states = prepared[:, reading.points]
+            chances = reading.probabilities(states.reshape(-1, states.shape[-1])).reshape(states.shape)
+            for k, values in enumerate((np.array(reading.values), np.square(reading.values))):
+                found[k][:, reading.settings] = np.einsum("kpx,px->kp", chances, values)
+        return found
 
     def losses(self, angles):
         """The exact loss of each row of angles."""
-        prepared = self.prepare(angles)
-        total = np.full(len(angles), self.constant)
-        for s in self.settings:
-            total += s.probabilities(prepared[:, s.point]) @ s.values
-        return total
+        return self.constant + self.moments(angles)[0].sum(1)
 
     def loss(self, theta):
         return float(self.losses(self.angles(theta))[0])
@@ -257,6 +271,12 @@ def _label(flips, signs, n):
     return {
         q: "IXZY"[bool(flips & b) + 2 * bool(signs & b)] for q, b in enumerate(bits) if (flips | signs) & b
     }
+
+
+def _signs(word, n):
+    """The value of a word of Z by outcome; other letters are turned to Z before."""
+    support = sum(1 << (n - 1 - q) for q in word)
+    return (-1.0) ** np.bitwise_count(np.arange(2**n) & support)
 
 
 def _kron(matrices):
