@@ -184,9 +184,15 @@ def race(report, problem, methods):
         }
         report.row(method.name, figures)
         scores[method.name], chosen[method.name] = (few.shots, quick.time), hyper
+        report.remember(
+            "runs",
+            method=method.name,
+            chosen=hyper,
+            shots=[t.shots[-1] if t.reached else None for t in few.traces],
+            times=[t.time if t.reached else None for t in quick.traces],
+        )
     for name, (few, quick) in chosen.items():
         print(f"{name}: {_text(few)}" + ("" if few == quick else f"; for time {_text(quick)}"))
-    report.remember("tuned", problem=problem.name, chosen=chosen)
     return scores
 
 
