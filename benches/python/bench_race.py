@@ -1,10 +1,11 @@
 """Shots, circuits and time to the target: efl_core's trainer beside what people train circuits with.
 
-Every method gets the same number of tuning trials on each problem: hyper-parameters are drawn at random, a
-trial is the median of 3 seeds. The trial with the fewest shots, and the one with the least time, then race on
-10 fresh seeds. A run reaches the target when the exact loss of its parameters, after a step, is at most that;
-it fails when shots and time are both beyond 20 times the best median that a method before it had, or after
-2,000 steps. Time is t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
+Every method gets the same number of tuning trials on each problem: the middle of the ranges of its
+hyper-parameters, then random ones; a trial is the median of 3 seeds. The trial with the fewest shots, and
+the one with the least time, then race on 10 fresh seeds. A run reaches the target with the first of three
+steps in a row after which the exact loss of its parameters is at most that; it fails when shots and time are
+both beyond 20 times the best median that a method before it had, or after 2,000 steps. Time is
+t_circuit * circuits + t_shot * shots at t_circuit / t_shot = 1,000.
 
 - shots, circuits: of the trial with the fewest shots, medians over seeds; failed runs count as more than all.
 - low, high: the second lowest and the second highest seed. fail: seeds that failed.
@@ -120,12 +121,24 @@ def runs(method, problem, hyper, seeds, bounds, times, enough=math.inf):
     return Score(traces)
 
 
+class Middle:
+    """Draws the middle of every range."""
+
+    @staticmethod
+    def uniform(low, high):
+        return (low + high) / 2
+
+    @staticmethod
+    def choice(values):
+        return values[0]
+
+
 def tune(method, problem, trials, seeds, bounds):
     """The hyper-parameters with the fewest shots, and those with the least time."""
     rng = np.random.default_rng(zlib.crc32(f"{problem.name} {method.name}".encode()))
     own, found = Bounds(bounds.shots, bounds.time), []
-    for _ in range(trials):
-        hyper = method.draw(problem, rng)
+    for trial in range(trials):
+        hyper = method.draw(problem, rng if trial else Middle)
         # once a trial has reached the target, what takes twice as long need not end
         limit = Bounds(2 * own.shots, 2 * own.time)
         limit.lower(Bounds(LATE_TRIAL * bounds.shots, LATE_TRIAL * bounds.time))
@@ -144,7 +157,7 @@ def tune(method, problem, trials, seeds, bounds):
 def race(report, problem, methods):
     """Tune and run every method; one line each."""
     report.title(
-        f"{problem.name}: {problem.n_parameters} parameters, {len(problem.settings)} settings; "
+        f"{problem.name}: {problem.n_parameters} parameters, {problem.n_settings} settings; "
         f"from {problem.figures['initial']:.4f} to {problem.target:.4f}"
     )
     report.head("", ["shots", "low", "high", "circuits", "fail", "time", "circuits", "fail", "seconds"])
@@ -171,9 +184,15 @@ def race(report, problem, methods):
         }
         report.row(method.name, figures)
         scores[method.name], chosen[method.name] = (few.shots, quick.time), hyper
+        report.remember(
+            "runs",
+            method=method.name,
+            chosen=hyper,
+            shots=[t.shots[-1] if t.reached else None for t in few.traces],
+            times=[t.time if t.reached else None for t in quick.traces],
+        )
     for name, (few, quick) in chosen.items():
         print(f"{name}: {_text(few)}" + ("" if few == quick else f"; for time {_text(quick)}"))
-    report.remember("tuned", problem=problem.name, chosen=chosen)
     return scores
 
 
@@ -193,7 +212,7 @@ def check(report, problem):
     exact = problem.gradient(theta)
     for name, number in (("all shots", 20.0), ("drawn", 0.3)):
         ways = Shifts(problem, 1)
-        units = np.full((len(ways.shifts), len(problem.settings)), number)
+        units = np.full((len(ways.shifts), problem.n_settings), number)
         found = np.array([ways.gradient(theta, units) for _ in range(200)])
         z = _z(found[:, ways.alive] - exact[ways.alive])
         report.check(f"{problem.name}, parameter-shift, {name}", z < 5.5, f"bias {z:.1f} sigma")

@@ -16,13 +16,17 @@ import numpy as np
 
 RATIO = 1000
 """t_circuit / t_shot: what a circuit costs beside its shots."""
-STEPS, TOGETHER = 2000, 8
-"""A run ends after so many steps; losses are found for so many steps at once."""
+STEPS, TOGETHER, HELD = 2000, 8, 3
+"""A run ends after so many steps; losses are found for so many at once; so many in a row reach the target."""
 
 
 @dataclass
 class Trace:
-    """A run towards the target; it ends there, or beyond the bounds of shots and of time both."""
+    """A run towards the target; it ends there, or beyond the bounds of shots and of time both.
+
+    The target is reached with the first of `HELD` steps in a row whose loss is at most that, so that no leap
+    of noise counts. What the others took is not charged.
+    """
 
     problem: object
     most_shots: float = np.inf
@@ -30,6 +34,7 @@ class Trace:
     shots: list[int] = field(default_factory=list)
     circuits: list[int] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    reached: bool = False
     _pending: list[np.ndarray] = field(default_factory=list)
 
     def add(self, theta, shots, circuits):
@@ -51,15 +56,13 @@ class Trace:
         if self._pending:
             self.losses += map(float, self.problem.losses(self.problem.angles(self._pending)))
             self._pending = []
-        hit = np.flatnonzero(np.array(self.losses) <= self.problem.target)
-        if len(hit):
+        below = np.array(self.losses) <= self.problem.target
+        held = np.flatnonzero(np.convolve(below, np.ones(HELD), mode="valid") > HELD - 0.5)
+        if len(held) and not self.reached:
+            self.reached = True
             for steps in (self.shots, self.circuits, self.losses):
-                del steps[hit[0] + 1 :]
+                del steps[held[0] + 1 :]
         return self
-
-    @property
-    def reached(self):
-        return bool(self.losses) and self.losses[-1] <= self.problem.target
 
     @property
     def time(self):
@@ -73,18 +76,21 @@ class Meter:
     def __init__(self, problem, rng):
         self.problem, self.rng = problem, rng
         self.shots = self.circuits = 0
-        self.size = len(problem.settings)
 
     def measure(self, angles, counts):
         """The sum of the values and of their squares of `counts` shots, by row of angles and setting."""
         total, squares = np.zeros((2, *counts.shape))
         used = np.flatnonzero(counts.any(1))
         prepared = self.problem.prepare(angles[used])
-        for g in np.flatnonzero(counts.any(0)):
-            setting, rows = self.problem.settings[g], np.flatnonzero(counts[used, g])
-            states = prepared[rows, setting.point]
-            found = self._draw(setting.probabilities(states), setting.values, counts[used[rows], g])
-            total[used[rows], g], squares[used[rows], g] = found
+        for reading in self.problem.readings:
+            settings = np.array(reading.settings)
+            rows, columns = np.nonzero(counts[np.ix_(used, settings)])
+            if len(rows) == 0:
+                continue
+            chances = reading.probabilities(prepared[rows, np.array(reading.points)[columns]])
+            places = used[rows], settings[columns]
+            found = self._draw(chances, np.array(reading.values), columns, counts[places])
+            total[places], squares[places] = found
         self.shots += int(counts.sum())
         self.circuits += int(np.count_nonzero(counts))
         return total, squares
@@ -92,17 +98,21 @@ class Meter:
     def fidelities(self, first, angles, shots):
         """How often one state's circuit and then another's backwards return to the start, of `shots`."""
         prepared = self.problem.prepare(np.concatenate([first, angles]))
-        states = prepared[:, self.problem.settings[self.rng.integers(self.size)].point]
+        states = prepared[:, self.rng.integers(prepared.shape[1])]
         exact = np.minimum(np.abs(states[1:] @ states[0].conj()) ** 2, 1)
         self.shots += shots * len(angles)
         self.circuits += len(angles)
         return self.rng.binomial(shots, exact) / shots
 
-    def _draw(self, probabilities, values, counts):
-        """Sums by row: outcome by outcome, or the number of shots of each outcome, whichever is less work."""
+    def _draw(self, probabilities, values, kinds, counts):
+        """Sums by row: shot by shot, or the number of shots of each outcome, whichever is less work.
+
+        `kinds` says which row of the values is meant.
+        """
         if counts.sum() > 2 * probabilities.size:
             drawn = self.rng.multinomial(counts, probabilities / probabilities.sum(1, keepdims=True))
-            return drawn @ values, drawn @ values**2
+            own = values[kinds]
+            return np.sum(drawn * own, 1), np.sum(drawn * own**2, 1)
         width = probabilities.shape[1]
         ladder = np.cumsum(probabilities.ravel())
         ends = ladder[width - 1 :: width]
@@ -110,7 +120,7 @@ class Meter:
         rows = np.repeat(np.arange(len(counts)), counts)
         places = starts[rows] + self.rng.random(len(rows)) * (ends - starts)[rows]
         index = np.searchsorted(ladder, places, side="right") - rows * width
-        seen = values[np.clip(index, 0, width - 1)]
+        seen = values[kinds[rows], np.clip(index, 0, width - 1)]
         sums = [np.bincount(rows, x, len(counts)) for x in (seen, seen**2)]
         return sums[0], sums[1]
 

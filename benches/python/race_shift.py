@@ -114,7 +114,7 @@ def gcans(problem, seed, hyper, trace):
 
 
 def draw_shift(problem, rng):
-    units = 2 * len(problem.pairs) * len(problem.settings)
+    units = 2 * len(problem.pairs) * problem.n_settings
     return {
         "shots": max(units, _shots(problem, rng, -0.5, 2)),
         "rate": problem.length * _log(rng, 0.03, 0.6),

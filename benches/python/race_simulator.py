@@ -41,8 +41,8 @@ class Locals:
             total = slices[:, k] @ total
         middle = self.n // 2
         left, right = _kron(total[:, :middle]), _kron(total[:, middle:])
-        cube = states.reshape(len(states), left.shape[1], -1)
-        return (left @ cube @ right.transpose(0, 2, 1)).reshape(states.shape)
+        cube = states.reshape(*states.shape[:2], left.shape[1], -1)
+        return (left[:, None] @ cube @ right.transpose(0, 2, 1)[:, None]).reshape(states.shape)
 
 
 class Words:
@@ -61,16 +61,16 @@ class Words:
         self.table, self.others, self.flips = table[:, self.rows], self.rows ^ flips, flips
 
     def __call__(self, states, half):
-        slopes = half[:, self.columns] @ (self.table if self.flips else self.table.real)
+        slopes = (half[:, self.columns] @ (self.table if self.flips else self.table.real))[:, None]
         if not self.flips:
             return states * np.exp(-1j * slopes)
         size = np.abs(slopes)
         ratio = np.sin(size) / np.maximum(size, 1e-300)
-        turned = np.cos(size) * states[:, self.rows] - 1j * ratio * slopes * states[:, self.others]
-        if len(self.rows) == states.shape[1]:
+        turned = np.cos(size) * states[..., self.rows] - 1j * ratio * slopes * states[..., self.others]
+        if len(self.rows) == states.shape[-1]:
             return turned
         states = states.copy()
-        states[:, self.rows] = turned
+        states[..., self.rows] = turned
         return states
 
 
@@ -91,7 +91,7 @@ class Fixed:
         axes = [w + 1 for w in self.wires]
         cube = np.moveaxis(states.reshape((-1,) + (2,) * self.n), axes, range(1, len(axes) + 1))
         shape = cube.shape
-        cube = (self.matrix @ cube.reshape(len(states), len(self.matrix), -1)).reshape(shape)
+        cube = (self.matrix @ cube.reshape(shape[0], len(self.matrix), -1)).reshape(shape)
         return np.moveaxis(cube, range(1, len(axes) + 1), axes).reshape(states.shape)
 
 
@@ -113,7 +113,7 @@ class Simulator:
         self.operations = [self._finished(operation) for operation in self.operations]
 
     def __call__(self, states, angles):
-        """Run rows of states through the circuit, each at its row of angles."""
+        """Run states through the circuit: axes are rows of angles, inputs, amplitudes."""
         half = np.pad(angles / 2, ((0, 0), (0, 1)))
         for operation in self.operations:
             states = operation(states, half)

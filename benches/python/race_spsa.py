@@ -106,7 +106,7 @@ def draw_qnspsa(problem, rng):
     return {
         "shots": shots,
         "metric_shots": max(2, round(shots * _log(rng, 0.02, 0.5))),
-        "step": _log(rng, 0.003, 0.3),
+        "step": _log(rng, 0.01, 1),
         "reach": _log(rng, 0.04, 0.5),
         "regular": _log(rng, 0.01, 1),
     }
