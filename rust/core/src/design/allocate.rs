@@ -5,19 +5,20 @@
 //! from *shifts* (each a direct measurement with a variance of its own, divided by its share). The row is the average
 //! of the three with weights `a_r` that sum to one, so its variance is `sum_route a^2 V_route`. Shares and weights are
 //! found together: every term has the form `a^2 / h` with `h` linear in the shares, which is jointly convex, so
-//! alternating exact steps in the weights and multiplicative steps in the shares find the one optimum.
+//! alternating exact steps in the weights and sweeps over the shares find the one optimum.
 //!
-//! The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)` never makes the objective worse. With the best
-//! weights for the shares the objective is a convex function of the shares alone, of degree -1, so no shares do better
-//! than `value^2 / max_f sum_{Q in f} s_Q / h_Q^2`, whatever the weights: the certificate that is returned.
+//! A sweep gives one measurement after the other the share that is best while the others stay, and scales them to sum
+//! to one. The multiplicative step `q_f <- q_f sqrt(sum_{Q in f} s_Q / h_Q^2)`, which never makes the objective worse,
+//! takes its place where it fails to help. With the best weights for the shares the objective is a convex function of
+//! the shares alone, of degree -1, so no shares do better than `value^2 / max_f sum_{Q in f} s_Q / h_Q^2`, whatever the
+//! weights: the certificate that is returned.
 //!
 //! Invariant: a word that is needed is revealed by a setting with a share above zero, however small.
-//! Cost: one pass over the incidences of words and settings per step.
+//! Cost: a few passes over the incidences of words and settings per sweep.
 
 use super::objective::Objective;
 use super::route::{Mix, PerRoute, Route};
 use crate::bits::parallel::Cancel;
-use crate::bits::real::power;
 use crate::error::{Error, Result};
 use crate::pauli::Sums;
 
@@ -62,12 +63,12 @@ pub struct Shares {
 const TOLERANCE: f64 = 5e-4;
 /// Descent also stops when a few steps gain no more than this, relative to the value.
 const SETTLED: f64 = 1e-7;
+/// The same while more settings are searched for.
+const ROUGHLY: f64 = 3e-5;
 /// A row leaves a route that has less than this weight in the end.
 const NEGLIGIBLE: f64 = 0.02;
 /// Weights below this are set to zero on the way, before they underflow.
 const VANISHED: f64 = 1e-12;
-/// The largest exponent of a multiplicative step.
-const MAX_EXPONENT: f64 = 4.0;
 /// Shares that are wanted at all stay above this part of an even one: what vanished could not come back.
 const FLOOR: f64 = 1e-7;
 /// Steps in the shares between two steps in the weights.
@@ -97,7 +98,7 @@ impl Problem<'_> {
             solver.mix();
             let now = solver.result();
             let close = now.value <= (1.0 + TOLERANCE) * now.bound;
-            let settled = (last - now.value).abs() <= SETTLED * now.value;
+            let settled = (last - now.value).abs() <= if open { ROUGHLY } else { SETTLED } * now.value;
             last = now.value;
             if close || settled || left <= 0 {
                 if rounded {
@@ -108,7 +109,7 @@ impl Problem<'_> {
                 (rounded, last) = (true, f64::INFINITY);
                 left = left.max((effort / 8) as i64);
             }
-            (0..STEPS).for_each(|_| solver.step());
+            (0..STEPS).fold(now.value, |value, _| solver.step(value));
             // A step in the weights passes over every entry of the rows, twice.
             let entries = if solver.single { 0 } else { 2 * self.sums.entries() as u64 };
             left -= (STEPS as u64 * solver.incidences + entries) as i64;
@@ -165,8 +166,6 @@ struct Solver<'a> {
     costs: Vec<f64>,
     /// Sum over families that reveal the word.
     revealed: Vec<f64>,
-    /// The exponent of the next multiplicative step.
-    exponent: f64,
 }
 
 impl<'a> Solver<'a> {
@@ -207,8 +206,9 @@ impl<'a> Solver<'a> {
         let count = families.len() + direct.len();
         let even = 1.0 / count.max(1) as f64;
         let from = |old: Option<&Vec<f64>>, n: usize| -> Vec<f64> {
-            // New measurements start with a share that the multiplicative step can enlarge.
-            (0..n).map(|i| old.and_then(|o| o.get(i)).map_or(even, |&s| s.max(1e-4 * even))).collect()
+            // New measurements start with a share that a multiplicative step could enlarge.
+            let least = if old.is_some() { 1e-4 * even } else { even };
+            (0..n).map(|i| old.and_then(|o| o.get(i)).map_or(least, |&s| s.max(least))).collect()
         };
         let mix = (0..sums.len())
             .map(|r| {
@@ -234,7 +234,6 @@ impl<'a> Solver<'a> {
             scores: vec![0.0; sums.words().len()],
             costs: vec![0.0; direct.len()],
             revealed: vec![0.0; sums.words().len()],
-            exponent: 0.5,
         };
         solver.normalise();
         solver.rescore();
@@ -295,28 +294,74 @@ impl<'a> Solver<'a> {
         (value, slopes, direct)
     }
 
-    /// A multiplicative step with as large an exponent as has been found to help; with 1/2 it always does.
-    fn step(&mut self) {
-        let (value, slopes, direct) = self.slopes();
+    /// One measurement after the other takes the share that is best while the others stay. If that should not make
+    /// the objective, which is `value`, better, a multiplicative step does.
+    fn step(&mut self, value: f64) -> f64 {
         if value == 0.0 {
-            return; // nothing to measure, by any shares
+            return value; // nothing to measure, by any shares
         }
         let before = (self.shares.clone(), self.direct.clone());
-        let floor = FLOOR / (slopes.len() + direct.len()) as f64;
-        loop {
-            let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
-            for (share, slope) in all {
-                let wanted = if *slope > 0.0 { floor } else { 0.0 };
-                *share = (*share * power(slope / value, self.exponent)).max(wanted);
-            }
-            self.normalise();
-            if self.exponent <= 0.5 || self.value() <= value {
-                self.exponent = (1.25 * self.exponent).min(MAX_EXPONENT);
-                return;
-            }
-            (self.shares, self.direct) = before.clone();
-            self.exponent = (0.5 * self.exponent).max(0.5);
+        self.sweep(value);
+        self.normalise();
+        let after = self.value();
+        if after <= value {
+            return after;
         }
+        (self.shares, self.direct) = before;
+        self.multiply();
+        self.value()
+    }
+
+    /// Lowers `sum_Q s_Q / h_Q + rate * sum_f q_f`, whose optimum is the one of the shares that sum to one times a
+    /// number, in one share after the other.
+    fn sweep(&mut self, rate: f64) {
+        let floor = self.floor();
+        let root = 1.0 / rate.sqrt();
+        for (family, share) in self.problem.families.iter().zip(&mut self.shares) {
+            let (mut slope, mut bend, mut least) = (0.0, 0.0, f64::INFINITY);
+            for &c in family {
+                let (s, h) = (self.scores[c as usize], self.revealed[c as usize]);
+                if s > 0.0 {
+                    let pull = s / (h * h);
+                    slope += pull;
+                    bend += pull / h;
+                    least = f64::min(least, h);
+                }
+            }
+            if slope == 0.0 {
+                *share = 0.0; // no word that counts
+                continue;
+            }
+            // Newton's step for the share at which the slope is the rate, in the inverse root of the slope: that is
+            // linear in the share where the family reveals its words alone. No word loses more than half of what it has.
+            let step = (root - 1.0 / slope.sqrt()) * slope * slope.sqrt() / bend;
+            let wanted = (*share + step.max(-0.5 * least)).max(floor);
+            let change = wanted - *share;
+            if change != 0.0 {
+                *share = wanted;
+                family.iter().for_each(|&c| self.revealed[c as usize] += change);
+            }
+        }
+        for (share, cost) in self.direct.iter_mut().zip(&self.costs) {
+            *share = if *cost > 0.0 { (cost / rate).sqrt().max(floor) } else { 0.0 };
+        }
+    }
+
+    /// The multiplicative step with the exponent one half, which always helps.
+    fn multiply(&mut self) {
+        let (value, slopes, direct) = self.slopes();
+        let floor = self.floor();
+        let all = self.shares.iter_mut().chain(&mut self.direct).zip(slopes.iter().chain(&direct));
+        for (share, slope) in all {
+            let wanted = if *slope > 0.0 { floor } else { 0.0 };
+            *share = (*share * (slope / value).sqrt()).max(wanted);
+        }
+        self.normalise();
+    }
+
+    /// What a share that is wanted at all does not fall below.
+    fn floor(&self) -> f64 {
+        FLOOR / (self.shares.len() + self.direct.len()) as f64
     }
 
     /// The variance of each route for every row, from the current shares.

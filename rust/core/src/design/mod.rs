@@ -8,12 +8,15 @@
 //! Cost: [`Options::effort`] words are visited per search.
 
 pub(crate) mod allocate;
+mod commuting;
 pub(crate) mod designed;
 pub(crate) mod families;
 mod fit;
+mod letters;
 mod local;
 pub(crate) mod objective;
 mod options;
+mod pricing;
 mod route;
 pub(crate) mod search;
 pub(crate) mod thin;

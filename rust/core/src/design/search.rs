@@ -2,35 +2,32 @@
 //!
 //! First families are chosen until every word is revealed, heaviest words first. Then the shares are optimised
 //! ([`Problem::solve`]) and the price of every word, `s_Q / h_Q^2`, says which further family would lower the variance:
-//! one whose prices sum to more than the objective. That is repeated until the search finds none or the effort is used
-//! up. Every word counts in every family that reveals it.
+//! one whose prices sum to more than the objective ([`Pricing`]). That is repeated until the search finds none or the
+//! effort is used up. Every word counts in every family that reveals it.
+//!
+//! The objective is convex in the shares and of degree -1. So where no family is worth more than `1 + e` times the
+//! objective, no list at all is better than by a part `e`; for product settings that can be known.
 //!
 //! Invariant: deterministic; the effort is counted in words visited, not in seconds.
-//! Cost: about 10 ns per word, generator and family tried.
+//! Cost: about 10 ns per word visited.
 
 use super::allocate::{DirectMeasurement, Problem, Shares};
 use super::families::{Family, Grouping, WordPool};
 use super::objective::Objective;
+use super::pricing::Pricing;
 use super::route::Route;
 use crate::bits::parallel::Cancel;
-use crate::bits::philox::{philox, unit_interval};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
 use crate::pauli::{Sums, Words};
 use crate::stabiliser::Connectivity;
-use rustc_hash::FxHashSet;
 
 /// Words of a list of settings; a mixture picks its words itself.
 pub(crate) const MAX_WORDS: usize = 40_000;
 /// Words visited by a search of ordinary effort: about a second.
 pub(crate) const EFFORT: u64 = 60_000_000;
-/// What a family must promise, relative to the objective, to be worth a column.
-const PROMISE: f64 = 1.003;
-/// Families tried per round.
-const TRIES: usize = 12;
-/// Rounds from perturbed weights, after the search found nothing.
-const SHAKES: u64 = 6;
-const SHAKING: u64 = u64::from_le_bytes(*b"families");
+/// Words visited for one incidence of a family and a word, until shares are optimal again.
+const SOLUTION: i64 = 8;
 /// More families than this are not mixed with others at the start.
 const MANY: usize = 3000;
 /// Shares below this are not kept, unless they are needed for a word.
@@ -110,12 +107,10 @@ impl ColumnGeneration<'_> {
     }
 
     fn generate(&self, start: Option<&ListDesign>, cancel: &Cancel) -> Result<ListDesign> {
-        let pool = WordPool::new(self.sums.words(), self.connectivity);
+        let pool = WordPool::new(self.sums.words(), self.grouping, self.connectivity);
         let scores = self.objective.scores(self.sums);
         let mut families = start.map_or_else(Vec::new, |f| f.families.clone());
         let fresh = start.is_none_or(|f| f.shares.mix.is_empty());
-        let visit = pool.visits();
-        let mut left = self.effort as i64;
         if fresh && families.len() < MANY && families.iter().any(|f| f.grouping() != self.grouping) {
             // Families of another kind are a part of the start only.
             let mut own = Vec::new();
@@ -127,44 +122,21 @@ impl ColumnGeneration<'_> {
         if fresh {
             self.prune(&mut families, &mut shares);
         }
-        let mut shaken = 0;
-        while left > 0 {
+        let mut pricing = Pricing::new(&pool, self.effort);
+        while pricing.left > 0 {
             let (prices, _) = self.prices(&families, &shares);
-            let mut weights = prices.clone();
-            if shaken > 0 {
-                shake(&mut weights, shaken);
-            }
-            let mut known: FxHashSet<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
-            let mut found = Vec::new();
-            for _ in 0..TRIES {
-                cancel.check()?;
-                let family = pool.heaviest(&weights, self.grouping);
-                left -= 12 * visit as i64;
-                let promise: f64 = family.members.iter().map(|&c| prices[c as usize]).sum();
-                // The next try looks elsewhere.
-                family.members.iter().for_each(|&c| weights[c as usize] *= 0.5);
-                if promise > PROMISE * shares.value && known.insert(family.members.clone()) {
-                    found.push(family);
-                }
-            }
+            let found = pricing.better(&families, &prices, shares.value, cancel)?;
             if found.is_empty() {
-                shaken += 1;
-                if shaken > SHAKES {
-                    break;
-                }
-                continue;
+                break;
             }
             // New families come last, so that the former shares still belong to the first ones.
             families.extend(found);
             shares = self.solve(&families, Some(&shares), self.effort / 16, true, cancel)?;
-            left -= families.iter().map(|f| f.members.len() as i64).sum::<i64>() * 50;
+            pricing.left -= families.iter().map(|f| f.members.len() as i64).sum::<i64>() * SOLUTION;
             self.prune(&mut families, &mut shares);
         }
+        shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
         self.prune(&mut families, &mut shares);
-        if !self.direct.is_empty() {
-            shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
-            self.prune(&mut families, &mut shares);
-        }
         Ok(ListDesign { families, shares, routes: Vec::new() })
     }
 
@@ -200,7 +172,7 @@ impl ColumnGeneration<'_> {
             cancel.check()?;
             let first = missing.len();
             missing.extend_from_slice(&order);
-            let family = pool.greedy(&missing, self.grouping);
+            let family = pool.greedy(&missing);
             missing.truncate(first);
             family.members.iter().for_each(|&c| revealed[c as usize] = true);
             missing.retain(|&c| !revealed[c as usize]);
@@ -243,13 +215,6 @@ impl ColumnGeneration<'_> {
         shares.families.retain(|_| *kept.next().unwrap_or(&true));
         let total: f64 = shares.families.iter().chain(&shares.direct).sum();
         shares.families.iter_mut().chain(&mut shares.direct).for_each(|s| *s /= total);
-    }
-}
-
-/// Perturbs weights, so that a search that is stuck starts from another greedy pool.
-fn shake(weights: &mut [f64], round: u64) {
-    for (i, w) in weights.iter_mut().enumerate().filter(|(_, w)| **w > 0.0) {
-        *w *= 0.25 + unit_interval(philox([round, SHAKING], [i as u64, 0, 0, 0])[0]);
     }
 }
 

@@ -175,11 +175,11 @@ fn groups(sums: &Sums, connectivity: Connectivity, cancel: &Cancel) -> Result<Ve
     let identity = |c: &u32| sums.words().get(*c as usize).is_identity();
     let mut missing: Vec<u32> = (0..weights.len() as u32).filter(|c| !identity(c)).collect();
     missing.sort_by(|&a, &b| weights[b as usize].total_cmp(&weights[a as usize]).then(a.cmp(&b)));
-    let pool = WordPool::new(sums.words(), connectivity);
+    let pool = WordPool::new(sums.words(), Grouping::of(connectivity), connectivity);
     let mut settings = Vec::new();
     while !missing.is_empty() {
         cancel.check()?;
-        let family = pool.greedy(&missing, Grouping::of(connectivity));
+        let family = pool.greedy(&missing);
         missing.retain(|c| family.members.binary_search(c).is_err());
         settings.push(family.setting(cancel)?.clone());
     }
