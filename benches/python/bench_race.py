@@ -44,7 +44,7 @@ from race_spsa import Directions, draw_adam, draw_qnspsa, draw_spsa, qnspsa, sps
 TRIALS, TUNING_SEEDS, SEEDS = 8, 3, 10
 LATE, LATE_TRIAL = 20, 10
 """A run ends beyond so many times the best median so far."""
-SMOKE = ("UCCSD H2", "digits n=6")
+SMOKE = ("UCCSD H2", "QAOA 3-regular p=1")
 
 
 @dataclass(frozen=True)
