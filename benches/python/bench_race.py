@@ -36,6 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pennylane as qml
+from race_efl import draw_efl, run_efl
 from race_measure import RATIO, Trace
 from race_problems import MAKERS, load
 from race_shift import Shifts, draw_cans, draw_sampled, draw_shift, gcans, icans, sampled, shift
@@ -64,6 +65,7 @@ METHODS = [
     Method("gCANS", draw_cans, gcans),
     Method("shift", draw_shift, shift),
     Method("shift sampled", draw_sampled, sampled),
+    Method("efl", draw_efl, run_efl),
 ]
 
 

@@ -7,6 +7,20 @@ came of it. Nothing here knows of PennyLane: a trainer of a QNode has its source
 from efl_core.training.history import History, Step
 from efl_core.training.optimizers import Adam, Descent, Optimizer
 from efl_core.training.pace import Budget
+from efl_core.training.sources import Designed, Directions, Measured, Request, Source
 from efl_core.training.trainer import Trainer
 
-__all__ = ["Adam", "Budget", "Descent", "History", "Optimizer", "Step", "Trainer"]
+__all__ = [
+    "Adam",
+    "Budget",
+    "Descent",
+    "Designed",
+    "Directions",
+    "History",
+    "Measured",
+    "Optimizer",
+    "Request",
+    "Source",
+    "Step",
+    "Trainer",
+]

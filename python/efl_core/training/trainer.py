@@ -61,7 +61,8 @@ class Trainer:
         How large the noise of a step may be, beside the gradient; 3 if not given. Smaller steps average more
         of it: with a low learning rate it can be larger.
     method
-        ``"auto"`` (if not given), a method of `plan`, or ``"directions"``.
+        ``"auto"`` (if not given), a method of `plan`, ``"directions"``, or a source of your own: an object with
+        the attributes of `efl_core.training.Source`.
     budget
         A `Budget`, where the run ends.
     goal
@@ -94,7 +95,7 @@ class Trainer:
         shots: SupportsIndex | None = None,
         settings_per_step: SupportsIndex | None = None,
         noise: SupportsFloat = 3.0,
-        method: str = "auto",
+        method: str | Source = "auto",
         budget: Budget | None = None,
         goal: SupportsFloat | None = None,
         cost: Cost | None = None,
@@ -283,9 +284,13 @@ def _loss(circuit: Circuit, loss: Observable | None, made: Plan | None) -> Pauli
     return known[0]
 
 
-def _source(made: Plan | None, circuit: Circuit, loss: PauliSum, method: str, execute: Run) -> Source:
+def _source(
+    made: Plan | None, circuit: Circuit, loss: PauliSum, method: str | Source, execute: Run
+) -> Source:
     if not isinstance(method, str):
-        raise InputTypeError.of("method", "the name of a method", described(method))
+        if not hasattr(method, "measure"):
+            raise InputTypeError.of("method", "the name of a method, or a source", described(method))
+        return method
     directions = Directions(circuit, loss, execute)
     if method == "directions":
         return directions
