@@ -1,4 +1,4 @@
-"""Circuits as a cost beside shots: which method is chosen, how many tapes there are, and what a tracker counts."""
+"""Circuits as a cost beside shots: which method is chosen, how many tapes it takes, what is counted."""
 
 import logging
 
