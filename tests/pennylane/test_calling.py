@@ -76,6 +76,7 @@ def test_the_former_name_of_the_options_is_refused(call):
         qml.device("efl.fleet", "default.qubit", wires=1, device_settings={"mode": "tapes"})
 
 
+@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # of PennyLane
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_a_transform_works_where_jax_compiles(outputs):
     """There are no numbers before the compiled function runs; the gradient is measured when it does."""
