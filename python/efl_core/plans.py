@@ -627,7 +627,8 @@ def plan(
     ----------
     circuit
         The circuit at its current parameters; or a PennyLane QNode, and then the result is a function of the
-        QNode's arguments that returns the plan.
+        QNode's arguments that returns the plan: of derivatives by the arguments, and the best method is the
+        one that `efl.shadow_grad` runs.
     observables
         What the circuit answers with: a Pauli word or sum, or a list; by default the circuit's own.
     target

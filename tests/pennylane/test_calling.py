@@ -74,3 +74,29 @@ def test_the_former_name_of_the_options_is_refused(call):
         efl.gradient_with_errors(qnode, shots=100, device_settings={"mode": "tapes"})
     with pytest.raises(TypeError, match="expected device_options"):
         qml.device("efl.fleet", "default.qubit", wires=1, device_settings={"mode": "tapes"})
+
+
+@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # of PennyLane
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_transform_works_where_jax_compiles(outputs):
+    """There are no numbers before the compiled function runs; the gradient is measured when it does."""
+    jax = pytest.importorskip("jax")
+    device = qml.device("default.qubit", wires=1)
+    observables = [qml.expval(qml.Z(0)), qml.expval(qml.X(0))][:outputs]
+
+    def gradient(x, **options):
+        gates = [qml.RY(x[0], wires=0), qml.RX(x[1], wires=0)]
+        tape = qml.tape.QuantumScript(gates, observables, trainable_params=[0, 1])
+        tapes, post = efl.shadow_grad(tape, shots=20_000, seed=1, **options)
+        return post(qml.execute(tapes, device) if tapes else ())
+
+    x = jax.numpy.array([0.3, 0.5])
+    options = {"device_options": {"device": device}}
+    eager, compiled = gradient(x, **options), jax.jit(lambda x: gradient(x, **options))(x)
+    flat = [jax.tree_util.tree_leaves(found) for found in (eager, compiled)]
+    assert len(flat[0]) == 2 * outputs
+    for one, other in zip(*flat, strict=True):
+        assert abs(one - other) < 1e-6
+    assert abs(flat[1][0] + jax.numpy.sin(0.3) * jax.numpy.cos(0.5)) < 0.05
+    with pytest.raises(ValueError, match='device_options: expected "device" inside jax.jit'):
+        jax.jit(gradient)(x)

@@ -76,7 +76,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     method
         How gradients are measured: a name in the table of ``efl.plan``, or ``"auto"`` for the best one.
     target
-        In place of ``shots``: the root-mean-square error of the derivatives.
+        In place of ``shots``: the root-mean-square error of the derivatives, as in ``efl.shadow_grad``.
     value_target
         In place of ``shots``: the root-mean-square error of the values; ``target`` by default.
     device_options

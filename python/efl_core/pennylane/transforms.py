@@ -222,7 +222,12 @@ def shadow_grad(
         Shots of the gradient, for all parameters and outputs together. By default `target` decides, else the
         shots of the QNode.
     target
-        Instead of shots: the RMS error, over the derivatives that are not identically zero.
+        Instead of shots: the RMS error of the user's derivatives of every output, over those that are not
+        identically zero. Through classical code, where several gates share an argument or scale it, the chain
+        rule is followed to what is differentiated by: with autograd and torch, in `gradient_with_errors`, and
+        where the transform is applied to a QNode. JAX does not tell how parameters were computed, nor does a
+        bare tape: there it is the error by the tape's parameters. ``Report.of`` says which. What a loss
+        makes of outputs multiplies their errors.
     method
         A row of `efl.plan`, by its name; ``"auto"`` takes the best. One that needs over twice the shots of
         the best is warned of, once.
@@ -244,7 +249,10 @@ def shadow_grad(
         circuits (echoes, shifts) are simulated by `efl_core` itself, and ``"tapes"`` elsewhere, a tape for
         each circuit and setting; or ``"broadcast"``. ``"max_tapes"``: the longest batch.
         ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
-        ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``.
+        ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``. ``"cost"``: an
+        `efl.Cost`, what a circuit and a shot take; where circuits take time, the method and the length of its
+        list are those that reach an error the soonest, and tapes of equal shots are few. It is known for
+        Qiskit's devices; ``efl.Cost()`` counts shots alone.
     report
         A list or a function that is handed a `Report` for every measured gradient; the last one of all is
         ``efl.shadow_grad.last_report()``.
