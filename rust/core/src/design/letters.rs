@@ -250,6 +250,10 @@ impl Branching<'_> {
         }
         let mut visited = (to - from) as i64;
         let (bound, qubit) = self.bound(from);
+        let Some(qubit) = qubit else {
+            self.keep(fixed); // what is open weighs too little to be told from nothing
+            return Ok(visited);
+        };
         if fixed + bound <= self.threshold {
             return Ok(visited);
         }
@@ -297,7 +301,7 @@ impl Branching<'_> {
     }
 
     /// What the open words can add at most, and the open qubit that matters most to them.
-    fn bound(&mut self, from: usize) -> (f64, usize) {
+    fn bound(&mut self, from: usize) -> (f64, Option<usize>) {
         let open = self.setting.iter().zip(&mut self.loads).filter(|(code, _)| **code == 0);
         open.for_each(|(_, loads)| *loads = [0.0; CODES]);
         for &Open { word, letters } in &self.open[from..] {
@@ -308,12 +312,12 @@ impl Branching<'_> {
                 }
             }
         }
-        let (mut bound, mut first) = (0.0, (0.0, 0));
+        let (mut bound, mut first) = (0.0, (0.0, None));
         for (q, [_, x, z, y]) in self.loads.iter().enumerate().filter(|(q, _)| self.setting[*q] == 0) {
             bound += x.max(*z).max(*y);
             let matters = (x + y + z) * self.importance[q];
             if matters > first.0 {
-                first = (matters, q);
+                first = (matters, Some(q));
             }
         }
         (bound, first.1)
