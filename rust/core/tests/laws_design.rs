@@ -8,7 +8,9 @@ mod plans;
 use dense::Random;
 use efl_core::bits::parallel::Cancel;
 use efl_core::circuit::{Angle, Circuit};
-use efl_core::design::{DirectMeasurement, Goal, Mix, Objective, Options, Problem, Route, Shares};
+use efl_core::design::{
+    DirectMeasurement, Goal, Kind, Mix, Objective, Options, Problem, Route, Shares, design,
+};
 use efl_core::ensemble::Ensemble;
 use efl_core::gates::Clifford;
 use efl_core::pauli::{Letter, PauliSum, PauliWord, Sums};
@@ -137,6 +139,29 @@ fn shares_of_known_problems() {
     assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![-1.0]), 0.0).is_err());
     assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![f64::NAN]), 0.0).is_err());
     assert!(Objective::new(&sums, 0, &Goal::Weighted(vec![1.0, 1.0]), 0.0).is_err());
+}
+
+#[test]
+fn lists_of_product_settings_reach_the_optimum_over_all_of_them() {
+    let all: Vec<Setting> = product_settings(5);
+    for seed in 0..12 {
+        let mut random = Random(1000 + seed);
+        let sum = random.observable(5, 60);
+        let sums = Sums::from_sums(5, [&sum]).unwrap();
+        let reveals = |s: &Setting| {
+            let revealed = |c: &u32| s.reveal(sums.words().get(*c as usize)).unwrap().is_some();
+            (0..sums.words().len() as u32).filter(revealed).collect::<Vec<u32>>()
+        };
+        let families: Vec<Vec<u32>> = all.iter().map(reveals).collect();
+        let objective = Objective::new(&sums, 0, &Goal::Mean, 0.0).unwrap();
+        let problem = Problem { sums: &sums, objective: &objective, families: &families, direct: &[] };
+        let optimum = problem.solve(None, 1_000_000_000, &Cancel::new()).unwrap();
+        let list = design(&sums, 0, &[Kind::Product], &Options::default(), &Cancel::new()).unwrap();
+        let parts = sums.terms(0).filter(|(word, _)| !word.is_identity());
+        let variance: f64 = parts.map(|(word, c)| c * c / list.reveal_probability(word).unwrap()).sum();
+        assert!(variance >= optimum.bound * (1.0 - 1e-12), "seed {seed}: {variance}, {optimum:?}");
+        assert!(variance <= 1.001 * optimum.value, "seed {seed}: {variance}, {}", optimum.value);
+    }
 }
 
 // ---- families ------------------------------------------------------------------------------------------------

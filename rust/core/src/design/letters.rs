@@ -250,6 +250,10 @@ impl Branching<'_> {
         }
         let mut visited = (to - from) as i64;
         let (bound, qubit) = self.bound(from);
+        let Some(qubit) = qubit else {
+            self.keep(fixed); // what is open weighs too little to be told from nothing
+            return Ok(visited);
+        };
         if fixed + bound <= self.threshold {
             return Ok(visited);
         }
@@ -297,7 +301,7 @@ impl Branching<'_> {
     }
 
     /// What the open words can add at most, and the open qubit that matters most to them.
-    fn bound(&mut self, from: usize) -> (f64, usize) {
+    fn bound(&mut self, from: usize) -> (f64, Option<usize>) {
         let open = self.setting.iter().zip(&mut self.loads).filter(|(code, _)| **code == 0);
         open.for_each(|(_, loads)| *loads = [0.0; CODES]);
         for &Open { word, letters } in &self.open[from..] {
@@ -308,12 +312,12 @@ impl Branching<'_> {
                 }
             }
         }
-        let (mut bound, mut first) = (0.0, (0.0, 0));
+        let (mut bound, mut first) = (0.0, (0.0, None));
         for (q, [_, x, z, y]) in self.loads.iter().enumerate().filter(|(q, _)| self.setting[*q] == 0) {
             bound += x.max(*z).max(*y);
             let matters = (x + y + z) * self.importance[q];
             if matters > first.0 {
-                first = (matters, q);
+                first = (matters, Some(q));
             }
         }
         (bound, first.1)
@@ -338,5 +342,119 @@ fn each_bit(mut bits: u64, mut call: impl FnMut(u32)) {
     while bits != 0 {
         call(bits.trailing_zeros());
         bits &= bits - 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pauli::PauliWord;
+
+    const LABELS: [&str; 12] = [
+        "XXIII", "IYYXI", "ZZZZZ", "ZIIIZ", "IXXII", "YIYIX", "IIXZY", "XIIIY", "IZIZI", "YYYII", "IIIIX",
+        "ZIXXI",
+    ];
+
+    fn letters(labels: &[&str]) -> Letters {
+        let mut words = Words::new(labels[0].len());
+        for label in labels {
+            let word = PauliWord::from_label(label).unwrap();
+            words.push_rows(word.view().x(), word.view().z());
+        }
+        Letters::new(&words)
+    }
+
+    fn weights(turn: u64, count: usize) -> Vec<f64> {
+        (0..count as u64).map(|i| unit_interval(philox([turn, 5], [i, 0, 0, 0])[0])).collect()
+    }
+
+    /// What every setting with a letter on each qubit weighs, by the definition.
+    fn all(labels: &[&str], weights: &[f64]) -> Vec<(f64, Vec<Code>)> {
+        let n = labels[0].len();
+        let settings = (0..3usize.pow(n as u32)).map(|number| {
+            (0..n as u32).map(|q| 1 + (number / 3usize.pow(q) % 3) as Code).collect::<Vec<_>>()
+        });
+        let reveals = |setting: &[Code], label: &str| {
+            label
+                .bytes()
+                .zip(setting)
+                .all(|(letter, code)| letter == b'I' || letter == b" XZY"[*code as usize])
+        };
+        let weigh = |setting: Vec<Code>| {
+            let revealed = labels.iter().zip(weights).filter(|(label, _)| reveals(&setting, label));
+            (revealed.map(|(_, w)| w).sum(), setting)
+        };
+        settings.map(weigh).collect()
+    }
+
+    #[test]
+    fn an_exhaustive_search_finds_what_is_heavier_and_nothing_else() {
+        let pool = letters(&LABELS);
+        for turn in 0..20 {
+            let weights = weights(turn, LABELS.len());
+            let mut expected = all(&LABELS, &weights);
+            expected.sort_by(|a, b| b.0.total_cmp(&a.0));
+            for above in [0.5 * expected[0].0, expected[4].0, expected[0].0 + 1e-9] {
+                let found = pool.heavier(&weights, above, 1000, 1 << 20, None, &Cancel::new()).unwrap();
+                assert!(found.complete);
+                // Letters that no open word needs are left out: one setting stands for those that reveal the same words.
+                let mut distinct: Vec<Vec<u32>> = expected.iter().map(|(_, s)| pool.members(s)).collect();
+                let heavier = expected.iter().take_while(|(w, _)| *w > above + 1e-12).count();
+                distinct.truncate(heavier);
+                for (weight, setting) in &found.settings {
+                    let members = pool.members(setting);
+                    let sum: f64 = members.iter().map(|&c| weights[c as usize]).sum();
+                    assert!((sum - weight).abs() < 1e-12 && *weight > above, "{turn}: {setting:?}");
+                }
+                assert_eq!(found.settings.is_empty(), distinct.is_empty(), "{turn}, {above}");
+                if let Some((weight, _)) = found.settings.first() {
+                    assert!((weight - expected[0].0).abs() < 1e-12, "{turn}: {weight}");
+                }
+                for members in distinct {
+                    let stands = |(_, s): &(f64, Vec<Code>)| {
+                        let own = pool.members(s);
+                        members.iter().all(|c| own.contains(c)) || own.iter().all(|c| members.contains(c))
+                    };
+                    assert!(found.settings.iter().any(stands), "{turn}: {members:?}");
+                }
+                // The heaviest ones alone, and the search that is spread over the branches with all it needs.
+                let few = pool.heavier(&weights, above, 2, 1 << 20, None, &Cancel::new()).unwrap();
+                assert_eq!(few.settings[..], found.settings[..few.settings.len()]);
+                let spread = pool.heavier(&weights, above, 2, 1 << 40, Some(turn), &Cancel::new()).unwrap();
+                let weigh = |found: &Heavy| found.settings.first().map(|(w, _)| (w * 1e9).round());
+                assert_eq!(weigh(&spread), weigh(&few));
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_says_when_it_is_not_complete_and_can_be_interrupted() {
+        let (pool, weights) = (letters(&LABELS), weights(0, LABELS.len()));
+        let short = pool.heavier(&weights, 0.0, 10, 20, None, &Cancel::new()).unwrap();
+        assert!(!short.complete && !short.settings.is_empty() && short.visits < 200);
+        let cancel = Cancel::new();
+        cancel.raise();
+        assert!(pool.heavier(&weights, 0.0, 10, 1000, None, &cancel).is_err());
+    }
+
+    #[test]
+    fn a_climb_ends_where_no_single_letter_gains() {
+        let pool = letters(&LABELS);
+        for turn in 0..20 {
+            let weights = weights(turn, LABELS.len());
+            let by_setting = all(&LABELS, &weights);
+            let weigh = |s: &[Code]| by_setting.iter().find(|(_, other)| other == s).unwrap().0;
+            let mut setting = by_setting[7 * turn as usize].1.clone();
+            let before = weigh(&setting);
+            let passes = pool.climb(&mut setting, &weights, 64);
+            assert!(weigh(&setting) >= before && passes < 64);
+            for q in 0..setting.len() {
+                for code in 1..=3 {
+                    let mut other = setting.clone();
+                    other[q] = code;
+                    assert!(weigh(&other) <= weigh(&setting) + 1e-9, "{turn}: {setting:?} {other:?}");
+                }
+            }
+        }
     }
 }
