@@ -58,6 +58,10 @@ class Shifts:
         return deviations * (shots / 2 / self.by_parameter(deviations))[self.owners][:, None]
 
 
+MOST = 1e9
+"""Shots of a step: where nothing bounds them, a vanishing gradient asks for more than can be counted."""
+
+
 def draw_cans(problem, rng):
     return {
         "least": _shots(problem, rng, -1.5, 0.5),
@@ -86,7 +90,7 @@ def _cans(problem, seed, hyper, trace, wanted):
         small = 1e-6 * problem.gap**2 * memory**k
         shots = wanted(slope, rate, mean / known, variance / known, small, hyper["least"])
         # nobody spends everything in one step
-        shots *= min(1, trace.most_shots / 4 / shots.sum())
+        shots *= min(1, min(trace.most_shots / 4, MOST) / shots.sum())
         shots = np.maximum(shots, hyper["least"])
 
 
