@@ -1,21 +1,22 @@
-"""How good are lists of settings for a Hamiltonian, and how long does it take to find them?
+"""Lists of settings for Hamiltonians: how good they are, and how long it takes to find them.
 
-A row is the list that `efl.design` makes of one kind for one Hamiltonian, with the effort that it takes by itself,
-on one thread. The figure is the variance of one shot on average over all states, sum of c^2 / h over the words but the
-identity, where h is the share of the shots that reveal the word: so many shots are needed for a standard error of one.
+A row is the list that `efl.design` makes of one kind for one Hamiltonian, with the effort that it takes by
+itself, on one thread. The figure is the variance of one shot on average over all states: the sum of c^2 / h
+over the words but the identity, where h is the share of the shots that reveal the word.
 
 - words: those of the Hamiltonian, without the identity. F: settings of the list. s: seconds of the design.
-- least: on up to 12 qubits, what no list of product settings does better than. It is found without the search: the
-  variance squared, over the largest sum of c^2 / h^2 that one of all 3^n settings reveals.
-- CMS: published, product settings. /CMS: the variance divided by it. before: a list that an earlier version found.
+- least: on up to 12 qubits, what no list of product settings does better than. It is found without the
+  search: the variance squared, over the largest sum of c^2 / h^2 that one of all 3^n settings reveals.
+- CMS: published, product settings. /CMS: the variance divided by it. before: what an earlier version found.
 
-Published figures are those of CompositeMS (arXiv 2305.02439), for the Hamiltonians of its authors' package Mizore, in the
-Jordan-Wigner (JW) and Bravyi-Kitaev (BK) encodings. It took 9 s for the smallest molecule and 400 s for the largest.
-They are judged where the folder (``--hamiltonians``; files ``*.tsv``, on each line a word, a tab and its
-coefficient) has these; by default the molecules are those that `benches/data/molecules.py` makes.
+Published figures are those of CompositeMS (arXiv 2305.02439), for the Hamiltonians of its authors' package
+Mizore, in the Jordan-Wigner (JW) and Bravyi-Kitaev (BK) encodings; it took from 9 s (taken as the smallest
+molecule) to 400 s (the largest). They are judged where the folder (``--hamiltonians``; files ``*.tsv``, on
+each line a word, a tab and its coefficient) has these; by default the molecules are those that
+`benches/data/molecules.py` makes.
 
-Goals: product settings at most CMS, in at most a tenth of its time; at most 1 % above the least; Clifford settings
-at most before.
+Goals: product settings at most CMS, in at most a tenth of its time; at most 1 % above the least; Clifford
+settings at most before.
 
     python benches/python/bench_lists.py [--smoke] [--hamiltonians FOLDER] [--only TEXT] [--json FILE]
 """

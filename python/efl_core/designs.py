@@ -62,9 +62,9 @@ def design(
     qubits_per_block
         1 to 4, for ``"block"``.
     effort
-        Bound on the search for settings, in words visited; the default takes a second or two. A search ends before
-        where nothing is left to find. Lists of product settings for up to some 3,000 words on 16 qubits are then
-        about as good as any; larger ones become a little better with ten times the default of 60 million.
+        Bound on the search for settings, in words visited; the default takes a second or two. A search ends
+        before where nothing is left to find. Product settings for up to a thousand words on 14 qubits
+        are then about as good as any; larger ones gain a little from ten times the default of 60 million.
     shots
         How many snapshots will be taken. A list of settings is then as long as they can feed: no setting gets
         fewer than two, and what costs more to read than it may be worth is left out, first of all words with

@@ -117,7 +117,7 @@ impl<'a> Pricing<'a> {
         if !heavier.complete {
             self.exhaustive = new == 0 && !self.exhaustive;
             if new < HEAVIEST / SPARSE {
-                self.visits *= 2;
+                self.visits = (2 * self.visits).min(self.left.max(1));
             }
         }
         Ok(heavier.complete || new > 0)

@@ -28,6 +28,9 @@ pub(crate) const MAX_WORDS: usize = 40_000;
 pub(crate) const EFFORT: u64 = 60_000_000;
 /// Words visited for one incidence of a family and a word, until shares are optimal again.
 const SOLUTION: i64 = 8;
+/// The search ends after so many rounds that gained no more than this part of the objective.
+const PATIENCE: usize = 3;
+const STALLED: f64 = 2e-5;
 /// More families than this are not mixed with others at the start.
 const MANY: usize = 3000;
 /// Shares below this are not kept, unless they are needed for a word.
@@ -123,7 +126,9 @@ impl ColumnGeneration<'_> {
             self.prune(&mut families, &mut shares);
         }
         let mut pricing = Pricing::new(&pool, self.effort);
-        while pricing.left > 0 {
+        let entries = if self.direct.is_empty() { 0 } else { self.sums.entries() as i64 };
+        let mut idle = 0;
+        while pricing.left > 0 && idle < PATIENCE {
             let (prices, _) = self.prices(&families, &shares);
             let found = pricing.better(&families, &prices, shares.value, cancel)?;
             if found.is_empty() {
@@ -131,8 +136,11 @@ impl ColumnGeneration<'_> {
             }
             // New families come last, so that the former shares still belong to the first ones.
             families.extend(found);
+            let before = shares.value;
             shares = self.solve(&families, Some(&shares), self.effort / 16, true, cancel)?;
-            pricing.left -= families.iter().map(|f| f.members.len() as i64).sum::<i64>() * SOLUTION;
+            idle = if before - shares.value > STALLED * before { 0 } else { idle + 1 };
+            let incidences: i64 = families.iter().map(|f| f.members.len() as i64).sum();
+            pricing.left -= (incidences + entries) * SOLUTION;
             self.prune(&mut families, &mut shares);
         }
         shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
