@@ -38,6 +38,7 @@ __all__ = [
     "kept_plan",
     "make_plans",
     "plan_values",
+    "same_gates",
 ]
 
 PLANS = Cache(128)
@@ -395,6 +396,11 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return tuple(_key(v) for v in value)
     found: Hashable = value  # names, wires and angles
     return found
+
+
+def same_gates(one: Circuit, other: Circuit) -> bool:
+    """Return whether circuits differ by their angles only."""
+    return _key(one) == _key(other)
 
 
 def plan_values(sums: Sequence[PauliSum]) -> ValuePlan:

@@ -22,7 +22,17 @@ from efl_core.experiments import Experiment
 from efl_core.observables import PauliSum
 from efl_core.plans import Plan
 
-__all__ = ["Designed", "Directions", "Loss", "Measured", "Request", "Run", "Source", "simulated"]
+__all__ = [
+    "Designed",
+    "Directions",
+    "Loss",
+    "Measured",
+    "Movable",
+    "Request",
+    "Run",
+    "Source",
+    "simulated",
+]
 
 Vector: TypeAlias = NDArray[np.float64]
 Table: TypeAlias = NDArray[np.float64]
@@ -59,6 +69,17 @@ class Measured:
     value: float | None = None
     """The loss, where it was measured on the way."""
     value_variance: float = 0.0
+
+
+class Movable(Protocol):
+    """What is a circuit at any parameters: a `Circuit`, or a QNode that becomes one."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+
+    def at(self, parameters: Vector) -> Circuit:
+        """Return the circuit at some parameters."""
 
 
 class Source(Protocol):
@@ -126,15 +147,19 @@ class Designed:
         """Return a gradient from so many shots in at most so many settings."""
         held = self._at(parameters)
         if not held[self.name].cost > 0:  # nothing moves the loss here
-            nothing = np.zeros(held.circuit.n_parameters)
+            nothing = np.zeros(len(parameters))
             return Measured(nothing, nothing, 0, 0)
         least = 2 if any(not e.served for e, _ in held.allocate(2, self.name, settings=1)) else 1
         found = held.allocate(max(shots, least), self.name, settings=settings, step=step, seed=seed)
         requests = [Request(held.circuit, e.setting, number, e) for e, number in found]
         bits = self._run(requests, _mixed(seed, step))
         counted = _native.Outcomes.count([(e._native, own) for (e, _), own in zip(found, bits, strict=True)])
-        value, variance = _native.read_together(counted, held.circuit.n_parameters)
+        value, variance = self._read(counted, held.circuit.n_parameters)
         return Measured(value, variance, sum(number for _, number in found), len(found))
+
+    def _read(self, counted: list[_native.Outcomes], count: int) -> tuple[Vector, Vector]:
+        """Return the derivatives by the parameters of the circuit, so many, and their variances."""
+        return _native.read_together(counted, count)
 
 
 class Loss:
@@ -180,7 +205,7 @@ class Directions:
 
     name = "directions"
 
-    def __init__(self, circuit: Circuit, loss: PauliSum, run: Run, distance: float = DISTANCE) -> None:
+    def __init__(self, circuit: Movable, loss: PauliSum, run: Run, distance: float = DISTANCE) -> None:
         self._circuit, self._loss, self._distance = circuit, Loss(loss, run), distance
         self.spread = circuit.n_parameters * self._loss.square / distance**2
 

@@ -5,7 +5,7 @@ stopped. Cost: that of a plan, and for every step the words of the gradient.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,19 @@ from efl_core.plans import Plan, plan
 from efl_core.training.history import History, Step
 from efl_core.training.optimizers import Optimizer, Update, read_optimizer
 from efl_core.training.pace import Budget, Cost, Pace
-from efl_core.training.sources import Designed, Directions, Loss, Measured, Run, Source, simulated
+from efl_core.training.sources import (
+    Designed,
+    Directions,
+    Loss,
+    Measured,
+    Movable,
+    Run,
+    Source,
+    simulated,
+)
+
+if TYPE_CHECKING:
+    from pennylane import QNode
 
 __all__ = ["Trainer"]
 
@@ -42,12 +54,14 @@ class Trainer:
     Parameters
     ----------
     circuit
-        The circuit, or a `Plan` of it; its parameters are where the run starts.
+        The circuit, or a `Plan` of it; its parameters are where the run starts. Or a PennyLane QNode of one
+        array that returns one ``qml.expval``, which is trained on its own device.
     loss
-        The observable that is minimised; by default the circuit's own.
+        The observable that is minimised; by default the circuit's own. After a QNode, which has its own,
+        the array that it starts at, of any shape: ``efl.Trainer(qnode, params)``.
     optimizer
         ``"adam"`` (if not given), ``"descent"``, an object with `update`, or a function of parameters and
-        gradient that returns the next parameters.
+        gradient, both flat, that returns the next parameters.
     lr
         The learning rate of an optimizer that is named; 0.1 if not given.
     shots
@@ -69,7 +83,7 @@ class Trainer:
     seed
         Of the shots; 0 if not given.
     execute
-        What runs circuits: from requests and a seed to bits; by default a simulator.
+        What runs circuits: from requests and a seed to bits; by default a simulator. A QNode has a device.
 
     Examples
     --------
@@ -83,8 +97,8 @@ class Trainer:
 
     def __init__(
         self,
-        circuit: Circuit | Plan,
-        loss: Observable | None = None,
+        circuit: "Circuit | Plan | QNode",
+        loss: Observable | ArrayLike | None = None,
         *,
         optimizer: str | Optimizer | Update = "adam",
         lr: SupportsFloat | None = None,
@@ -98,12 +112,12 @@ class Trainer:
         seed: SupportsIndex = 0,
         execute: Run = simulated,
     ) -> None:
-        made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
-        if not isinstance(circuit, Circuit):
-            raise InputTypeError.of("circuit", "a Circuit or a Plan", described(circuit))
-        if not circuit.n_parameters:
-            raise InvalidInputError.of("circuit", "one with parameters", f"{circuit!r}")
-        self._loss = _loss(circuit, loss, made)
+        if not isinstance(circuit, (Circuit, Plan)):
+            found = _of_qnode(circuit, loss, method, execute)
+        else:
+            found = _of_circuit(circuit, loss, method, execute)
+        self._circuit, self._loss, self._source, execute, start = found
+        self._shape = start.shape
         self._optimizer = read_optimizer(optimizer, lr)
         self.budget = Budget() if budget is None else budget
         self.cost = Cost() if cost is None else cost
@@ -113,12 +127,11 @@ class Trainer:
         if not (np.isfinite(ratio) and ratio > 0):
             raise InvalidInputError.of("noise", "a number above zero", ratio)
         number = None if settings_per_step is None else integer("settings_per_step", settings_per_step, 1)
-        self._settings, self._execute = number, execute
-        self._circuit, self._source = circuit, _source(made, circuit, self._loss, method, execute)
+        self._settings = number
         self._values = Loss(self._loss, execute)
         fixed = None if shots is None else integer("shots", shots, 2)
         self._pace = Pace(ratio, fixed or self._least(), fixed or LARGEST)
-        self._parameters = np.array(circuit.parameters)
+        self._parameters = np.array(start, dtype=np.float64).ravel()
         self._totals = [0, 0]
         self._value = [0.0, 0.0, 0.0]
         self.history = History()
@@ -131,8 +144,8 @@ class Trainer:
 
     @property
     def parameters(self) -> NDArray[np.float64]:
-        """The parameters after the last step."""
-        return self._parameters.copy()
+        """The parameters after the last step; for a QNode in the shape that they were given in."""
+        return self._parameters.reshape(self._shape).copy()
 
     @property
     def method(self) -> str:
@@ -266,7 +279,39 @@ class Trainer:
         return f"Trainer({len(self._parameters)} parameters, {self.method!r}, {self.history!r})"
 
 
-def _loss(circuit: Circuit, loss: Observable | None, made: Plan | None) -> PauliSum:
+Problem: TypeAlias = tuple[Movable, PauliSum, Source, Run, NDArray[np.float64]]
+"""What is trained: what has circuits, the loss, the way to gradients, what runs circuits, and the start."""
+
+
+def _of_circuit(circuit: Circuit | Plan, loss: object, method: str, execute: Run) -> Problem:
+    made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
+    if not circuit.n_parameters:
+        raise InvalidInputError.of("circuit", "one with parameters", f"{circuit!r}")
+    observable = _loss(circuit, loss, made)
+
+    def designed(asked: str | None) -> Source:
+        return Designed(plan(circuit, observable) if made is None else made, execute, asked)
+
+    source = _source(Directions(circuit, observable, execute), designed, method)
+    return circuit, observable, source, execute, circuit.parameters
+
+
+def _of_qnode(qnode: object, params: object, method: str, execute: Run) -> Problem:
+    if not callable(qnode):
+        raise InputTypeError.of("circuit", "a Circuit, a Plan or a PennyLane QNode", described(qnode))
+    if execute is not simulated:
+        raise InvalidInputError.of(
+            "execute", "none for a QNode, whose device runs the circuits", described(execute)
+        )
+    from efl_core.pennylane.training import Model
+
+    model = Model(qnode, params)
+    directions = Directions(model, model.loss, model.run)
+    source = _source(directions, lambda asked: model.designed(asked, model.run), method)
+    return model, model.loss, source, model.run, model.parameters.reshape(model.shape)
+
+
+def _loss(circuit: Circuit, loss: Any, made: Plan | None) -> PauliSum:  # noqa: ANN401 (checked when it is read)
     if made is not None:
         if loss is not None:
             raise InvalidInputError.of("loss", "none beside a plan, which has its own", described(loss))
@@ -280,12 +325,10 @@ def _loss(circuit: Circuit, loss: Observable | None, made: Plan | None) -> Pauli
     return known[0]
 
 
-def _source(made: Plan | None, circuit: Circuit, loss: PauliSum, method: str, execute: Run) -> Source:
+def _source(directions: Directions, design: Callable[[str | None], Source], method: object) -> Source:
     if not isinstance(method, str):
         raise InputTypeError.of("method", "the name of a method", described(method))
-    directions = Directions(circuit, loss, execute)
     if method == "directions":
         return directions
-    made = plan(circuit, loss) if made is None else made
-    designed = Designed(made, execute, None if method == "auto" else method)
+    designed = design(None if method == "auto" else method)
     return directions if method == "auto" and ADVANTAGE * directions.spread < designed.spread else designed
