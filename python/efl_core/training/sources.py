@@ -8,7 +8,7 @@ derivative, and the cheapest where few parameters feed many gates.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,12 @@ class Source(Protocol):
     def measure(self, parameters: Vector, shots: int, settings: int, step: int, seed: int) -> Measured:
         """Return a gradient from so many shots in at most so many settings."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps, ready for JSON."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+
 
 def simulated(requests: Sequence[Request], seed: int) -> list[NDArray[np.uint8]]:
     """Run requests on a simulator of state vectors."""
@@ -129,8 +135,9 @@ class Designed:
         if method is None and not lists:
             raise InvalidInputError.of("circuit", "a gradient that something measures", f"{made!r}")
         self.name = min(lists, key=lambda row: row.cost).name if method is None else made[method].name
-        self._plan, self._run, self._age = made, run, 0
-        self._asked = method
+        # Every design is searched from the first one, so that it is a function of the angles it is made at.
+        self._first, self._plan, self._run, self._age = made, made, run, 0
+        self._designed_at: Vector | None = None
         self.spread = made[self.name].cost * made.n_derivatives
 
     def _at(self, parameters: Vector) -> Plan:
@@ -140,8 +147,23 @@ class Designed:
             if held.methods and held[self.name].cost <= STALE * self._plan[self.name].cost:
                 self._age += 1
                 return held
-        self._plan, self._age = self._plan.at(parameters, methods=[self.name]), 0
+        self._design(parameters)
         return self._plan
+
+    def _design(self, parameters: Vector) -> None:
+        self._plan = self._first.at(parameters, methods=[self.name])
+        self._designed_at, self._age = parameters, 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps: where the design was made, and how old it is."""
+        where = None if self._designed_at is None else self._designed_at.tolist()
+        return {"designed_at": where, "age": self._age}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        if state["designed_at"] is not None:
+            self._design(np.array(state["designed_at"], dtype=np.float64))
+        self._age = int(state["age"])
 
     def measure(self, parameters: Vector, shots: int, settings: int, step: int, seed: int) -> Measured:
         """Return a gradient from so many shots in at most so many settings."""
@@ -228,6 +250,13 @@ class Directions:
             value=self._loss.constant + float(np.mean(up + down)) / 2,
             value_variance=of_value,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nothing: no step depends on others."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over nothing."""
 
 
 def _reads(

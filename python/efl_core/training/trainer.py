@@ -194,7 +194,9 @@ class Trainer:
         if found.shape != self._parameters.shape:
             raise ShapeError.of("optimizer", f"{self._parameters.shape} from update", found.shape)
         if not np.isfinite(found).all():
-            raise InvalidInputError("optimizer: expected finite parameters from update, got some that are not")
+            raise InvalidInputError(
+                "optimizer: expected finite parameters from update, got some that are not"
+            )
         return found
 
     def _note_value(self, found: Measured, number: int, took: list[int]) -> None:
@@ -255,6 +257,7 @@ class Trainer:
             "parameters": self._parameters.tolist(),
             "optimizer": self._optimizer.to_dict(),
             "pace": self._pace.to_dict(),
+            "source": self._source.to_dict(),
             "value": list(self._value),
             "history": self.history.to_dict(),
             "stopped": self.stopped,
@@ -268,6 +271,7 @@ class Trainer:
         self._parameters = found
         self._optimizer.restore(state["optimizer"])
         self._pace.restore(state["pace"])
+        self._source.restore(state["source"])
         self._value = [float(v) for v in state["value"]]
         self.history = History([Step(**step) for step in state["history"]])
         last = self.history[-1] if len(self.history) else None
