@@ -134,7 +134,10 @@ class Designed:
         lists = [row for row in made if row.applies and row.settings]
         if method is None and not lists:
             raise InvalidInputError.of("circuit", "a gradient that something measures", f"{made!r}")
-        self.name = min(lists, key=lambda row: row.cost).name if method is None else made[method].name
+        if method is not None and not (made[method].applies and made[method].settings is not None):
+            known = ", ".join(row.name for row in lists)
+            raise InvalidInputError.of("method", f"one with a list of settings ({known})", repr(method))
+        self.name = min(lists, key=lambda row: row.cost).name if method is None else method
         # Every design is searched from the first one, so that it is a function of the angles it is made at.
         self._first, self._plan, self._run, self._age = made, made, run, 0
         self._designed_at: Vector | None = None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from efl_core._native import METHODS
 from efl_core.arguments import array, described, integer, real
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
@@ -265,6 +266,9 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> "Trainer":
         """Take over what `to_dict` returned, in a trainer that was made with the same arguments."""
+        missing = [name for name in self.to_dict() if name not in state]
+        if missing:
+            raise InvalidInputError.of("state", "what to_dict returned", f"one without {missing[0]!r}")
         found = array("parameters", state["parameters"], "parameters").astype(np.float64)
         if found.shape != self._parameters.shape:
             raise ShapeError.of("state", f"{len(self._parameters)} parameters", found.shape)
@@ -332,6 +336,9 @@ def _loss(circuit: Circuit, loss: Any, made: Plan | None) -> PauliSum:  # noqa: 
 def _source(directions: Directions, design: Callable[[str | None], Source], method: object) -> Source:
     if not isinstance(method, str):
         raise InputTypeError.of("method", "the name of a method", described(method))
+    if method not in ("auto", "directions", *METHODS):
+        known = f"'auto', 'directions' or one of {', '.join(METHODS)}"
+        raise InvalidInputError.of("method", known, repr(method))
     if method == "directions":
         return directions
     designed = design(None if method == "auto" else method)
