@@ -156,7 +156,7 @@ def _mode(value: object) -> Mode | None:
 
 
 def _device(value: object) -> Device:
-    if isinstance(value, LegacyDevice):
+    if isinstance(value, LegacyDevice) and not isinstance(value, LegacyDeviceFacade):  # which says it is one
         return LegacyDeviceFacade(value)
     if not isinstance(value, Device):
         raise InputTypeError(f"device_options: expected a PennyLane device, got {type(value).__name__}")

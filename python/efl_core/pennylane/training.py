@@ -17,7 +17,6 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 from pennylane import numpy as pnp
-from pennylane.devices import LegacyDevice, LegacyDeviceFacade
 
 from efl_core import _native
 from efl_core.arguments import array, described
@@ -164,8 +163,6 @@ class Model:
     def run(self, requests: Sequence[Request], seed: int) -> list[NDArray[np.uint8]]:
         """Run requests on the QNode's device, as one batch."""
         device = self._qnode.device
-        if isinstance(device, LegacyDevice):
-            device = LegacyDeviceFacade(device)
         jobs, wires = [], requests[0].circuit.wires
         for request in requests:
             point = self._points[request.circuit._theta.tobytes()]
