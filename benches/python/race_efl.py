@@ -1,8 +1,8 @@
 """efl_core's trainer in the race: `efl.Trainer`, with its own choice of a method.
 
-Its hyper-parameters are the learning rate, how large the noise of a step may be beside the gradient, how far
-random directions go where it takes those, and what it believes that a circuit costs. Points of data are drawn,
-each with a setting of its own: a source of this file, for the trainer has one circuit.
+Its hyper-parameters are the learning rate, how large the noise of a step may be beside the gradient, how
+far random directions go where it takes those, and what it believes that a circuit costs. Points of data are
+drawn, each with a setting of its own: a source of this file, for the trainer has one circuit.
 """
 
 import sidebyside  # isort: skip (before numpy)  # noqa: F401

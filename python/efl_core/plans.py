@@ -441,8 +441,8 @@ class Plan:
 
         Every circuit gets at least one shot, unless ``settings`` says how many are run in one step of many:
         then so many are drawn by their shares (an echo or a shift is one, of two circuits) and read divided
-        by the chance of that, and ``step`` numbers the steps, which together run each in proportion. The error
-        of a step is mostly how much settings differ.
+        by the chance of that, and ``step`` numbers the steps, which together run each in proportion. The
+        error of a step is mostly how much settings differ.
 
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(1, parameters=[0.3]).ry(efl.Parameter(0), 0)
@@ -526,7 +526,7 @@ class Plan:
         step: SupportsIndex = 0,
         seed: SupportsIndex = 0,
     ) -> Simulated:
-        """Run a method on the simulated state: all of its circuits, or as many as `allocate` draws for a step.
+        """Run a method on the simulated state: all of its circuits, or those that `allocate` draws.
 
         The same seed gives the same gradient with any number of threads.
 

@@ -98,5 +98,5 @@ def test_a_transform_works_where_jax_compiles(outputs):
     for one, other in zip(*flat, strict=True):
         assert abs(one - other) < 1e-6
     assert abs(flat[1][0] + jax.numpy.sin(0.3) * jax.numpy.cos(0.5)) < 0.05
-    with pytest.raises(ValueError, match='device_options: expected "device" inside jax.jit'):
+    with pytest.raises(ValueError, match=r'device_options: expected "device" inside jax\.jit'):
         jax.jit(gradient)(x)

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar, cast
 
-__all__ = ["Cache"]
+__all__ = ["Cache", "Steps"]
 
 T = TypeVar("T")
 
@@ -43,3 +43,28 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+class Steps:
+    """Numbers the gradients of a circuit, so that those that follow each other run different settings.
+
+    Something that is measured again under the same key has the number that it had.
+    """
+
+    def __init__(self, capacity: int = 2**14) -> None:
+        self._numbers: OrderedDict[Hashable, int] = OrderedDict()
+        self._capacity, self._next = capacity, 0
+        self._lock = threading.Lock()
+
+    def number(self, key: Hashable = None) -> int:
+        """Return the number of a step: the next one, or that of a key that is known."""
+        with self._lock:
+            if key is not None and key in self._numbers:
+                self._numbers.move_to_end(key)
+                return self._numbers[key]
+            number, self._next = self._next, self._next + 1
+            if key is not None:
+                self._numbers[key] = number
+                if len(self._numbers) > self._capacity:
+                    self._numbers.popitem(last=False)
+            return number

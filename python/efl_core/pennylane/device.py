@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pennylane as qml
@@ -38,9 +38,11 @@ from pennylane.transforms.core import CompilePipeline
 from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import PauliSum
+from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.calling import Found, find_tapes
 from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
+from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import value_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
@@ -79,6 +81,9 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         In place of ``shots``: the root-mean-square error of the derivatives, as in ``efl.shadow_grad``.
     value_target
         In place of ``shots``: the root-mean-square error of the values; ``target`` by default.
+    settings_per_step
+        Settings of every gradient, as in ``efl.shadow_grad``. Values that are measured with it keep all
+        settings of their own: fewer shots than those and one draw take are an error.
     device_options
         How settings reach the inner device, as in ``efl.shadow_grad``.
     report
@@ -114,6 +119,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         method: str = "auto",
         target: float | None = None,
         value_target: float | None = None,
+        settings_per_step: int | Literal["auto"] | None = None,
         device_options: dict[str, Any] | None = None,
         report: Sink | None = None,
         **others: Any,  # noqa: ANN401 (refused by name)
@@ -128,6 +134,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         given = {
             "target": target,
             "method": method,
+            "settings_per_step": settings_per_step,
             "seed": seed,
             "device_options": device_options,
             "report": report,
@@ -138,6 +145,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
                 "device_options: expected no device, as it is the first argument, got one"
             )
         self._value_target = self._options.target if value_target is None else _positive(value_target)
+        if self._options.settings_per_step is not None and self._value_target is not None:
+            raise InvalidInputError(
+                "settings_per_step: expected shots beside it, which values share, got value_target"
+            )
+        self._numbering = Numbering(Cache(128), self._options.seed, repeats=False)
         self._random = np.random.default_rng(self._options.seed)
         self._lock = threading.Lock()
 
@@ -293,7 +305,15 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     ) -> Job:
         target = None if tape.shots else self._value_target
         device = Found(self._inner, "option")
-        job = gradient_job(tape, options, device, values=values, value_target=target, slopes=slopes)
+        job = gradient_job(
+            tape,
+            options,
+            device,
+            values=values,
+            value_target=target,
+            slopes=slopes,
+            numbering=self._numbering,
+        )
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             found = job.read(results)

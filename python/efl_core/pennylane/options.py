@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
@@ -19,8 +19,9 @@ from efl_core.pennylane.reports import Sink, check_sink
 from efl_core.plan_options import Cost
 from efl_core.propagation import Truncation
 
-__all__ = ["NAMES", "Options", "check_names"]
+__all__ = ["NAMES", "Options", "SettingsPerStep", "check_names"]
 
+SettingsPerStep: TypeAlias = int | Literal["auto"]
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
 DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity", "cost")
@@ -34,6 +35,7 @@ class Options:
     target: float | None = None
     method: str = "auto"
     ensemble: Ensemble | None = None
+    settings_per_step: SettingsPerStep | None = None
     combine: Combine = "mean"
     seed: int | None = None
     argnum: int | tuple[int, ...] | None = None
@@ -74,6 +76,7 @@ class Options:
             raise InvalidInputError("method: expected 'auto' with an ensemble that is given, got both")
         if self.ensemble is not None and self.target is not None:
             raise InvalidInputError("target: expected shots= with an ensemble that is given, got target")
+        self._check_step()
         if self.truncation is not None and self.ensemble is None:
             raise InvalidInputError(
                 "truncation: expected together with ensemble=, as a plan bounds words by itself, got it alone"
@@ -82,6 +85,22 @@ class Options:
             raise InvalidInputError(
                 f"combine: expected 'mean' for a list of settings, got {self.combine!r}; other rules are for "
                 f"snapshots: ensemble=, or method={' | '.join(map(repr, DRAWN))}"
+            )
+
+    def _check_step(self) -> None:
+        """Refuse what a step of a few settings does not go with."""
+        if self.settings_per_step is None:
+            return
+        given = f"got {self.settings_per_step!r}"
+        if self.ensemble is not None or self.method in DRAWN:
+            raise InvalidInputError(
+                "settings_per_step: expected none where a setting is drawn for every shot (ensemble=, or "
+                f"method={' | '.join(map(repr, DRAWN))}), {given}"
+            )
+        if self.target is not None:
+            raise InvalidInputError(
+                "settings_per_step: expected shots= beside it, as what a target takes is known for whole "
+                f"lists of settings, {given} and target"
             )
 
 
@@ -99,6 +118,14 @@ def _ensemble(value: object) -> Ensemble | None:
             f"ensemble: expected 'auto' or an Ensemble (names are for method=), got {value!r:.40}"
         )
     return value
+
+
+def _settings_per_step(value: object) -> SettingsPerStep:
+    if isinstance(value, str):
+        if value != "auto":
+            raise InvalidInputError(f"settings_per_step: expected 'auto' or a number, got {value!r:.40}")
+        return "auto"
+    return integer("settings_per_step", value, 1)
 
 
 def _target(value: object) -> float:
@@ -131,7 +158,7 @@ def _mode(value: object) -> Mode | None:
 
 
 def _device(value: object) -> Device:
-    if isinstance(value, LegacyDevice):
+    if isinstance(value, LegacyDevice) and not isinstance(value, LegacyDeviceFacade):  # which says it is one
         return LegacyDeviceFacade(value)
     if not isinstance(value, Device):
         raise InputTypeError(f"device_options: expected a PennyLane device, got {type(value).__name__}")
@@ -162,6 +189,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "target": _target,
     "method": _method,
     "ensemble": _ensemble,
+    "settings_per_step": _settings_per_step,
     "combine": _combine,
     "seed": lambda value: integer("seed", value, 0),
     "argnum": _argnum,

@@ -26,7 +26,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
-from efl_core.pennylane.options import Options
+from efl_core.pennylane.options import Options, SettingsPerStep
 from efl_core.plan_options import Cost, PlanOptions
 from efl_core.plans import Plan, PlanRow, made_plan, preferred
 
@@ -40,6 +40,7 @@ __all__ = [
     "choose",
     "make_plans",
     "plan_values",
+    "same_gates",
 ]
 
 LOGGER = logging.getLogger("efl_core")
@@ -86,6 +87,8 @@ class Chosen:
     """The best method of this circuit."""
     factor: float
     """How many times more shots the method needs than the best one."""
+    kept: Plan
+    """The plan of all circuits with the same gates."""
 
     @property
     def ensemble(self) -> Ensemble:
@@ -96,6 +99,11 @@ class Chosen:
     def reads_the_state(self) -> bool:
         """Whether the method has a list of settings, all of the final state."""
         return self.row.served and self.row.settings is not None and self.row.cost > 0
+
+    @property
+    def circuits_per_draw(self) -> int:
+        """Most circuits that are drawn together: an echo or a shift is two."""
+        return 1 if self.row.served else 2
 
     @property
     def drawn(self) -> Drawn | None:
@@ -147,13 +155,28 @@ class Plans:
     values: ValuePlan | None
     most_runs: float
     """The longest batch, for one copy of a shot vector and without settings of the values' own."""
+    settings_per_step: SettingsPerStep | None = None
+    """How many settings are drawn for the derivatives by gates; None for all."""
 
     @cached_property
     def free(self) -> float:
         """Variance of the values in one shot of the gradient; infinite if its settings do not reveal them."""
         if self.values is None or self.chosen is None or not self.chosen.reads_the_state:
             return math.inf
+        if self.settings_per_step is not None:  # those that are drawn reveal some
+            return math.inf
         return self.values.cost_in(self.chosen.ensemble)
+
+    def draws(self, shots: int) -> int | None:
+        """Return how many settings a step of so many shots draws; None where all are run.
+
+        ``"auto"`` is as many as shots and tapes allow: then settings that differ add least to the error.
+        """
+        if self.settings_per_step is None or self.chosen is None:
+            return None
+        if self.settings_per_step != "auto":
+            return self.settings_per_step
+        return max(1, int(min(shots, self.most_runs)) // self.chosen.circuits_per_draw)
 
 
 def make_plans(
@@ -188,12 +211,13 @@ def make_plans(
                 target=PlanOptions().target if options.target is None else options.target,
             ),
             chain=None if chain is None else chain.compact,
+            sampled=options.settings_per_step is not None,
         )
         drawn = chosen.drawn
     elif circuit.n_parameters and options.ensemble is not None:
         sums = list(circuit.observables)
         drawn = Drawn(gradient_observables(circuit, sums, truncation=options.truncation), options.ensemble)
-    return Plans(chosen, drawn, of_words, of_values, most_runs)
+    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step)
 
 
 def choose(
@@ -204,14 +228,18 @@ def choose(
     max_tapes: float = math.inf,
     options: PlanOptions | None = None,
     chain: Chain | None = None,
+    sampled: bool = False,
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
     The cheapest is one of those that may win at some angles, as the kept plan says. Every circuit and setting
     is a tape and takes a shot: where they are too many, a design with fewer is made. So it is where tapes
-    have a cost (``options.cost``) that fewer would save.
+    have a cost (``options.cost``) that fewer would save. Not where a few are ``sampled`` from a list: then
+    any list serves, and only lists do.
     """
     options = PlanOptions() if options is None else options
+    if sampled:
+        return _choose_list(circuit, method, options, chain)
     figure = Figure(options.cost, shots, options.target)
     most = min(shots, max_tapes)
 
@@ -246,19 +274,37 @@ def choose(
             found = fewer()
             row = preferred(found, figure)
         _warn_if_many(circuit, row)
-        return Chosen(found, row, row.name, 1.0)
+        return Chosen(found, row, row.name, 1.0, base)
+    _check_applies(base, method)
+    _warn_if_losing(base, known, method)
+    found = base.through(chain, circuit, [method])
+    if not fits(found[method]):
+        found = fewer([method])
+    _warn_if_many(circuit, found[method])
+    return Chosen(found, found[method], known.best, known.factor(method), base)
+
+
+def _choose_list(circuit: Circuit, method: str, options: PlanOptions, chain: Chain | None) -> Chosen:
+    """Choose a method that has a list of circuits and settings: the cheapest, or the one that is named."""
+    base = kept_plan(circuit, options)
+    known = Costs.of(base, chain, Figure(None, math.inf, options.target))
+    if method == "auto":
+        found = base.through(chain, circuit, known.promising_lists)
+        row = preferred(row for row in found if row.settings is not None)
+        return Chosen(found, row, row.name, 1.0, base)
+    _check_applies(base, method)
+    _warn_if_losing(base, known, method)
+    found = base.through(chain, circuit, [method])
+    return Chosen(found, found[method], known.best, known.factor(method), base)
+
+
+def _check_applies(base: Plan, method: str) -> None:
     row = base[method]
     if not row.applies:
         raise InvalidInputError(
             f"method: expected one that applies to this circuit, {', '.join(base.methods)}, got {method!r} "
             f"({row.note})"
         )
-    _warn_if_losing(base, known, method)
-    found = base.through(chain, circuit, [method])
-    if not fits(found[method]):
-        found = fewer([method])
-    _warn_if_many(circuit, found[method])
-    return Chosen(found, found[method], known.best, known.factor(method))
 
 
 def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
@@ -369,6 +415,8 @@ class Costs:
     best: str
     promising: list[str]
     """The methods that may be the cheapest at other angles."""
+    promising_lists: list[str]
+    """Those of the methods that have a list of circuits and settings."""
 
     @staticmethod
     def of(base: Plan, chain: Chain | None, figure: Figure) -> "Costs":
@@ -383,12 +431,9 @@ class Costs:
     def _read(plan: Plan, figure: Figure) -> "Costs":
         rows = {row.name: row for row in plan if row.applies}
         costs = {name: figure(row) for name, row in rows.items()}
+        lists = {name: cost for name, cost in costs.items() if rows[name].settings is not None}
         best = preferred(plan, figure)
-        least = min(costs.values())
-        # Of all lists, echoes and shifts the mixture is the best; a simpler method has to be as good.
-        near = {name: CLOSE if name in PARTS and "mixture" in rows else NEAR for name in rows}
-        promising = [name for name, cost in costs.items() if cost <= near[name] * least or name == "mixture"]
-        return Costs(rows, costs, best.name, promising)
+        return Costs(rows, costs, best.name, _promising(costs), _promising(lists))
 
     def settings(self, method: str | None) -> int | None:
         """Return how many circuits and settings a method has, or the best one."""
@@ -402,6 +447,14 @@ class Costs:
         """Return how many times more shots a method needs than the best one."""
         own = self.rows[method].cost
         return own / self.rows[self.best].cost if own > 0 else 1.0
+
+
+def _promising(costs: dict[str, float]) -> list[str]:
+    """Return the methods that may be the cheapest of some at other angles."""
+    # Of all lists, echoes and shifts the mixture is the best; a simpler method has to be as good.
+    near = {name: CLOSE if name in PARTS and "mixture" in costs else NEAR for name in costs}
+    least = min(costs.values(), default=0.0)
+    return [name for name, cost in costs.items() if cost <= near[name] * least or name == "mixture"]
 
 
 def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
@@ -455,6 +508,11 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return tuple(_key(v) for v in value)
     found: Hashable = value  # names, wires and angles
     return found
+
+
+def same_gates(one: Circuit, other: Circuit) -> bool:
+    """Return whether circuits differ by their angles only."""
+    return _key(one) == _key(other)
 
 
 def plan_values(sums: Sequence[PauliSum]) -> ValuePlan:

@@ -24,7 +24,7 @@ from efl_core.pennylane.transforms import expand
 from efl_core.plan_options import PlanOptions
 from efl_core.plans import Plan, made_plan
 
-__all__ = ["plan_qnode"]
+__all__ = ["plan_qnode", "tape_of"]
 
 
 def plan_qnode(
@@ -36,7 +36,7 @@ def plan_qnode(
 
     def planned(*args: object, **kwargs: object) -> Plan:
         def build(*values: object) -> Sequence[QuantumScript]:
-            return [_tape(qnode, values, kwargs)]
+            return [tape_of(qnode, values, kwargs)]
 
         trained = sorted(qml.math.get_trainable_indices(args))
         autograd = [i for i in trained if qml.math.get_interface(args[i]) == "autograd"]
@@ -59,7 +59,7 @@ def plan_qnode(
     return planned
 
 
-def _tape(qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object]) -> QuantumScript:
+def tape_of(qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object]) -> QuantumScript:
     """Return the tape of a QNode as a gradient transform sees it."""
     tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*args, **kwargs)
     if len(tapes) != 1:

@@ -39,7 +39,10 @@ class Report:
     stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     predicted: float
-    """RMS error that the plan predicted, over the derivatives that have any; `of` says which derivatives."""
+    """RMS error that the plan predicted, over the derivatives that have any; `of` says which derivatives.
+
+    On average over all states; how much settings differ on this one, where some of them were drawn
+    (``settings_per_step``), is in `observed` only."""
     observed: float
     """RMS of the standard errors, over the same."""
     of: Literal["arguments", "parameters"]

@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 import numpy as np
 import pennylane as qml
@@ -201,6 +201,7 @@ def shadow_grad(
     target: SupportsFloat | None = None,
     method: str = "auto",
     ensemble: str | Ensemble = "auto",
+    settings_per_step: SupportsIndex | Literal["auto"] | None = None,
     combine: Combine = "mean",
     seed: SupportsIndex | None = None,
     argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
@@ -233,10 +234,18 @@ def shadow_grad(
         the best is warned of, once.
     ensemble
         Instead of a plan: snapshots of the final state in settings of this `Ensemble`.
+    settings_per_step
+        Settings that a gradient runs (an echo or a shift is one, of two circuits), drawn from the list of the
+        method by their shares, so that a step of training takes as few shots and circuits as it needs; or
+        ``"auto"``, as many as shots and ``"max_tapes"`` allow, and the whole list where it fits. Gradients
+        that follow each other run each setting in proportion. They stay unbiased; error bars count how much
+        settings differ, and that is most of the error where few are run. By default all are run.
     combine
         How snapshots become a value, as in `estimate`; only where a setting is drawn for every shot.
     seed
-        With it, what is drawn here is a function of the seed and the angles. Devices have their own.
+        With it, what is drawn here is a function of the seed and the angles. Devices have their own. With
+        ``settings_per_step`` also of how many other angles the circuit had in this process before, so that a
+        script repeats, and a training that is begun again in the same process too. Without it all is new.
     argnum
         Trainable parameters of the tape to differentiate by; the other derivatives are 0.
     truncation
@@ -287,6 +296,7 @@ def shadow_grad(
         "target": target,
         "method": method,
         "ensemble": ensemble,
+        "settings_per_step": settings_per_step,
         "combine": combine,
         "seed": seed,
         "argnum": argnum,
@@ -302,6 +312,7 @@ def echo_grad(
     tape: QuantumScript,
     shots: SupportsIndex | None = None,
     target: SupportsFloat | None = None,
+    settings_per_step: SupportsIndex | Literal["auto"] | None = None,
     seed: SupportsIndex | None = None,
     argnum: SupportsIndex | Sequence[SupportsIndex] | None = None,
     device_options: Mapping[str, Any] | None = None,
@@ -314,7 +325,7 @@ def echo_grad(
 
     Parameters
     ----------
-    tape, shots, target, seed, argnum, device_options, report
+    tape, shots, target, settings_per_step, seed, argnum, device_options, report
         As in `shadow_grad`.
 
     Examples
@@ -335,6 +346,7 @@ def echo_grad(
         "shots": shots,
         "target": target,
         "method": "echo",
+        "settings_per_step": settings_per_step,
         "seed": seed,
         "argnum": argnum,
         "device_options": device_options,

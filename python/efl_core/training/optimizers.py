@@ -5,7 +5,7 @@ Any object with `update` serves, and any function from parameters and a gradient
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,17 +123,19 @@ def read_optimizer(optimizer: object, lr: object) -> Optimizer:
         rate = real("lr", 0.1 if lr is None else lr)
         if not (np.isfinite(rate) and rate > 0):
             raise InvalidInputError.of("lr", "a number above zero", rate)
-        made = {"adam": Adam(rate), "descent": Descent(rate)}
+        made: dict[str, Optimizer] = {"adam": Adam(rate), "descent": Descent(rate)}
         if optimizer not in made:
-            raise InvalidInputError.of("optimizer", "'adam', 'descent', an object or a function", repr(optimizer))
+            expected = "'adam', 'descent', an object or a function"
+            raise InvalidInputError.of("optimizer", expected, repr(optimizer))
         return made[optimizer]
     if lr is not None:
         raise InvalidInputError.of("lr", "none beside an optimizer that has its own", described(lr))
-    if hasattr(optimizer, "update") and hasattr(optimizer, "to_dict"):
-        found: Optimizer = optimizer
-        return found
+    if all(hasattr(optimizer, name) for name in ("update", "to_dict", "restore")):
+        return cast(Optimizer, optimizer)
     if not callable(optimizer):
         raise InputTypeError.of(
-            "optimizer", "'adam', 'descent', an object with update, or a function", described(optimizer)
+            "optimizer",
+            "'adam', 'descent', an object with update, to_dict and restore, or a function",
+            described(optimizer),
         )
     return Given(optimizer)

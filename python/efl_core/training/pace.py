@@ -59,8 +59,8 @@ class Budget:
 class Pace:
     """How many shots the next step takes: so many that its noise is ``noise`` times the gradient.
 
-    Both are known from running means: the variance of one shot, all derivatives together, and the square of the
-    gradient, of which the variance of its mean is taken off.
+    Both are known from running means: the variance of one shot, all derivatives together, and the square of
+    the gradient, of which the variance of its mean is taken off.
     """
 
     noise: float

@@ -1,14 +1,14 @@
 """The ways to a gradient that a trainer can take: designed settings, and random directions.
 
-A source is asked for so many shots in so many settings, and answers with a gradient and what it took. Designed
-settings, echoes and shifts (`Designed`) give every derivative without bias. Random directions (`Directions`,
+A source is asked for so many shots in so many settings, and answers with a gradient and what it took.
+Designed settings, echoes and shifts (`Designed`) give every derivative without bias. Random directions (`Directions`,
 known as SPSA) compare the loss at two points that all parameters are moved to: biased by the third
 derivative, and the cheapest where few parameters feed many gates.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ from efl_core.experiments import Experiment
 from efl_core.observables import PauliSum
 from efl_core.plans import Plan
 
-__all__ = ["Designed", "Directions", "Loss", "Measured", "Request", "Run", "Source", "simulated"]
+__all__ = [
+    "Designed",
+    "Directions",
+    "Loss",
+    "Measured",
+    "Movable",
+    "Request",
+    "Run",
+    "Source",
+    "simulated",
+]
 
 Vector: TypeAlias = NDArray[np.float64]
 Table: TypeAlias = NDArray[np.float64]
@@ -61,6 +71,17 @@ class Measured:
     value_variance: float = 0.0
 
 
+class Movable(Protocol):
+    """What is a circuit at any parameters: a `Circuit`, or a QNode that becomes one."""
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters."""
+
+    def at(self, parameters: Vector) -> Circuit:
+        """Return the circuit at some parameters."""
+
+
 class Source(Protocol):
     """What measures gradients."""
 
@@ -70,6 +91,12 @@ class Source(Protocol):
 
     def measure(self, parameters: Vector, shots: int, settings: int, step: int, seed: int) -> Measured:
         """Return a gradient from so many shots in at most so many settings."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps, ready for JSON."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
 
 
 def simulated(requests: Sequence[Request], seed: int) -> list[NDArray[np.uint8]]:
@@ -107,9 +134,13 @@ class Designed:
         lists = [row for row in made if row.applies and row.settings]
         if method is None and not lists:
             raise InvalidInputError.of("circuit", "a gradient that something measures", f"{made!r}")
-        self.name = min(lists, key=lambda row: row.cost).name if method is None else made[method].name
-        self._plan, self._run, self._age = made, run, 0
-        self._asked = method
+        if method is not None and not (made[method].applies and made[method].settings is not None):
+            known = ", ".join(row.name for row in lists)
+            raise InvalidInputError.of("method", f"one with a list of settings ({known})", repr(method))
+        self.name = min(lists, key=lambda row: row.cost).name if method is None else method
+        # Every design is searched from the first one, so that it is a function of the angles it is made at.
+        self._first, self._plan, self._run, self._age = made, made, run, 0
+        self._designed_at: Vector | None = None
         self.spread = made[self.name].cost * made.n_derivatives
 
     def _at(self, parameters: Vector) -> Plan:
@@ -119,22 +150,41 @@ class Designed:
             if held.methods and held[self.name].cost <= STALE * self._plan[self.name].cost:
                 self._age += 1
                 return held
-        self._plan, self._age = self._plan.at(parameters, methods=[self.name]), 0
+        self._design(parameters)
         return self._plan
+
+    def _design(self, parameters: Vector) -> None:
+        self._plan = self._first.at(parameters, methods=[self.name])
+        self._designed_at, self._age = parameters, 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps: where the design was made, and how old it is."""
+        where = None if self._designed_at is None else self._designed_at.tolist()
+        return {"designed_at": where, "age": self._age}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        if state["designed_at"] is not None:
+            self._design(np.array(state["designed_at"], dtype=np.float64))
+        self._age = int(state["age"])
 
     def measure(self, parameters: Vector, shots: int, settings: int, step: int, seed: int) -> Measured:
         """Return a gradient from so many shots in at most so many settings."""
         held = self._at(parameters)
         if not held[self.name].cost > 0:  # nothing moves the loss here
-            nothing = np.zeros(held.circuit.n_parameters)
+            nothing = np.zeros(len(parameters))
             return Measured(nothing, nothing, 0, 0)
         least = 2 if any(not e.served for e, _ in held.allocate(2, self.name, settings=1)) else 1
         found = held.allocate(max(shots, least), self.name, settings=settings, step=step, seed=seed)
         requests = [Request(held.circuit, e.setting, number, e) for e, number in found]
         bits = self._run(requests, _mixed(seed, step))
         counted = _native.Outcomes.count([(e._native, own) for (e, _), own in zip(found, bits, strict=True)])
-        value, variance = _native.read_together(counted, held.circuit.n_parameters)
+        value, variance = self._read(counted, held.circuit.n_parameters)
         return Measured(value, variance, sum(number for _, number in found), len(found))
+
+    def _read(self, counted: list[_native.Outcomes], count: int) -> tuple[Vector, Vector]:
+        """Return the derivatives by the parameters of the circuit, so many, and their variances."""
+        return _native.read_together(counted, count)
 
 
 class Loss:
@@ -180,7 +230,7 @@ class Directions:
 
     name = "directions"
 
-    def __init__(self, circuit: Circuit, loss: PauliSum, run: Run, distance: float = DISTANCE) -> None:
+    def __init__(self, circuit: Movable, loss: PauliSum, run: Run, distance: float = DISTANCE) -> None:
         self._circuit, self._loss, self._distance = circuit, Loss(loss, run), distance
         self.spread = circuit.n_parameters * self._loss.square / distance**2
 
@@ -203,6 +253,13 @@ class Directions:
             value=self._loss.constant + float(np.mean(up + down)) / 2,
             value_variance=of_value,
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nothing: no step depends on others."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over nothing."""
 
 
 def _reads(

@@ -1,15 +1,16 @@
 """The training loop: measure, step, and ask for as many shots as the next step needs.
 
-Invariant: a run is a function of its arguments and its seed; one that is taken up again goes on as if it had not
-stopped. Cost: that of a plan, and for every step the words of the gradient.
+Invariant: a run is a function of its arguments and its seed; one that is taken up again goes on as if it had
+not stopped. Cost: that of a plan, and for every step the words of the gradient.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from efl_core._native import METHODS
 from efl_core.arguments import array, described, integer, real
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
@@ -19,7 +20,19 @@ from efl_core.plans import Plan, plan
 from efl_core.training.history import History, Step
 from efl_core.training.optimizers import Optimizer, Update, read_optimizer
 from efl_core.training.pace import Budget, Pace, shots_per_setting
-from efl_core.training.sources import Designed, Directions, Loss, Measured, Run, Source, simulated
+from efl_core.training.sources import (
+    Designed,
+    Directions,
+    Loss,
+    Measured,
+    Movable,
+    Run,
+    Source,
+    simulated,
+)
+
+if TYPE_CHECKING:
+    from pennylane import QNode
 
 __all__ = ["Trainer"]
 
@@ -37,20 +50,22 @@ VALUES = 0.1
 class Trainer:
     """A training run of a circuit: iterate it, step by step, or `run` it.
 
-    It minimises the expectation value of an observable. A step runs a few settings of the plan's best list, drawn
-    by their shares, with as many shots as make the noise ``noise`` times as large as the gradient: few at
+    It minimises the expectation value of an observable. A step runs a few settings of the plan's best list,
+    drawn by their shares, with as many shots as make the noise ``noise`` times as large as the gradient: few at
     first, more as the gradient falls. Where few parameters feed many gates it compares the loss in random
     directions instead, which is biased a little (``method`` says which is taken).
 
     Parameters
     ----------
     circuit
-        The circuit, or a `Plan` of it; its parameters are where the run starts.
+        The circuit, or a `Plan` of it; its parameters are where the run starts. Or a PennyLane QNode of one
+        array that returns one ``qml.expval``, which is trained on its own device.
     loss
-        The observable that is minimised; by default the circuit's own.
+        The observable that is minimised; by default the circuit's own. After a QNode, which has its own,
+        the array that it starts at, of any shape: ``efl.Trainer(qnode, params)``.
     optimizer
         ``"adam"`` (if not given), ``"descent"``, an object with `update`, or a function of parameters and
-        gradient that returns the next parameters.
+        gradient, both flat, that returns the next parameters.
     lr
         The learning rate of an optimizer that is named; 0.1 if not given.
     shots
@@ -61,8 +76,8 @@ class Trainer:
         How large the noise of a step may be, beside the gradient; 3 if not given. Smaller steps average more
         of it: with a low learning rate it can be larger.
     method
-        ``"auto"`` (if not given), a method of `plan`, ``"directions"``, or a source of your own: an object with
-        the attributes of `efl_core.training.Source`.
+        ``"auto"`` (if not given), a method of `plan`, ``"directions"``, or a source of your own: an object
+        with the attributes of `efl_core.training.Source`.
     budget
         A `Budget`, where the run ends.
     goal
@@ -73,7 +88,7 @@ class Trainer:
     seed
         Of the shots; 0 if not given.
     execute
-        What runs circuits: from requests and a seed to bits; by default a simulator.
+        What runs circuits: from requests and a seed to bits; by default a simulator. A QNode has a device.
 
     Examples
     --------
@@ -87,8 +102,8 @@ class Trainer:
 
     def __init__(
         self,
-        circuit: Circuit | Plan,
-        loss: Observable | None = None,
+        circuit: "Circuit | Plan | QNode",
+        loss: Observable | ArrayLike | None = None,
         *,
         optimizer: str | Optimizer | Update = "adam",
         lr: SupportsFloat | None = None,
@@ -102,12 +117,12 @@ class Trainer:
         seed: SupportsIndex = 0,
         execute: Run = simulated,
     ) -> None:
-        made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
-        if not isinstance(circuit, Circuit):
-            raise InputTypeError.of("circuit", "a Circuit or a Plan", described(circuit))
-        if not circuit.n_parameters:
-            raise InvalidInputError.of("circuit", "one with parameters", f"{circuit!r}")
-        self._loss = _loss(circuit, loss, made)
+        if not isinstance(circuit, (Circuit, Plan)):
+            found = _of_qnode(circuit, loss, method, execute)
+        else:
+            found = _of_circuit(circuit, loss, method, execute)
+        self._circuit, self._loss, self._source, execute, start = found
+        self._shape = start.shape
         self._optimizer = read_optimizer(optimizer, lr)
         self.budget = Budget() if budget is None else budget
         self.cost = Cost() if cost is None else cost
@@ -117,12 +132,11 @@ class Trainer:
         if not (np.isfinite(ratio) and ratio > 0):
             raise InvalidInputError.of("noise", "a number above zero", ratio)
         number = None if settings_per_step is None else integer("settings_per_step", settings_per_step, 1)
-        self._settings, self._execute = number, execute
-        self._circuit, self._source = circuit, _source(made, circuit, self._loss, method, execute)
+        self._settings = number
         self._values = Loss(self._loss, execute)
         fixed = None if shots is None else integer("shots", shots, 2)
         self._pace = Pace(ratio, fixed or self._least(), fixed or LARGEST)
-        self._parameters = np.array(circuit.parameters)
+        self._parameters = np.array(start, dtype=np.float64).ravel()
         self._totals = [0, 0]
         self._value = [0.0, 0.0, 0.0]
         self.history = History()
@@ -135,8 +149,8 @@ class Trainer:
 
     @property
     def parameters(self) -> NDArray[np.float64]:
-        """The parameters after the last step."""
-        return self._parameters.copy()
+        """The parameters after the last step; for a QNode in the shape that they were given in."""
+        return self._parameters.reshape(self._shape).copy()
 
     @property
     def method(self) -> str:
@@ -185,7 +199,9 @@ class Trainer:
         if found.shape != self._parameters.shape:
             raise ShapeError.of("optimizer", f"{self._parameters.shape} from update", found.shape)
         if not np.isfinite(found).all():
-            raise InvalidInputError("optimizer: expected finite parameters from update, got some that are not")
+            raise InvalidInputError(
+                "optimizer: expected finite parameters from update, got some that are not"
+            )
         return found
 
     def _note_value(self, found: Measured, number: int, took: list[int]) -> None:
@@ -246,6 +262,7 @@ class Trainer:
             "parameters": self._parameters.tolist(),
             "optimizer": self._optimizer.to_dict(),
             "pace": self._pace.to_dict(),
+            "source": self._source.to_dict(),
             "value": list(self._value),
             "history": self.history.to_dict(),
             "stopped": self.stopped,
@@ -253,12 +270,16 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> "Trainer":
         """Take over what `to_dict` returned, in a trainer that was made with the same arguments."""
+        missing = [name for name in self.to_dict() if name not in state]
+        if missing:
+            raise InvalidInputError.of("state", "what to_dict returned", f"one without {missing[0]!r}")
         found = array("parameters", state["parameters"], "parameters").astype(np.float64)
         if found.shape != self._parameters.shape:
             raise ShapeError.of("state", f"{len(self._parameters)} parameters", found.shape)
         self._parameters = found
         self._optimizer.restore(state["optimizer"])
         self._pace.restore(state["pace"])
+        self._source.restore(state["source"])
         self._value = [float(v) for v in state["value"]]
         self.history = History([Step(**step) for step in state["history"]])
         last = self.history[-1] if len(self.history) else None
@@ -270,7 +291,39 @@ class Trainer:
         return f"Trainer({len(self._parameters)} parameters, {self.method!r}, {self.history!r})"
 
 
-def _loss(circuit: Circuit, loss: Observable | None, made: Plan | None) -> PauliSum:
+Problem: TypeAlias = tuple[Movable, PauliSum, Source, Run, NDArray[np.float64]]
+"""What is trained: what has circuits, the loss, the way to gradients, what runs circuits, and the start."""
+
+
+def _of_circuit(circuit: Circuit | Plan, loss: object, method: str | Source, execute: Run) -> Problem:
+    made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
+    if not circuit.n_parameters:
+        raise InvalidInputError.of("circuit", "one with parameters", f"{circuit!r}")
+    observable = _loss(circuit, loss, made)
+
+    def designed(asked: str | None) -> Source:
+        return Designed(plan(circuit, observable) if made is None else made, execute, asked)
+
+    source = _source(Directions(circuit, observable, execute), designed, method)
+    return circuit, observable, source, execute, circuit.parameters
+
+
+def _of_qnode(qnode: object, params: object, method: str | Source, execute: Run) -> Problem:
+    if not callable(qnode):
+        raise InputTypeError.of("circuit", "a Circuit, a Plan or a PennyLane QNode", described(qnode))
+    if execute is not simulated:
+        raise InvalidInputError.of(
+            "execute", "none for a QNode, whose device runs the circuits", described(execute)
+        )
+    from efl_core.pennylane.training import Model
+
+    model = Model(qnode, params)
+    directions = Directions(model, model.loss, model.run)
+    source = _source(directions, lambda asked: model.designed(asked, model.run), method)
+    return model, model.loss, source, model.run, model.parameters.reshape(model.shape)
+
+
+def _loss(circuit: Circuit, loss: Any, made: Plan | None) -> PauliSum:  # noqa: ANN401 (checked when it is read)
     if made is not None:
         if loss is not None:
             raise InvalidInputError.of("loss", "none beside a plan, which has its own", described(loss))
@@ -284,16 +337,15 @@ def _loss(circuit: Circuit, loss: Observable | None, made: Plan | None) -> Pauli
     return known[0]
 
 
-def _source(
-    made: Plan | None, circuit: Circuit, loss: PauliSum, method: str | Source, execute: Run
-) -> Source:
+def _source(directions: Directions, design: Callable[[str | None], Source], method: str | Source) -> Source:
     if not isinstance(method, str):
         if not hasattr(method, "measure"):
             raise InputTypeError.of("method", "the name of a method, or a source", described(method))
         return method
-    directions = Directions(circuit, loss, execute)
+    if method not in ("auto", "directions", *METHODS):
+        known = f"'auto', 'directions' or one of {', '.join(METHODS)}"
+        raise InvalidInputError.of("method", known, repr(method))
     if method == "directions":
         return directions
-    made = plan(circuit, loss) if made is None else made
-    designed = Designed(made, execute, None if method == "auto" else method)
+    designed = design(None if method == "auto" else method)
     return directions if method == "auto" and ADVANTAGE * directions.spread < designed.spread else designed

@@ -93,7 +93,22 @@ def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> li
         return [0] * len(totals)
     # So many that the values get the error of what the others measure.
     part = values.cost / (values.cost + cost)
-    return [min(max(round(total * part), values.n_settings), total) for total in totals]
+    found = [min(max(round(total * part), values.n_settings), total) for total in totals]
+    chosen = plans.chosen
+    least = 0 if chosen is None or plans.settings_per_step is None else chosen.circuits_per_draw
+    if least:
+        _check_values(values, min(totals), least)
+        found = [min(count, total - least) for count, total in zip(found, totals, strict=True)]
+    return found
+
+
+def _check_values(values: ValuePlan, shots: int, others: int) -> None:
+    """Refuse fewer shots than the settings of the values, which are not drawn, leave for a step."""
+    if shots < values.n_settings + others:
+        raise InvalidInputError(
+            f"shots: expected at least {values.n_settings + others}, {values.n_settings} of them for the "
+            f"settings that values are read in, got {shots}; diff_method=efl.shadow_grad measures no values"
+        )
 
 
 def _for_words(wanted: Wanted, plans: Plans, total: int) -> int:
@@ -118,17 +133,25 @@ def _piece(plans: Plans, copies: Sequence[tuple[int, int, int]], cost: Cost | No
     parts: list[tuple[int, int]] = []
     if plans.words is not None and plans.words.n_settings:
         parts.append((words, plans.words.n_settings))
+    longest = math.inf
     if plans.chosen is not None and plans.chosen.row.cost > 0 and plans.chosen.row.settings:
-        parts.append((total - words, plans.chosen.row.settings))
+        draws = plans.draws(total - words)
+        if draws is not None and draws * plans.chosen.circuits_per_draw < plans.chosen.row.settings:
+            # Those that are drawn have the same shots anyway: a run for each.
+            longest = max(1, (total - words) // (draws * plans.chosen.circuits_per_draw))
+            if plans.values is not None and values:
+                longest = min(longest, max(1, values // plans.values.n_settings))
+        else:
+            parts.append((total - words, plans.chosen.row.settings))
     if not parts and plans.values is not None and values:
         parts.append((values, plans.values.n_settings))
     if not parts:
-        return 1
+        return 1 if longest == math.inf else int(longest)
     shots, settings = (sum(numbers) for numbers in zip(*parts, strict=True))
     shortest = math.ceil(shots / plans.most_runs)
     if shots // max(1, shortest) < settings:  # rounded up, it would leave too few for all settings
         shortest -= 1
-    return int(max(shortest, min(equal_piece(*part, cost) for part in parts)))
+    return int(max(shortest, min(longest, *(equal_piece(*part, cost) for part in parts))))
 
 
 def _share(wanted: Wanted, plans: Plans, total: int, words: int, values: int, piece: int) -> Share:

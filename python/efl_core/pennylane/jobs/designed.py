@@ -70,15 +70,19 @@ def _joined(parts: Sequence[Bits]) -> Bits:
 
 
 def designed_part(
-    wanted: Wanted, final: Program, plans: Plans, shots: int, piece: int, seed: int
+    wanted: Wanted, final: Program, plans: Plans, shots: int, piece: int, seed: int, step: int = 0
 ) -> DesignedPart:
-    """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number."""
+    """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number.
+
+    Where the plans say that a step runs only some settings, they are those of this one.
+    """
     assert plans.chosen is not None  # or nothing is designed
     plan, method = plans.chosen.plan, plans.chosen.row.name
     number = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
     writer = Writer(wanted.tape, wanted.circuit)
     experiments = []
-    for experiment, own in plan.allocate(number, method, seed=seed):
+    settings = plans.draws(number)
+    for experiment, own in plan.allocate(number, method, settings=settings, step=step, seed=seed):
         program = final
         if not experiment.served:
             program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)

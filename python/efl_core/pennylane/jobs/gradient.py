@@ -25,6 +25,7 @@ from efl_core.pennylane.execution.runs import different_settings
 from efl_core.pennylane.jobs.budget import Budget, share
 from efl_core.pennylane.jobs.parts import Copy, Values, write_copies
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, make_plans
@@ -106,11 +107,13 @@ def gradient_job(
     values: bool = False,
     value_target: float | None = None,
     slopes: NDArray[np.float64] | None = None,
+    numbering: Numbering | None = None,
 ) -> GradientJob:
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
     The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    Steps of a few settings are numbered by ``numbering``, by default that of all transforms.
     """
     wanted = read_tape(tape, options)
     if options.cost is None:
@@ -127,7 +130,11 @@ def gradient_job(
     equal = has_equal_shots(options.mode, device.device, options.equal_shots)
     budget = share(wanted, plans, options, value_target=value_target, equal=equal)
     seeds = Seeds.of_circuit(options.seed, wanted.circuit)
-    copies = write_copies(wanted, plans, budget, seeds, options.combine)
+    step = None
+    if options.settings_per_step is not None and plans.chosen is not None:
+        who = Numbering.of_transforms(options.seed) if numbering is None else numbering
+        step = who.next(plans.chosen.kept, seeds)
+    copies = write_copies(wanted, plans, budget, seeds, options.combine, step)
     submission = submit(
         list(chain.from_iterable(copy.jobs for copy in copies)),
         wanted.circuit.wires,

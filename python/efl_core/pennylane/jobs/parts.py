@@ -14,6 +14,7 @@ from efl_core.pennylane.execution import Job, Program, Run
 from efl_core.pennylane.jobs.budget import Budget
 from efl_core.pennylane.jobs.designed import DesignedPart, designed_part
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.jobs.steps import Step
 from efl_core.pennylane.jobs.sums import DrawnPart, WordsPart, drawn_part
 from efl_core.pennylane.jobs.values import ValuePart, value_runs
 from efl_core.pennylane.jobs.wanted import Wanted
@@ -60,9 +61,9 @@ class Copy:
 
 
 def write_copies(
-    wanted: Wanted, plans: Plans, budget: Budget, seeds: Seeds, combine: Combine
+    wanted: Wanted, plans: Plans, budget: Budget, seeds: Seeds, combine: Combine, step: Step | None = None
 ) -> tuple[Copy, ...]:
-    """Write the parts of every copy of a shot vector."""
+    """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it."""
     final = Program(lambda: wanted.tape.operations)
     copies = []
     for i, share in enumerate(budget.shares):
@@ -77,8 +78,8 @@ def write_copies(
         if plans.drawn is not None:
             parts.append(drawn_part(wanted, final, plans.drawn, share.gates, combine))
         elif plans.chosen is not None and plans.chosen.row.cost > 0:
-            seed = seeds.seed(Purpose.GATES, i)
-            parts.append(designed_part(wanted, final, plans, share.gates, budget.piece, seed))
+            seed, number = (seeds.seed(Purpose.GATES, i), 0) if step is None else (step.seed(i), step.number)
+            parts.append(designed_part(wanted, final, plans, share.gates, budget.piece, seed, number))
         own = None if plans.values is None else ValuePart(wanted.circuit.observables, values)
         copies.append(Copy(final, tuple(parts), own))
     return tuple(copies)

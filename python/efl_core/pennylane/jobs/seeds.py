@@ -25,6 +25,8 @@ class Purpose(IntEnum):
     """How the shots of values are rounded."""
     WORDS = 3
     """How the shots of derivatives by coefficients are rounded."""
+    SETTINGS = 4
+    """Which settings the first of many steps runs."""
 
 
 @dataclass(frozen=True, slots=True)
