@@ -422,7 +422,7 @@ impl<'a> Solver<'a> {
             direct: self.direct.clone(),
             mix: self.mix.clone(),
             value,
-            bound: if steepest > 0.0 { value * value / steepest } else { 0.0 },
+            bound: if steepest > 0.0 { value.min(value * value / steepest) } else { 0.0 },
         }
     }
 }
