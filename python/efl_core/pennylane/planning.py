@@ -290,7 +290,8 @@ def _choose_list(circuit: Circuit, method: str, options: PlanOptions, chain: Cha
     known = Costs.of(base, chain, Figure(None, math.inf, options.target))
     if method == "auto":
         found = base.through(chain, circuit, known.promising_lists)
-        row = preferred(row for row in found if row.settings is not None)
+        lists = [row for row in found if row.applies and row.settings is not None]
+        row = preferred(lists, lambda row: row.cost)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
     _warn_if_losing(base, known, method)

@@ -12,11 +12,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pennylane as qml
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pennylane import numpy as pnp
 
 from efl_core import _native
@@ -78,7 +78,7 @@ class Model:
             raise InvalidInputError.of(
                 "params", "the array of parameters that a QNode starts at, beside it", params
             )
-        given = array("params", params, "numbers")
+        given = array("params", cast("ArrayLike", params), "numbers")
         if given.dtype.kind not in "fiu" or not np.isfinite(given).all():
             raise InvalidInputError.of("params", "finite real numbers", described(params))
         self._qnode, self._shape = qnode, given.shape

@@ -1,9 +1,9 @@
 """The ways to a gradient that a trainer can take: designed settings, and random directions.
 
 A source is asked for so many shots in so many settings, and answers with a gradient and what it took.
-Designed settings, echoes and shifts (`Designed`) give every derivative without bias. Random directions (`Directions`,
-known as SPSA) compare the loss at two points that all parameters are moved to: biased by the third
-derivative, and the cheapest where few parameters feed many gates.
+Designed settings, echoes and shifts (`Designed`) give every derivative without bias. Random directions
+(`Directions`, known as SPSA) compare the loss at two points that all parameters are moved to: biased by the
+third derivative, and the cheapest where few parameters feed many gates.
 """
 
 from collections.abc import Callable, Sequence

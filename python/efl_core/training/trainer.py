@@ -51,8 +51,8 @@ class Trainer:
     """A training run of a circuit: iterate it, step by step, or `run` it.
 
     It minimises the expectation value of an observable. A step runs a few settings of the plan's best list,
-    drawn by their shares, with as many shots as make the noise ``noise`` times as large as the gradient: few at
-    first, more as the gradient falls. Where few parameters feed many gates it compares the loss in random
+    drawn by their shares, with as many shots as make the noise ``noise`` times as large as the gradient: few
+    at first, more as the gradient falls. Where few parameters feed many gates it compares the loss in random
     directions instead, which is biased a little (``method`` says which is taken).
 
     Parameters
