@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 use crate::pauli::{Letter, PauliWord, Sums};
 use crate::stabiliser::Connectivity;
 
+/// The search is thorough for so many sums: a Hamiltonian is one, a gradient is many.
+const FEW_SUMS: usize = 16;
+
 /// Kinds of designed ensembles, simple ones first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -91,8 +94,15 @@ pub fn design(
         };
         let listed = |grouping| {
             let &Options { effort, connectivity, .. } = options;
-            let search =
-                ColumnGeneration { sums, objective: &objective, direct: &[], grouping, connectivity, effort };
+            let search = ColumnGeneration {
+                sums,
+                objective: &objective,
+                direct: &[],
+                grouping,
+                connectivity,
+                effort,
+                thorough: sums.len() <= FEW_SUMS,
+            };
             let mut found = search.run(None, max, cancel)?;
             if let Some(shots) = options.shots {
                 let kept = fit(&found.members(), &found.shares.families, &scores, shots, cancel)?;

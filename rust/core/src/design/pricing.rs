@@ -41,11 +41,13 @@ pub(super) struct Pricing<'a> {
     exhaustive: bool,
     /// Branch searches, or rounds from perturbed prices, so far.
     round: u64,
+    /// Whether there are moves and branch searches at all, beside greedy families.
+    thorough: bool,
 }
 
 impl<'a> Pricing<'a> {
-    pub(super) fn new(pool: &'a WordPool, effort: u64) -> Self {
-        Pricing { pool, left: effort as i64, moving: true, visits: 0, exhaustive: false, round: 0 }
+    pub(super) fn new(pool: &'a WordPool, effort: u64, thorough: bool) -> Self {
+        Pricing { pool, left: effort as i64, moving: true, visits: 0, exhaustive: false, round: 0, thorough }
     }
 
     /// New families whose prices sum to more than what a family costs, which is the objective; none at the end of the
@@ -59,20 +61,19 @@ impl<'a> Pricing<'a> {
     ) -> Result<Vec<Family>> {
         let known = families.iter().map(|f| f.members.clone()).collect();
         let mut found = Found { prices, least: PROMISE * cost, known, families: Vec::new() };
-        if self.moving {
+        let branches = self.thorough && self.pool.branches();
+        if !self.thorough {
+            self.try_greedy(prices.to_vec(), &mut found, cancel)?;
+        } else if self.moving {
             let before = self.left;
             self.move_from(families, &mut found, cancel)?;
             self.try_greedy(prices.to_vec(), &mut found, cancel)?;
             self.visits = before - self.left;
-            self.moving = found.families.len() > if self.pool.branches() { families.len() / FEW } else { 0 };
+            self.moving = found.families.len() > if branches { families.len() / FEW } else { 0 };
         }
         let mut over = false;
-        while !over && self.left > 0 && (found.families.is_empty() || self.pool.branches()) {
-            over = if self.pool.branches() {
-                self.branch(&mut found, cancel)?
-            } else {
-                self.shake(&mut found, cancel)?
-            };
+        while !over && self.left > 0 && (found.families.is_empty() || branches) {
+            over = if branches { self.branch(&mut found, cancel)? } else { self.shake(&mut found, cancel)? };
         }
         Ok(found.families)
     }

@@ -28,6 +28,8 @@ pub(crate) const MAX_WORDS: usize = 40_000;
 pub(crate) const EFFORT: u64 = 60_000_000;
 /// Words visited for one incidence of a family and a word, until shares are optimal again.
 const SOLUTION: i64 = 8;
+/// The same, where a word enters many sums.
+const DEAR: i64 = 50;
 /// The search ends after so many rounds that gained no more than this part of the objective.
 const PATIENCE: usize = 3;
 const STALLED: f64 = 2e-5;
@@ -83,6 +85,9 @@ pub(crate) struct ColumnGeneration<'a> {
     /// The two-qubit gates of the settings.
     pub(crate) connectivity: Connectivity,
     pub(crate) effort: u64,
+    /// Whether families at hand are improved and branches searched: it pays for a few sums of many words, and not for the
+    /// many derivatives of a gradient, whose shares take most of the effort.
+    pub(crate) thorough: bool,
 }
 
 impl ColumnGeneration<'_> {
@@ -125,10 +130,11 @@ impl ColumnGeneration<'_> {
         if fresh {
             self.prune(&mut families, &mut shares);
         }
-        let mut pricing = Pricing::new(&pool, self.effort);
+        let mut pricing = Pricing::new(&pool, self.effort, self.thorough);
         let entries = if self.direct.is_empty() { 0 } else { self.sums.entries() as i64 };
         let mut idle = 0;
-        while pricing.left > 0 && idle < PATIENCE {
+        let (solution, patience) = if self.thorough { (SOLUTION, PATIENCE) } else { (DEAR, usize::MAX) };
+        while pricing.left > 0 && idle < patience {
             let (prices, _) = self.prices(&families, &shares);
             let found = pricing.better(&families, &prices, shares.value, cancel)?;
             if found.is_empty() {
@@ -140,7 +146,7 @@ impl ColumnGeneration<'_> {
             shares = self.solve(&families, Some(&shares), self.effort / 16, true, cancel)?;
             idle = if before - shares.value > STALLED * before { 0 } else { idle + 1 };
             let incidences: i64 = families.iter().map(|f| f.members.len() as i64).sum();
-            pricing.left -= (incidences + entries) * SOLUTION;
+            pricing.left -= (incidences + entries) * solution;
             self.prune(&mut families, &mut shares);
         }
         shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;

@@ -93,7 +93,15 @@ fn minimise(
     // A former design is close: the search only has to follow the angles.
     let effort = solver.effort(follows);
     let connectivity = options.connectivity;
-    let search = ColumnGeneration { sums, objective, direct: &direct, grouping, connectivity, effort };
+    let search = ColumnGeneration {
+        sums,
+        objective,
+        direct: &direct,
+        grouping,
+        connectivity,
+        effort,
+        thorough: false,
+    };
     let mut found = search.run(start, options.goal == Goal::Max, solver.cancel)?;
     // A former design is thin already: what was added to it may stay, as long as it is not much.
     let grown = start.is_none_or(|s| !follows || 4 * found.families.len() > 5 * s.families.len());
