@@ -227,9 +227,11 @@ class Trainer:
 
     def _end(self, made: Step) -> str | None:
         value = self.value
-        known = self._value[2] > LEAST_KNOWN  # a lucky draw at the start is no proof
-        if self._goal is not None and known and value is not None and value[0] + SURE * value[1] <= self._goal:
-            return "goal"
+        # A lucky draw at the start is no proof.
+        if self._goal is not None and value is not None and self._value[2] > LEAST_KNOWN:
+            mean, error = value
+            if mean + SURE * error <= self._goal:
+                return "goal"
         return self.budget.spent(
             shots=made.total_shots, circuits=made.total_circuits, cost=made.cost, steps=made.number + 1
         )
