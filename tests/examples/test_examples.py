@@ -42,6 +42,16 @@ def test_vqe_keeps_the_excitations_that_matter():
     assert found.excitations[-1] == [0, 1, 8, 9]
 
 
+@pytest.mark.parametrize("by_circuits", [False, True])
+def test_a_chain_comes_near_its_ground_state(by_circuits):
+    training = load("training")
+    found = training.main(by_circuits)
+    assert found.way >= training.REACHED
+    assert found.circuits < found.shift
+    if not by_circuits:
+        assert found.shots == training.BUDGET.shots
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_classifier_tells_the_classes_apart(method):
     pytest.importorskip("torch", reason="examples/classifier_torch.py needs torch: make test-torch")

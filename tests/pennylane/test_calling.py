@@ -1,10 +1,11 @@
 """Who names the device of a gradient, and the private names of PennyLane that it is read from otherwise."""
 
+import numpy as np
 import pennylane as qml
 import pytest
 from pennylane.devices import Device
 from pennylane.workflow import jacobian_products
-from tests.pennylane.models import layers, trainable
+from tests.pennylane.models import Former, layers, trainable
 
 import efl_core as efl
 
@@ -34,6 +35,22 @@ def test_where_nobody_names_one_tapes_serve_all():
     post(qml.execute(tapes, qml.device("default.qubit")))
     report = efl.shadow_grad.last_report()
     assert (report.found_device, report.mode) == (None, "tapes")
+
+
+def test_a_device_of_the_former_interface_is_wrapped_once():
+    """PennyLane wraps it when a QNode is made; a transform of that QNode hands over what was wrapped."""
+
+    def turn(x):
+        qml.RY(x, wires=0)
+        return qml.expval(qml.Z(0))
+
+    given = trainable(0.3)
+    for device in (Former(wires=1), qml.QNode(turn, Former(wires=1)).device):
+        qnode = qml.QNode(turn, device)
+        assert abs(efl.shadow_grad(qnode, shots=1_000, seed=1)(given) + np.sin(0.3)) < 0.2
+        assert (
+            gradient(qml.device("default.qubit"), device_options={"device": device}).found_device == "option"
+        )
 
 
 def test_the_other_doors_know_their_device():

@@ -158,10 +158,18 @@ def test_a_run_ends_at_its_goal(method):
     history = found.run()
     assert found.stopped == "goal"
     value, error = found.value
-    assert value + error <= -1.3
+    assert value + 2 * error <= -1.3
     assert (history[-1].value, history[-1].value_error) == (value, error)
     # The running mean lags behind, so that the loss is lower; by chance not once in 10^5 runs.
     assert exact(model, found.parameters, loss) < -1.3 + 5 * error
+
+
+def test_a_lucky_start_is_no_goal():
+    """The first values are from one draw each: of 40 runs none ends far from where it should."""
+    for seed in range(40):
+        found = trainer(goal=-3.0, seed=seed, method="product", budget=efl.Budget(steps=12))
+        found.run()
+        assert found.stopped == "steps" or exact(circuit(), found.parameters) < -2.0
 
 
 def test_the_loss_is_not_measured_where_nobody_asks():

@@ -71,7 +71,7 @@ class Point:
 class Model:
     """A QNode of one expectation value, as a function of one array."""
 
-    def __init__(self, qnode: qml.QNode, params: object) -> None:
+    def __init__(self, qnode: object, params: Any) -> None:  # noqa: ANN401 (an array of any interface)
         if not isinstance(qnode, qml.QNode):
             raise InputTypeError.of("circuit", "a Circuit, a Plan or a PennyLane QNode", described(qnode))
         if params is None:

@@ -43,6 +43,9 @@ MOST_PER_SETTING = 1000
 ADVANTAGE = 1.5
 # Values of the loss are averaged over about so many steps.
 FORGET = 0.8
+# A goal is reached where the mean is so many standard errors below, and is of five steps at least.
+SURE = 2.0
+LEAST_KNOWN = 1 - FORGET**4.5
 # What the loss gets beside a gradient, where only a goal asks for it.
 VALUES = 0.1
 
@@ -81,7 +84,7 @@ class Trainer:
     budget
         A `Budget`, where the run ends.
     goal
-        The run ends where the running mean of the loss is below, by its standard error. Random directions
+        The run ends where the running mean of the loss is below, by two standard errors. Random directions
         measure the loss anyway; beside designed settings a tenth of the shots is for it.
     cost
         A `Cost`: what circuits and shots take; by default circuits cost nothing.
@@ -228,8 +231,11 @@ class Trainer:
 
     def _end(self, made: Step) -> str | None:
         value = self.value
-        if self._goal is not None and value is not None and value[0] + value[1] <= self._goal:
-            return "goal"
+        # A lucky draw at the start is no proof.
+        if self._goal is not None and value is not None and self._value[2] > LEAST_KNOWN:
+            mean, error = value
+            if mean + SURE * error <= self._goal:
+                return "goal"
         return self.budget.spent(
             shots=made.total_shots, circuits=made.total_circuits, cost=made.cost, steps=made.number + 1
         )
