@@ -65,13 +65,13 @@ def test_what_is_not_simulated_here_runs_on_the_device(method, monkeypatch):
 @pytest.mark.filterwarnings("ignore:method .* needs")
 def test_only_what_may_be_run_is_planned(monkeypatch):
     asked = []
-    at = efl.Plan.at
+    through = efl.Plan.through
 
-    def watched(self, parameters, inputs=None, *, methods=None):
+    def watched(self, chain, circuit, methods=None):
         asked.append(methods)
-        return at(self, parameters, inputs, methods=methods)
+        return through(self, chain, circuit, methods)
 
-    monkeypatch.setattr(efl.Plan, "at", watched)
+    monkeypatch.setattr(efl.Plan, "through", watched)
     device = qml.device("default.qubit", wires=3)
     run(rings, "auto", device)
     run(rings, "echo", device)
