@@ -340,7 +340,7 @@ def test_history_is_plotted(goal):
         ({"noise": 0}, "noise: expected a number above zero"),
         ({"noise": float("nan")}, "noise: expected"),
         ({"method": "best"}, "method: expected 'auto', 'directions' or one of"),
-        ({"method": 3}, "method: expected the name of a method, got"),
+        ({"method": 3}, "method: expected the name of a method, or a source, got"),
         ({"method": "uniform"}, "method: expected one with a list of settings"),
         ({"goal": "low"}, "goal: expected"),
         ({"seed": -1}, "seed: expected"),

@@ -14,6 +14,9 @@ from efl_core.plan_options import Cost
 
 __all__ = ["Budget", "Pace", "shots_per_setting"]
 
+# How much larger a step may be than the largest before: where the gradient vanishes no number is enough.
+GROWTH = 1.2
+
 
 def shots_per_setting(cost: Cost) -> float:
     """Return the shots of a setting beyond which another setting says more for the same cost.
@@ -60,7 +63,8 @@ class Pace:
     """How many shots the next step takes: so many that its noise is ``noise`` times the gradient.
 
     Both are known from running means: the variance of one shot, all derivatives together, and the square of
-    the gradient, of which the variance of its mean is taken off.
+    the gradient, of which the variance of its mean is taken off. At a minimum nothing is left of it, and
+    steps grow until a budget ends them.
     """
 
     noise: float
@@ -71,6 +75,7 @@ class Pace:
     weight: float = 0.0
     mean: list[float] = field(default_factory=list)
     error: float = 0.0
+    largest: float = 0.0
 
     def shots(self) -> int:
         """Return the shots of the next step."""
@@ -81,11 +86,12 @@ class Pace:
         # What cannot be told from noise is at most as large as that.
         signal = max(signal, 0.1 * self.error / self.weight**2, 1e-300)
         wanted = variance / (self.noise**2 * signal)
-        return int(min(max(wanted, self.least), self.most))
+        return int(min(max(min(wanted, GROWTH * self.largest), self.least), self.most))
 
     def add(self, gradient: list[float], variance: float, shots: int) -> None:
         """Take note of a step: its gradient, its variance (all derivatives together) and its shots."""
         part = 1 - self.forget
+        self.largest = max(self.largest, 10.0 * self.least, shots)
         if not self.mean:
             self.mean = [0.0] * len(gradient)
         self.weight = self.forget * self.weight + part
@@ -95,9 +101,10 @@ class Pace:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is kept between steps."""
-        return {name: getattr(self, name) for name in ("variance", "weight", "mean", "error")}
+        return {name: getattr(self, name) for name in ("variance", "weight", "mean", "error", "largest")}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `to_dict` returned."""
-        self.variance, self.weight, self.error = (float(state[n]) for n in ("variance", "weight", "error"))
+        for name in ("variance", "weight", "error", "largest"):
+            setattr(self, name, float(state[name]))
         self.mean = [float(m) for m in state["mean"]]
