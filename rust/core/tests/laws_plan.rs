@@ -483,7 +483,7 @@ fn little_effort_is_enough_for_a_plan() {
 fn fewer_settings_than_the_best_design_has() {
     let cancel = Cancel::new();
     let (mut thinned, mut refused) = (0, 0);
-    for seed in 0..12 {
+    for seed in 0..16 {
         let case = case(seed, 3, 9, 2);
         let input = tilted(3);
         let theta: Vec<f64> = case.theta.iter().map(|angle| angle + 0.3).collect();

@@ -98,7 +98,8 @@ impl Problem<'_> {
             solver.mix();
             let now = solver.result();
             let close = now.value <= (1.0 + TOLERANCE) * now.bound;
-            let settled = (last - now.value).abs() <= if open { ROUGHLY } else { SETTLED } * now.value;
+            let rough = if open && solver.single { ROUGHLY } else { SETTLED };
+            let settled = (last - now.value).abs() <= rough * now.value;
             last = now.value;
             if close || settled || left <= 0 {
                 if rounded {
@@ -206,9 +207,11 @@ impl<'a> Solver<'a> {
         let count = families.len() + direct.len();
         let even = 1.0 / count.max(1) as f64;
         let from = |old: Option<&Vec<f64>>, n: usize| -> Vec<f64> {
-            // New measurements start with a share that a multiplicative step could enlarge.
+            // New measurements start with a share that a multiplicative step could enlarge; where routes compete, with one
+            // that says what they are worth.
             let least = if old.is_some() { 1e-4 * even } else { even };
-            (0..n).map(|i| old.and_then(|o| o.get(i)).map_or(least, |&s| s.max(least))).collect()
+            let new = if direct.is_empty() { least } else { even };
+            (0..n).map(|i| old.and_then(|o| o.get(i)).map_or(new, |&s| s.max(least))).collect()
         };
         let mix = (0..sums.len())
             .map(|r| {
