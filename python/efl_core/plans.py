@@ -661,7 +661,7 @@ def plan(
     >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
     >>> plan = efl.plan(circuit.clifford("CZ", 0, 1), "ZZ", target=0.02)
     >>> plan
-    Plan(2 qubits, 2 parameters, best='biased', shots=2500, target=0.02)
+    Plan(2 qubits, 2 parameters, best='product', shots=2500, target=0.02)
     >>> plan["uniform"].shots
     7500
     """

@@ -264,7 +264,8 @@ except efl.ResourceLimitError as error:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits the address space")
-@pytest.mark.parametrize("room", [0, 1 << 20, 64 << 20, 1 << 30])
+# With no room at all the C library ends the process when a thread first touches its own data.
+@pytest.mark.parametrize("room", [1 << 18, 1 << 20, 64 << 20, 1 << 30])
 def test_threads_that_the_system_refuses_are_done_without_or_named(room):
     limit = f'int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() + {room}'
     assert run(REFUSED.format(limit=limit), OPENBLAS_NUM_THREADS="1").strip() == "True"
