@@ -25,6 +25,7 @@ __all__ = [
     "Snapshots",
     "Tally",
     "available_cpu_levels",
+    "chained",
     "cpu_level",
     "design",
     "draw_settings",

@@ -59,7 +59,6 @@ fn a_step_of_a_few_settings_is_unbiased() {
     assert!(compared > 500 && compared < COMPARISONS, "{compared}");
     let of = |i: usize| bars.map(|bars| bars[i] / bars[1]);
     let (said, predicted) = (of(0), of(2));
-    println!("{compared} {said:?} {predicted:?}");
     // Draws are systematic, and a single one says nothing of its spread: on the long side.
     assert!(said.iter().all(|ratio| (0.95..2.0).contains(ratio)), "{said:?}");
     assert!((predicted[0] - 1.0).abs() < 0.03, "one draw is independent of the others: {predicted:?}");
