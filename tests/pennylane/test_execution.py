@@ -93,7 +93,7 @@ def test_batches_are_as_short_as_is_asked_for(most, equal):
     found, stderr = gradient(THETA)
     report = efl.shadow_grad.last_report()
     assert 1 < report.tapes <= most
-    assert report.settings <= report.tapes if equal else report.settings == report.tapes
+    assert report.settings <= report.tapes  # two families may have one setting
     assert np.all(np.abs(found - exact(rings)) <= 5 * stderr + 1e-9)
     assert report.shots > 0.9 * SHOTS
 

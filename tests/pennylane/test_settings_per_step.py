@@ -15,7 +15,7 @@ import efl_core as efl
 from efl_core.pennylane import from_tape
 from efl_core.pennylane.caches import Steps
 from efl_core.pennylane.jobs.steps import STEPS
-from efl_core.pennylane.planning import Costs, choose, kept_plan
+from efl_core.pennylane.planning import Costs, Figure, choose, kept_plan
 from efl_core.plans import PlanOptions
 
 pytestmark = pytest.mark.filterwarnings("ignore:method .* needs")
@@ -132,7 +132,7 @@ def test_only_lists_are_chosen_from(name):
     tape = qml.workflow.construct_tape(qml.QNode(MODELS[name].function, qml.device("default.qubit")))
     circuit = from_tape(tape(*arguments(name)))
     base = kept_plan(circuit, PlanOptions())
-    lists = Costs.of(base, None).promising_lists
+    lists = Costs.of(base, None, Figure(None, np.inf, 0.01)).promising_lists
     assert lists
     assert all(base[method].settings for method in lists)
     found = choose(circuit, shots=1, sampled=True)

@@ -95,7 +95,7 @@ def test_every_door_means_the_same(name):
     found = efl.gradient_with_errors(qnode, target=TARGET, seed=1, report=reports)(*args)
     assert reports[0].shots == report.shots
     stderr = found[1] if isinstance(found[1], np.ndarray) else np.concatenate(list(map(np.ravel, found[1])))
-    assert rms(stderr[stderr > 0]) == pytest.approx(TARGET, rel=0.1)
+    assert 0.85 * TARGET < rms(stderr[stderr > 0]) < 1.1 * TARGET  # shots are whole numbers for each setting
     _, [of_device, *_] = measured(name, [1], door="device")
     assert of_device.of == "arguments"
     assert of_device.predicted == pytest.approx(TARGET, rel=0.01)

@@ -87,6 +87,8 @@ def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> li
     if values is None or not values.n_settings:
         return [0] * len(totals)
     cost = values.cost if plans.chosen is None else plans.chosen.row.cost
+    if cost == 0 and plans.words is not None:  # what is asked for depends on coefficients only
+        cost = plans.words.cost
     if target is not None:
         return [needed_shots(values, target, total, plans.free) for total in totals]
     if plans.free < math.inf:
@@ -157,7 +159,8 @@ def _piece(plans: Plans, copies: Sequence[tuple[int, int, int]], cost: Cost | No
 def _share(wanted: Wanted, plans: Plans, total: int, words: int, values: int, piece: int) -> Share:
     if plans.words is not None and piece > 1:  # whole runs
         words = max(words // piece, plans.words.n_settings) * piece
-    if words and wanted.by_gates and words >= total:
+    moved = plans.chosen is not None and plans.chosen.row.cost > 0
+    if words and wanted.by_gates and moved and words >= total:
         raise InvalidInputError(f"shots: expected more, as coefficients alone take {words}, got {total}")
     return Share(total - words if wanted.by_gates else 0, words, values)
 

@@ -19,7 +19,8 @@
 //! - A stratum of one shot has no spread of its own. It counts the square of its deviation from what the other strata
 //!   say of its words (zero for words that no other shot revealed): too long on average, never too short.
 //! - T shots that all agree leave a fraction `1 - (T / (T + 2))^2` (see [`unsettled`]) of the variance on the maximally
-//!   mixed state, and no variance is less than that.
+//!   mixed state, and no variance is less than that. T counts shots by what their strata add to that variance: all of them
+//!   where strata are alike, and those of a stratum that adds nearly all.
 //! - Experiments that were drawn count one draw more, which deviates as a draw does on the maximally mixed state. It is
 //!   all there is where a single one was drawn, or none that reads a derivative.
 //!
@@ -36,7 +37,8 @@ pub(super) fn unsettled(shots: f64) -> f64 {
 pub(super) struct Strata {
     variance: f64,
     mixed: f64,
-    shots: f64,
+    /// Sum over strata of the square of what they add to `mixed`, over their shots.
+    spread: f64,
 }
 
 impl Strata {
@@ -47,15 +49,13 @@ impl Strata {
         // What is known can only overshoot when the sample is all there is, or by rounding.
         let deviations = if sampled + known > 1e-12 * second { sampled + known } else { sampled };
         self.variance += deviations * shots / (shots - 1.0);
-        self.mixed += mixed;
-        self.shots += shots;
+        self.settle(mixed, shots);
     }
 
     /// Adds a stratum of one shot, which deviates by `deviation` from what is otherwise known.
     pub(super) fn add_lone(&mut self, deviation: f64, mixed: f64) {
         self.variance += deviation * deviation;
-        self.mixed += mixed;
-        self.shots += 1.0;
+        self.settle(mixed, 1.0);
     }
 
     /// Adds experiments that were drawn, from the sums of what each draw contributes and of the squares; `shots` are those
@@ -63,8 +63,12 @@ impl Strata {
     /// [`Strata::add_unseen`]: with it, and the divisor that counts it, the variance is right on average over states.
     pub(super) fn add_draws(&mut self, draws: f64, first: f64, second: f64, shots: f64, mixed: f64) {
         self.variance += (second - first * first / draws).max(0.0);
+        self.settle(mixed, shots);
+    }
+
+    fn settle(&mut self, mixed: f64, shots: f64) {
         self.mixed += mixed;
-        self.shots += shots;
+        self.spread += mixed * mixed / shots;
     }
 
     /// Adds what no shot says anything of: something with mean zero and this variance.
@@ -74,6 +78,9 @@ impl Strata {
 
     /// The variance of the value.
     pub(super) fn variance(&self) -> f64 {
-        self.variance.max(unsettled(self.shots) * self.mixed)
+        if self.spread == 0.0 {
+            return self.variance;
+        }
+        self.variance.max(unsettled(self.mixed * self.mixed / self.spread) * self.mixed)
     }
 }
