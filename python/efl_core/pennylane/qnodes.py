@@ -20,6 +20,7 @@ from efl_core.pennylane.differentiated import recorded, slopes_of
 from efl_core.pennylane.execution import known_cost
 from efl_core.pennylane.planning import Figure, best_base
 from efl_core.pennylane.tapes import from_qnode, from_tape
+from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.transforms import expand
 from efl_core.plan_options import PlanOptions
 from efl_core.plans import Plan, made_plan
@@ -61,16 +62,8 @@ def plan_qnode(
 
 def tape_of(qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object]) -> QuantumScript:
     """Return the tape of a QNode as a gradient transform sees it."""
-    tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*args, **kwargs)
-    if len(tapes) != 1:
-        raise InvalidInputError(
-            f"qnode: expected one tape, got {len(tapes)} from its transforms; convert them one by one "
-            "(qml.workflow.construct_batch, from_tape)"
-        )
-    [tape] = tapes
-    trained = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
-    tape = tape.copy(trainable_params=sorted(trained))
-    if tape.batch_size is not None or not trained:
+    tape = one_tape(qnode, args, kwargs)
+    if tape.batch_size is not None or not tape.trainable_params:
         return tape  # which `from_tape` refuses, or which needs no more
     return next(iter(expand(tape)[0]))
 

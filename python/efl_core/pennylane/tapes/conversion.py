@@ -8,7 +8,7 @@ write Clifford gates so, and where those could be anything there would be more w
 """
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pennylane as qml
@@ -20,7 +20,7 @@ from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.tapes.observables import measured
 from efl_core.pennylane.tapes.operations import Conversion, parameters
 
-__all__ = ["convert", "from_qnode", "from_tape", "trainable"]
+__all__ = ["convert", "from_qnode", "from_tape", "one_tape", "trainable"]
 
 
 def from_tape(
@@ -84,6 +84,19 @@ def convert(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inp
     return circuit
 
 
+def one_tape(qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, object]) -> QuantumScript:
+    """Return the tape of a QNode, after its transforms, with what PennyLane takes for trainable."""
+    tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*args, **kwargs)
+    if len(tapes) != 1:
+        raise InvalidInputError(
+            f"qnode: expected one tape, got {len(tapes)} from its transforms; convert them one by one "
+            "(qml.workflow.construct_batch, from_tape)"
+        )
+    [tape] = tapes
+    trained = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
+    return tape.copy(trainable_params=sorted(trained))
+
+
 def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
     """Return a function that takes the QNode's arguments and returns its circuit.
 
@@ -95,15 +108,7 @@ def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
         raise InputTypeError(f"qnode: expected a PennyLane QNode, got {type(qnode).__name__}")
 
     def convert(*args: object, **kwargs: object) -> Circuit:
-        tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*args, **kwargs)
-        if len(tapes) != 1:
-            raise InvalidInputError(
-                f"qnode: expected one tape, got {len(tapes)} from its transforms; convert them one by one "
-                "(qml.workflow.construct_batch, from_tape)"
-            )
-        [tape] = tapes
-        trained = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
-        tape = tape.copy(trainable_params=sorted(trained))
+        tape = one_tape(qnode, args, kwargs)
         circuit = from_tape(tape, wires=qnode.device.wires)
         if circuit.n_parameters == 0 and any(op.num_params for op in tape.operations):
             warnings.warn(
