@@ -5,8 +5,9 @@ and 16 teaching shots in 4 settings. Seconds are those of the processor, which o
 not lengthen as it does those of a clock.
 
 - reading: a packet is decoded, every query is contracted with its weight, and the sums are added up exactly.
-  Its twin in numpy is given the bits unpacked and the tables of the settings for nothing: for each setting,
-  of all queries that run it, the parities of its words by a product of matrices, and a contraction.
+  Its twin in numpy is given the bits unpacked and the tables of the settings for nothing: the parities of
+  words by a product of matrices, and a contraction, query by query as they come. Grouped is the same for all
+  queries that run a setting at once, which a learner can do when it has all their weights.
 - weighing: the same by way of a machine, which joins tickets with their queries.
 - a million: every replica joins, makes a packet of one query, which is admitted and counted. Memory is what
   the process takes more of at its height than before.
@@ -97,7 +98,20 @@ def tables(experiments, shares, n_parameters):
 
 
 def twin(entries, tables, teaches, weights, n_parameters):
-    """Mean and squares of the contributions of all queries."""
+    """Mean and squares of the contributions of all queries, one after the other."""
+    shots = TEACH // SETTINGS
+    gradient = np.zeros((len(weights), n_parameters))
+    for query in range(len(weights)):
+        for j, entry in enumerate(entries[query]):
+            masks, coefficients = tables[entry]
+            bits = teaches[query, j * shots : (j + 1) * shots]
+            gradient[query] += (1 - 2 * ((bits @ masks.T) % 2)).sum(axis=0) @ coefficients
+    gradient *= weights
+    return gradient.sum(axis=0), (gradient**2).sum(axis=0)
+
+
+def grouped(entries, tables, teaches, weights, n_parameters):
+    """The same, setting by setting."""
     bits = teaches.reshape(len(teaches), SETTINGS, TEACH // SETTINGS, N)
     gradient = np.zeros((len(weights), n_parameters))
     for entry, (masks, coefficients) in enumerate(tables):
@@ -139,9 +153,10 @@ def reading(report, circuit, version, make, experiments):
     table = tables(experiments, version.shares, circuit.n_parameters)
     entries = version.entries(5, 1, 0, queries)
     bits = teaches.astype(np.float32)
-    slow, (total, squares) = processor(
-        lambda: twin(entries, table, bits, weights, circuit.n_parameters), 1 if report.smoke else 3
-    )
+    own = (entries, table, bits, weights, circuit.n_parameters)
+    once = 1 if report.smoke else 3
+    slow, (total, squares) = processor(lambda: twin(*own), once)
+    together, other = processor(lambda: grouped(*own), once)
     shots = queries * (ANSWER + TEACH)
     report.figure("a reader", reader.nbytes / 1e3, "KB")
     report.figure("bytes of a query", len(packet) / queries, "B")
@@ -150,12 +165,14 @@ def reading(report, circuit, version, make, experiments):
     rate, ratio = shots / seconds, slow / seconds
     report._judge("read on one thread", f"{rate:.3g} shots/s", rate, at_least=3e7)
     report._judge("the twin takes", f"{ratio:,.0f}x as long", ratio, at_least=50)
+    report.figure("the twin, grouped", together / seconds, "times as long")
     report.figure("admitted and weighed", weighing / queries * 1e6, "us a query")
     report.check("reader and machine have the same bits", weighed == tally)
     mean, error = tally.gradient
     report.close(mean, total / queries, "reader and twin, means")
     expected = np.sqrt((squares / queries - (total / queries) ** 2) / (queries - 1))
     report.close(error, expected, "reader and twin, errors")
+    report.close(other, (total, squares), "twin and grouped twin")
 
 
 def million(report, circuit, version, make):
