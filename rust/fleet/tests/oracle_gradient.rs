@@ -28,7 +28,7 @@ fn version(n: usize, shares: &[f64]) -> Version {
 fn with_query<T>(version: &Version, entry: usize, outcome: usize, read: impl FnOnce(&Query<'_>) -> T) -> T {
     let n = usize::from(version.shape().n_qubits);
     let sequence = Sequence::new(version, 9, 1);
-    let number = (0..).find(|q| sequence.entry(*q, 0) == entry).unwrap();
+    let number = (0..).find(|q| sequence.entries(*q).next() == Some(entry)).unwrap();
     let bits: Vec<u8> = (0..n).map(|q| (outcome >> (n - 1 - q) & 1) as u8).collect();
     let packet = encode(version, &span(9, 1, number, 1), Bits::Bytes(&[]), Bits::Bytes(&bits)).unwrap();
     let packet = Packet::decode(&packet).unwrap();

@@ -248,7 +248,7 @@ impl Sent {
         let sequence = Sequence::new(&roster.version, self.span.replica, self.span.incarnation);
         let mut y = vec![0.0; roster.slopes.columns];
         for j in 0..usize::from(shape.settings) {
-            let e = sequence.entry(self.numbers[query], j);
+            let e = sequence.entries(self.numbers[query]).nth(j).unwrap();
             let (entry, share) = (&roster.entries[e], roster.version.share(e));
             for t in j * c..(j + 1) * c {
                 let shot = self.shot(&self.teaches, shape.teach_shots, query, t, n);
@@ -278,7 +278,7 @@ impl Sent {
         if roster.answers.is_empty() {
             let sequence = Sequence::new(&roster.version, self.span.replica, self.span.incarnation);
             for t in 0..usize::from(shape.teach_shots) {
-                let e = sequence.entry(self.numbers[query], t / shape.setting_shots());
+                let e = sequence.entries(self.numbers[query]).nth(t / shape.setting_shots()).unwrap();
                 let shot = self.shot(&self.teaches, shape.teach_shots, query, t, n);
                 read(&roster.entries[e].setting, &roster.entries[e].values, shot);
             }
