@@ -57,11 +57,11 @@ impl<'v> Sequence<'v> {
         (0..settings).map(move |j| self.version.entry(start.wrapping_add(j.wrapping_mul(self.step))))
     }
 
-    /// How many of `count` queries from `first` on teach.
-    pub fn teaching(&self, first: u64, count: u32) -> usize {
+    /// How many of `count` queries from `first` on teach; more than `most` are not counted.
+    pub fn teaching(&self, first: u64, count: u32, most: usize) -> usize {
         match self.version.threshold() {
-            None => count as usize,
-            Some(_) => self.offsets(first, count).count(),
+            None => most.min(count as usize),
+            Some(_) => self.offsets(first, count).take(most).count(),
         }
     }
 
@@ -138,7 +138,8 @@ mod tests {
         let first = teaching.iter().filter(|q| sequence.entries(**q).next() == Some(0)).count() as f64;
         assert!((teaching.len() as f64 - 1200.0).abs() < 4.5 * 840f64.sqrt());
         assert!((first - teaching.len() as f64 / 2.0).abs() < 4.5 * 300f64.sqrt());
-        assert_eq!(sequence.teaching(0, 4000), teaching.len());
+        assert_eq!(sequence.teaching(0, 4000, 5000), teaching.len());
+        assert_eq!(sequence.teaching(0, 4000, 7), 7);
     }
 
     #[test]
