@@ -258,6 +258,7 @@ def test_versions_that_cannot_be_are_refused(changes, argument):
         ({"weights": np.ones(2)}, "weights"),
         ({"weights": np.array([np.nan])}, "weights[0]"),
         ({"n_outputs": 0}, "n_outputs"),
+        ({"n_parameters": 2**40}, "n_parameters"),
     ],
 )
 def test_readers_that_cannot_read_are_refused(changes, argument):
