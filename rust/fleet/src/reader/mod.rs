@@ -6,7 +6,8 @@
 //! The answers `f_o` are read from the answer shots; where there are none, from the teach settings (gentle entries).
 //!
 //! Invariant: the divisions by share and shots are part of the coefficients, and the shares are the quantised ones.
-//! Cost: [`masks`](crate::masks) per word; 16 bytes per coefficient, some 100 KB for a roster of 400 settings.
+//! Cost: two XORs and a population count per word and 64 shots, a multiplication per coefficient; 16 bytes per coefficient,
+//! half a megabyte for a roster of 200 settings and 60 derivatives.
 
 mod read;
 
