@@ -512,13 +512,13 @@ class FleetVersion:
         teach_shots: SupportsIndex,
         settings: SupportsIndex,
         shares: ArrayLike,
-        teach: float = 1.0,
-        content: bytes = b"",
+        teach: float | None = None,
+        content: bytes | None = None,
     ) -> FleetVersion:
         """Shots are those of a query that teaches; `teach_shots` is a multiple of `settings`, the teach settings of it.
 
         `answer_shots` may be 0: then teach settings are read for the answers too (gentle). `shares` (entries,), positive,
-        need not add up to 1. `teach` is the probability that a query teaches. `content` is whatever else makes the
+        need not add up to 1. `teach` is the probability that a query teaches, 1 by default. `content` is whatever else makes the
         version (parameters, circuits): it goes into the hash.
         """
     @property
@@ -563,12 +563,12 @@ class FleetVersion:
         queries: SupportsIndex,
         answers: NDArray[Any],
         teaches: NDArray[Any],
-        dropped: SupportsIndex = 0,
+        dropped: SupportsIndex | None = None,
     ) -> bytes:
         """Return the packet of queries first ... first + queries - 1, of which T teach.
 
         `answers` (T, answer_shots, n_qubits) and `teaches` (T, teach_shots, n_qubits), the shots of one teach setting
-        after those of another. `dropped` queries directly before `first` are not sent, and never will be.
+        after those of another. `dropped` queries directly before `first` are not sent, and never will be (0).
         """
     def __eq__(self, other: object, /) -> bool: ...
 
@@ -583,7 +583,7 @@ class FleetReader:
         n_outputs: SupportsIndex,
         n_parameters: SupportsIndex,
         entries: Sequence[_Entry],
-        answers: Sequence[_Answer] = (),
+        answers: Sequence[_Answer] | None = None,
         slopes: NDArray[np.float64] | None = None,
         weights: NDArray[np.float64] | None = None,
     ) -> FleetReader:
@@ -669,16 +669,17 @@ class FleetMachine:
         fleet: SupportsIndex,
         n_outputs: SupportsIndex,
         n_parameters: SupportsIndex,
-        keep: SupportsIndex = 64,
-        pending: SupportsIndex = 200_000,
+        keep: SupportsIndex | None = None,
+        pending: SupportsIndex | None = None,
         quota: SupportsIndex | None = None,
-        buckets: SupportsIndex = 1,
-        replicas: SupportsIndex = 16_777_216,
+        buckets: SupportsIndex | None = None,
+        replicas: SupportsIndex | None = None,
     ) -> FleetMachine:
         """Take the sizes and the bounds; `n_parameters` is M.
 
-        `keep`: versions that are read; `pending`: queries that wait for weights at most, of one replica `quota`;
-        `buckets`: tallies of a version, among which replicas are spread; `replicas`: how many may join.
+        `keep` (64): versions that are read; `pending` (200,000): queries that wait for weights at most, of one replica
+        `quota` (all of them); `buckets` (1): tallies of a version, among which replicas are spread; `replicas`
+        (2^24): how many may join.
         """
     def join(self, replica: SupportsIndex) -> int:
         """Return the incarnation of a replica that begins; what an earlier one sends from now on is refused as superseded."""
@@ -716,10 +717,10 @@ class FleetMachine:
         """Return (version, bucket, tally) of the versions first ... last, both included, that have counted something."""
     def take(self, first: SupportsIndex, last: SupportsIndex) -> list[tuple[int, int, FleetTally]]:
         """Return the same, and begin anew: every contribution is handed out once."""
-    def gradient(self, first: SupportsIndex, last: SupportsIndex, decay: float = 1.0) -> _Pooled:
+    def gradient(self, first: SupportsIndex, last: SupportsIndex, decay: float | None = None) -> _Pooled:
         """Return gradient, standard error, queries and mean age of the versions first ... last, pooled.
 
-        A version has age last - version, its queries weight decay ** age; the mean age is over queries so weighted.
+        A version has age last - version, its queries weight decay ** age (1 by default); the mean age is over queries so weighted.
         """
     @property
     def versions(self) -> list[int]:

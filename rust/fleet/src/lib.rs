@@ -20,6 +20,7 @@
 //! | [`packet`] | the bytes that cross: fixed layout, exact length, checked before they are believed |
 //! | [`reader`] | what bits mean: bit-sliced masks over the shots of a query |
 //! | [`tally`] | exact sums over queries, which merge by addition |
+//! | [`codec`] | tallies as bytes |
 //! | [`registry`] | who has joined, and what is expected of each next |
 //! | [`pending`] | queries that wait for weights, bounded, oldest out first |
 //! | [`machine`] | the state machine of a learner: refusals and counters, no clock, no thread, no IO |
@@ -32,3 +33,15 @@
 //! - `admitted = taught + expired + pending + answered only`, exactly, after every call.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
+pub mod codec;
+pub mod machine;
+mod masks;
+pub mod packet;
+pub mod pending;
+pub mod reader;
+pub mod registry;
+pub mod sequence;
+pub mod tally;
+pub mod version;
