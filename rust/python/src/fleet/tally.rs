@@ -4,6 +4,7 @@ use super::column;
 use crate::error::OrRaise;
 use efl_fleet::tally::{self, Mean};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -77,6 +78,14 @@ impl FleetTally {
         let mut sum = self.0.clone();
         sum.merge(&other.0).or_raise()?;
         Ok(FleetTally(sum))
+    }
+
+    /// Lets ``sum(tallies)`` begin with its zero.
+    fn __radd__(&self, other: &Bound<'_, PyAny>, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if other.extract::<i64>().is_ok_and(|zero| zero == 0) {
+            return FleetTally(self.0.clone()).into_py_any(py);
+        }
+        Ok(py.NotImplemented())
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
