@@ -6,18 +6,21 @@ they say with what is exact.
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import comb
 
 import numpy as np
 
 import efl_core as efl
-from efl_core.fleet import Learner, Replica, losses
+from efl_core.fleet import Learner, Replica, Ticket, losses
+from efl_core.fleet.labels import read_shots
+from efl_core.fleet.tickets import Tickets
 
 POPULATION = 12
 
 
-def brick(n_qubits, layers=2, outputs="vector", scale=1.0):
+def brick(n_qubits, layers=2, outputs="vector", scale=1.0, seed=0):
     """Angles of the inputs, then layers of RY, RZ and a brick of CZ, and a last layer of RY and RZ."""
-    random = np.random.default_rng(n_qubits)
+    random = np.random.default_rng(seed)
     circuit = efl.Circuit(n_qubits, parameters=random.uniform(-1.5, 1.5, 2 * n_qubits * (layers + 1)))
     for qubit in range(n_qubits):
         circuit.ry(circuit.input(0.1 * qubit), qubit)
@@ -34,9 +37,9 @@ def brick(n_qubits, layers=2, outputs="vector", scale=1.0):
     return circuit
 
 
-def ring(n_qubits, layers=2, outputs="word", scale=1.0):
+def ring(n_qubits, layers=2, outputs="word", scale=1.0, seed=0):
     """Angles of the inputs, then layers of general rotations and a ring of CNOTs."""
-    random = np.random.default_rng(n_qubits + 100)
+    random = np.random.default_rng(seed)
     circuit = efl.Circuit(n_qubits, parameters=random.uniform(-1.5, 1.5, 3 * n_qubits * layers))
     for qubit in range(n_qubits):
         circuit.ry(circuit.input(0.1 * qubit), qubit)
@@ -52,9 +55,9 @@ def ring(n_qubits, layers=2, outputs="word", scale=1.0):
     return circuit
 
 
-def reuploading(n_qubits, layers=2, outputs="word", scale=1.0):
+def reuploading(n_qubits, layers=2, outputs="word", scale=1.0, seed=0):
     """Inputs enter before every layer."""
-    random = np.random.default_rng(n_qubits + 200)
+    random = np.random.default_rng(seed)
     circuit = efl.Circuit(n_qubits, parameters=random.uniform(-1.5, 1.5, 2 * n_qubits * layers))
     angles = [circuit.input(0.1 * qubit) for qubit in range(n_qubits)]
     count = 0
@@ -98,6 +101,12 @@ class Case:
     loss: object
     method: str = "auto"
 
+    @property
+    def has_bias(self):
+        """Whether weights are jackknifed."""
+        many = sum(len(own) for own in self.circuit.observables) > 1
+        return many and not isinstance(self.loss, losses.Expectation | losses.Squared)
+
     @cached_property
     def inputs(self):
         return np.random.default_rng(5).uniform(-1.2, 1.2, (POPULATION, len(self.circuit.inputs)))
@@ -134,8 +143,6 @@ class Case:
 
     def _served(self, value, label, shots):
         """The slope of the mean loss of an answer of so many shots."""
-        from math import comb
-
         word = float(self.circuit.observables[0].coefficients[0])
         chance, k = (1 + value / word) / 2, np.arange(shots + 1)
         losses_ = self.loss.value((word * (2 * k / shots - 1))[:, None], np.full((shots + 1, 1), label))
@@ -144,8 +151,8 @@ class Case:
         return float(shots * weights @ np.diff(losses_)) / (2 * word)
 
 
-def cases(energy_shots=2):
-    """The circuits of the promise, each with the losses that suit its outputs."""
+def cases():
+    """Circuits of every kind of roster, each with losses that suit its outputs."""
     logistic, hinge = losses.Logistic(2.0), losses.Hinge(0.5)
     mistakes = losses.Function(lambda value, label: (value * label <= 0).astype(float))
     return [
@@ -171,15 +178,14 @@ class Found:
     """Of each fleet, shape (fleets, parameters)."""
     stderrs: np.ndarray
     exact: np.ndarray
-    """Of each fleet given its queries and its weights, if they are read; else of the objective."""
-    residual: np.ndarray
-    """Sum over fleets of the gradient less what the exact derivatives of its queries make of its weights."""
+    """The gradient of the objective; or for each fleet what exact derivatives make of its weights."""
 
     @property
     def z(self):
         """The mean less the exact gradient, in standard errors of the mean over fleets."""
-        error = self.gradients.std(axis=0, ddof=1) / np.sqrt(len(self.gradients))
-        return (self.gradients.mean(axis=0) - self.exact) / np.maximum(error, 1e-300)
+        off = self.gradients - self.exact
+        error = off.std(axis=0, ddof=1) / np.sqrt(len(off))
+        return np.where(error > 1e-12, off.mean(axis=0) / np.maximum(error, 1e-12), off.mean(axis=0) * 1e12)
 
     def coverage(self, sigmas):
         """The part of derivatives within so many standard errors."""
@@ -193,8 +199,12 @@ class Found:
         return float(np.sqrt(np.mean(np.square(self.stderrs))) / observed)
 
 
-def fleets(case, answer_shots, teach_shots=4, *, count=2000, queries=50, replicas=5, seed=0, settings=None):
-    """Run so many fleets of so many queries at the first version, and return what each said."""
+def fleets(case, answer_shots, teach_shots=4, *, count=2000, queries=50, replicas=5, seed=0):
+    """Run so many fleets of so many queries at the first version, and return what they said.
+
+    Against the objective, and given what their answer shots were: then what exact derivatives make of the
+    weights of the queries that each fleet happened to have. That holds whatever bias weights have.
+    """
     shots = answer_shots + teach_shots
     learner = Learner(
         case.circuit,
@@ -202,22 +212,33 @@ def fleets(case, answer_shots, teach_shots=4, *, count=2000, queries=50, replica
         inputs=case.inputs[0],
         shots=shots,
         share=teach_shots / shots,
-        settings=settings,
         method=case.method,
         seed=seed,
     )
-    random = np.random.default_rng(seed)
-    gradients, stderrs = [], []
-    for fleet in range(count):
-        chosen = random.integers(0, POPULATION, queries)
+    random, (_, slopes) = np.random.default_rng(seed), case.exact
+    said, given = [], []
+    for _ in range(count):
+        chosen, weights = random.integers(0, POPULATION, queries), []
         for part in np.array_split(chosen, replicas):
             with Replica(case.circuit, learner, seed=int(random.integers(2**63))) as replica:
                 found = replica.answers(case.inputs[part])
                 replica.flush()
             if learner._loss.needs_label:
+                weights.append(weights_of(learner, found.tickets, case.labels[part]))
                 learner.feedback(found.tickets, case.labels[part])
-        said = learner.gradient()
-        gradients.append(said.value)
-        stderrs.append(said.stderr)
+            else:
+                weights.append(np.ones((len(part), len(case.circuit.observables))))
+        gradient = learner.gradient()
+        said.append((gradient.value, gradient.stderr))
+        given.append(np.einsum("qo,qok->k", np.concatenate(weights), slopes[chosen]) / queries)
         learner._machine.take(1, 1)
-    return np.array(gradients), np.array(stderrs), learner
+    gradients, stderrs = map(np.array, zip(*said, strict=True))
+    exact = None if case.has_bias else case.objective(answer_shots)
+    return Found(gradients, stderrs, exact), Found(gradients, stderrs, np.array(given))
+
+
+def weights_of(learner, tickets, labels):
+    """The weights that queries which wait will have."""
+    own = Tickets.of([Ticket.read(text) for text in tickets])
+    readout = read_shots(learner.version, learner._machine.shots(*own))
+    return learner._loss.weights(readout, learner._loss.labels(labels, len(tickets), readout.mean.shape[1]))
