@@ -191,16 +191,16 @@ class ServedQNode:
 
     def ask(self, point: Point, inputs: tuple[Any, ...]) -> Asked:
         """Return the circuit of a query."""
-        args = (*inputs, point.vector.reshape(self._shape))
         if self._structure is None or point.numbers is None:
-            wanted = read_tape(tape_of(self._qnode, args, {}), Options(shots=1))
+            wanted, slopes = self._read(inputs, point.vector)
             circuit = wanted.circuit
             if not (same_gates(circuit, self._circuit) and circuit.observables == self.outputs):
                 raise _other_gates()
-            if not np.array_equal(circuit.parameters, point.circuit.parameters):
+            same = np.array_equal(circuit.parameters, point.circuit.parameters)
+            if not (same and np.allclose(slopes, point.slopes, rtol=0, atol=1e-12)):
                 raise InvalidInputError(MIXED)
             return Asked(circuit, wanted.tape)
-        tape = one_tape(self._qnode, args, {})
+        tape = one_tape(self._qnode, (*inputs, point.vector.reshape(self._shape)), {})
         numbers = _numbers(tape)
         known = self._structure
         if (
@@ -354,6 +354,8 @@ def _numbers(tape: QuantumScript) -> Floats:
 
 def _is_real(value: Any) -> bool:  # noqa: ANN401 (an argument of the user's function)
     """Say whether an argument is made of real numbers, which can be moved by a little."""
+    if isinstance(value, (float, int, list, tuple)):
+        return np.asarray(value).dtype.kind == "f"
     try:
         return "float" in str(qml.math.get_dtype_name(value)) and np.size(qml.math.toarray(value)) > 0
     except (TypeError, ValueError, AttributeError):
@@ -363,7 +365,7 @@ def _is_real(value: Any) -> bool:  # noqa: ANN401 (an argument of the user's fun
 def _moved(value: Any, move: Callable[[Any, Any], Any], random: np.random.Generator) -> Any:  # noqa: ANN401
     by = random.uniform(0.05, 0.2, np.shape(qml.math.toarray(value)))
     interface = qml.math.get_interface(value)
-    if interface == "builtins":
+    if isinstance(value, (float, list, tuple)):
         return move(np.asarray(value, dtype=np.float64), by)
     like = qml.math.asarray(by, like=interface)
     return move(value, qml.math.cast_like(like, value))
