@@ -124,7 +124,10 @@ class Case:
     def exact(self):
         """The outputs, shape (queries, outputs), and their derivatives, (queries, outputs, parameters)."""
         found = [
-            [efl.propagate(self.circuit.at(self.circuit.parameters, x), own) for own in self.circuit.observables]
+            [
+                efl.propagate(self.circuit.at(self.circuit.parameters, x), own)
+                for own in self.circuit.observables
+            ]
             for x in self.inputs
         ]
         values = np.array([[one.value for one in row] for row in found])

@@ -164,7 +164,12 @@ def test_gentle_labels_are_weighed_by_the_served_loss():
 @pytest.mark.parametrize(
     ("outputs", "loss", "shots", "message"),
     [
-        ((efl.PauliSum({"ZIII": 1.0, "IZII": 1.0}),), "logistic", 1, r"^serve: expected 'split' where outputs"),
+        (
+            (efl.PauliSum({"ZIII": 1.0, "IZII": 1.0}),),
+            "logistic",
+            1,
+            r"^serve: expected 'split' where outputs",
+        ),
         ((efl.PauliSum({"ZIII": 1.0}),), "logistic", 4, r"^serve: expected 'split' for a loss with labels"),
     ],
 )

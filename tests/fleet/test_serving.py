@@ -113,7 +113,8 @@ def test_a_query_is_the_circuit_of_the_qnode(function, inputs, once):
 
 
 @pytest.mark.parametrize(
-    ("function", "inputs"), [(plain, (X,)), (amplitudes, (np.arange(1.0, 9.0),)), (bits, (np.array([1, 0, 1]),))]
+    ("function", "inputs"),
+    [(plain, (X,)), (amplitudes, (np.arange(1.0, 9.0),)), (bits, (np.array([1, 0, 1]),))],
 )
 def test_answers_are_those_of_the_qnode(function, inputs):
     """The mean of 200 answers of 64 shots, 4.5 standard errors: a false alarm in 100,000."""
@@ -161,7 +162,9 @@ def test_the_rest_of_a_worker_is_another_device():
     learner = Learner(qnode(plain), THETA, inputs=X, seed=1)
     with Replica(qnode(plain, "default.mixed"), learner) as replica:
         assert abs(replica.answer(X).value) <= 1
-    with pytest.raises(efl.InvalidInputError, match=r"^qnode: expected the gates and outputs that the learner"):
+    with pytest.raises(
+        efl.InvalidInputError, match=r"^qnode: expected the gates and outputs that the learner"
+    ):
         Replica(qnode(pair), learner).answer(X)
 
 
@@ -184,7 +187,9 @@ def test_other_fixed_angles_at_other_inputs_are_refused():
         learner = Learner(node, THETA, inputs=X, seed=1)
         with Replica(node, learner) as replica:
             replica.answer(X)
-            with pytest.raises(efl.InvalidInputError, match=r"^inputs: expected the same gates and constants"):
+            with pytest.raises(
+                efl.InvalidInputError, match=r"^inputs: expected the same gates and constants"
+            ):
                 replica.answer(np.ones(N))
             replica.answer(X)
             assert replica.flush(5)
@@ -247,7 +252,10 @@ def fixed(x, theta):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (mixed, "params: expected numbers that turn gates by themselves, got some that inputs are mixed with"),
+        (
+            mixed,
+            "params: expected numbers that turn gates by themselves, got some that inputs are mixed with",
+        ),
         (added, "params: expected numbers that turn gates by themselves"),
         (midway, "qml.defer_measurements"),
         (probabilities, "expected measurements qml.expval"),
@@ -264,9 +272,13 @@ def test_reuploading_teaches_by_echoes_or_shifts():
     learner = Learner(qnode(reuploaded), THETA, inputs=X, seed=1)
     assert learner.version.roster.method in ("echo", "shift-pruned", "shift")
     assert Learner(qnode(plain), THETA, inputs=X, seed=1).version.roster.method not in ("echo", "shift")
-    with pytest.raises(efl.InvalidInputError, match=r"^qnode: expected with served_only inputs that enter before"):
+    with pytest.raises(
+        efl.InvalidInputError, match=r"^qnode: expected with served_only inputs that enter before"
+    ):
         Learner(qnode(reuploaded), THETA, inputs=X, served_only=True)
-    with pytest.raises(efl.InvalidInputError, match=r"^method: expected 'auto' or one of .*echo.*got 'clifford'"):
+    with pytest.raises(
+        efl.InvalidInputError, match=r"^method: expected 'auto' or one of .*echo.*got 'clifford'"
+    ):
         Learner(qnode(reuploaded), THETA, inputs=X, method="clifford")
     assert Learner(qnode(plain), THETA, inputs=X, served_only=True).price.circuits == 1
 

@@ -135,7 +135,13 @@ def by_fleet(
     circuit, order, plan = head(seed), drawn(data, queries, seed), labels or Labels()
     random = np.random.default_rng((seed, 2))
     fleet = Fleet(
-        circuit, replicas=replicas, seed=seed, loss=LOSS, method=method, shots=SHOTS, share=SHARE if learns else 0
+        circuit,
+        replicas=replicas,
+        seed=seed,
+        loss=LOSS,
+        method=method,
+        shots=SHOTS,
+        share=SHARE if learns else 0,
     )
     found = Run(name, round(SHARE * SHOTS * queries) if learns else 0)
     update, waiting = optimizer(queries // BATCH), deque[tuple[float, str, float]]()
@@ -227,7 +233,9 @@ def by_regression(data: Digits) -> Run:
         margin = data.train_labels * (train @ weights)
         chance = np.exp(-np.logaddexp(0.0, margin))
         slope = -(chance * data.train_labels) @ train / len(train) + 1e-3 * weights
-        curve = (train * (chance * (1 - chance))[:, None]).T @ train / len(train) + 1e-3 * np.eye(len(weights))
+        curve = (train * (chance * (1 - chance))[:, None]).T @ train / len(train) + 1e-3 * np.eye(
+            len(weights)
+        )
         weights = weights - np.linalg.solve(curve, slope)
     loss = float(np.mean(np.logaddexp(0.0, -data.train_labels * (train @ weights))))
     accuracy = float(np.mean((test @ weights) * data.test_labels > 0))

@@ -1,6 +1,7 @@
 """A replica inside a JAX model: its outputs are an array, and the backward pass hands in what each one costs.
 
-Works with ``jax.grad`` and inside ``jax.jit``: queries and feedback are callbacks, in the order of the
+JAX only runs backwards to what is differentiated by: name the inputs among ``argnums``, whose own gradient is
+zero. Works with ``jax.grad`` and inside ``jax.jit``: queries and feedback are callbacks, in the order of the
 program.
 """
 

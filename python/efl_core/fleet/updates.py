@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from efl_core.arguments import described
 from efl_core.errors import InputTypeError
+from efl_core.pennylane import trainable
 from efl_core.training.optimizers import read_optimizer
 
 __all__ = ["of_optax", "of_pennylane", "of_torch", "read_update"]
@@ -34,7 +35,7 @@ def of_pennylane(optimizer: Any) -> Update:  # noqa: ANN401 (one of PennyLane's)
     """Return the update of a PennyLane optimiser, ``qml.AdamOptimizer(0.05)`` for example."""
 
     def update(params: Floats, gradient: Floats) -> Floats:
-        [found] = optimizer.apply_grad((gradient,), (params,))
+        [found] = optimizer.apply_grad((gradient,), (trainable(params),))
         return np.asarray(found, dtype=np.float64)
 
     return update

@@ -245,8 +245,16 @@ class ServedQNode:
 
     def _read(self, inputs: tuple[Any, ...], vector: Floats) -> tuple[Wanted, Floats]:
         trained = pnp.array(vector.reshape(self._shape), requires_grad=True)
-        args = [*(_untrained(x) for x in inputs), trained]
-        [tape] = recorded(lambda *values: [tape_of(self._qnode, values, {})], args, [len(args) - 1])
+
+        def build(own: Sequence[Any]) -> QuantumScript:
+            args = [*own, trained]
+            [found] = recorded(lambda *values: [tape_of(self._qnode, values, {})], args, [len(args) - 1])
+            return found
+
+        try:
+            tape = build([_plain(x) for x in inputs])
+        except TypeError:  # a function that is written for tensors of a framework takes nothing else
+            tape = build([_untrained(x) for x in inputs])
         if tape.batch_size is not None:
             raise InvalidInputError(
                 f"inputs: expected those of one query, got a broadcast of {tape.batch_size}; answers(...) "
@@ -369,6 +377,13 @@ def _moved(value: Any, move: Callable[[Any, Any], Any], random: np.random.Genera
         return move(np.asarray(value, dtype=np.float64), by)
     like = qml.math.asarray(by, like=interface)
     return move(value, qml.math.cast_like(like, value))
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return an argument with arrays of numpy in the place of those of a framework."""
+    if qml.math.get_interface(value) in ("autograd", "torch", "jax"):
+        return qml.math.toarray(_untrained(value))
+    return value
 
 
 def _untrained(value: Any) -> Any:  # noqa: ANN401
