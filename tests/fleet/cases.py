@@ -141,7 +141,9 @@ class Case:
         elif isinstance(self.loss, losses.Squared):
             weights = 2 * (values - self.labels)
         else:
-            weights = np.array([[self._served(v[0], y, answer_shots)] for v, y in zip(values, self.labels)])
+            weights = np.array(
+                [[self._served(v[0], y, answer_shots)] for v, y in zip(values, self.labels, strict=True)]
+            )
         return np.einsum("qo,qok->k", weights, slopes) / len(values)
 
     def _served(self, value, label, shots):

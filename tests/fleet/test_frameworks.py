@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.fleet.cases import brick
 
 import efl_core as efl
 from efl_core.fleet import Learner, Replica
-from tests.fleet.cases import brick
 
 HERE = Path(__file__).parent
 X = np.random.default_rng(3).uniform(-1, 1, (12, 3))

@@ -4,6 +4,8 @@ from itertools import product
 
 import numpy as np
 import pytest
+from tests.fleet.cases import ring
+from tests.oracle.dense import sum_matrix, word_matrix
 
 import efl_core as efl
 from efl_core.fleet import Learner, Replica, losses
@@ -11,8 +13,6 @@ from efl_core.fleet.gentle import gentle_entries
 from efl_core.fleet.models import run_pieces
 from efl_core.fleet.roster import Split
 from efl_core.pennylane.serving import Asked, Piece
-from tests.fleet.cases import ring
-from tests.oracle.dense import sum_matrix, word_matrix
 
 STRENGTH = 0.6
 SPLIT = Split(1, STRENGTH**2, "gentle", 1, 1, 1.0)
@@ -130,7 +130,7 @@ def test_one_shot_a_query_answers_and_trains():
     assert learner.version.roster.split.is_gentle
     before = efl.propagate(circuit).value
     with Replica(circuit, learner, seed=2) as replica:
-        for step in range(20):
+        for _ in range(20):
             replica.answers(np.tile(circuit.inputs, (600, 1)))
             replica.flush()
             report = learner.step(lambda params, gradient: params - 0.2 * gradient)

@@ -7,9 +7,9 @@ derivatives twice, and no |z| > 4.5 is a false alarm in 2,000 of them; fixed see
 
 import numpy as np
 import pytest
+from tests.fleet.cases import cases, fleets
 
 from efl_core.fleet import Learner
-from tests.fleet.cases import cases, fleets
 
 CASES = {case.name: case for case in cases()}
 
@@ -31,7 +31,7 @@ def test_fleets_are_unbiased(name, shots):
 
 @pytest.mark.parametrize("name", ["ring n=4, logistic", "re-uploading n=4, squared", "energy n=4"])
 def test_the_error_is_forecast_before_serving(name):
-    """A forecast from 2,000 queries against the errors of 150 fleets: both have a relative error below 4 %."""
+    """2,000 queries beforehand against the errors of 150 fleets: both figures are good to 4 %."""
     case = CASES[name]
     shots = answer_shots(case, 4) + 4
     learner = Learner(

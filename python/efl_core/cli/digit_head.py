@@ -1,30 +1,34 @@
-"""The demonstration: a fleet that learns to tell a 3 from an 8 while it answers, and what else would have done so.
+"""Ways of training a head of 10 qubits to tell a 3 from an 8: by a fleet that serves it, and others.
 
-Four replicas serve a head of 10 qubits. Labels come late. A quarter of the shots of a query teach; everything is
-measured, nothing differentiated. Beside it are run the same head trained by exact gradients, by
-parameter-shift and by SPSA with as many extra shots, and logistic regression on the same features.
+All see the same queries in the same order and begin at the same parameters; the figures that they are judged
+by are exact. What a fleet spends on teaching, others spend on measuring gradients.
 """
 
 import math
-import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from efl_core.circuits import Circuit, Parameter, simulate
-from efl_core.fleet import Fleet, losses
-from efl_core.fleet.digits import Digits, digits
+from efl_core.fleet import Fleet, Report, Ticket, losses
+from efl_core.fleet.digits import Digits
 from efl_core.observables import PauliSum
 from efl_core.propagation import propagate
 from efl_core.training import Adam
 
-__all__ = ["Run", "by_exact_gradients", "by_fleet", "by_regression", "by_spsa", "head"]
+__all__ = [
+    "Labels",
+    "Run",
+    "by_exact_gradients",
+    "by_fleet",
+    "by_regression",
+    "by_spsa",
+    "head",
+    "judged",
+]
 
 Floats = NDArray[np.float64]
 QUBITS, LAYERS, SCALE = 10, 2, 6.0
@@ -126,64 +130,71 @@ def by_fleet(
     method: str = "auto",
     labels: Labels | None = None,
     replicas: int = 1,
-    learns: bool = True,
-    told: Callable[[Run, Fleet, Any], None] | None = None,
+    told: Callable[[Run, Fleet, Report], None] | None = None,
     every: int = 25,
     name: str = "the fleet",
-) -> tuple[Run, Fleet]:
-    """Serve queries, hand in labels as they come, and step after every batch that has taught."""
+) -> tuple[Run, dict[str, int]]:
+    """Serve queries, hand in labels as they come, and step after every batch that has taught.
+
+    Returns the run, and what became of queries and labels.
+    """
     circuit, order, plan = head(seed), drawn(data, queries, seed), labels or Labels()
-    random = np.random.default_rng((seed, 2))
-    fleet = Fleet(
-        circuit,
-        replicas=replicas,
-        seed=seed,
-        loss=LOSS,
-        method=method,
-        shots=SHOTS,
-        share=SHARE if learns else 0,
-    )
-    found = Run(name, round(SHARE * SHOTS * queries) if learns else 0)
-    update, waiting = optimizer(queries // BATCH), deque[tuple[float, str, float]]()
+    random, update = np.random.default_rng((seed, 2)), optimizer(queries // BATCH)
+    found, waiting = Run(name, round(SHARE * SHOTS * queries)), deque[_Label]()
     found.curve.append((0, *judged(circuit, circuit.parameters, data)))
-    steps = 0
-    for start in range(0, queries, BATCH):
-        own = order[start : start + BATCH]
-        served = fleet.answers(data.train[own])
-        for ticket, image in zip(served.tickets, own, strict=True):
-            if random.random() < plan.missing:
-                continue
-            for _ in range(1 + int(random.random() < plan.repeated)):
-                waiting.append((start + plan.late(random), ticket, data.train_labels[image]))
-        last = start + BATCH >= queries
-        if learns:
-            ready = [one for one in waiting if last or one[0] <= start]
-            waiting = deque(one for one in waiting if not (last or one[0] <= start))
+    with Fleet(
+        circuit, replicas=replicas, seed=seed, loss=LOSS, method=method, shots=SHOTS, share=SHARE
+    ) as fleet:
+        learner, step = fleet.learner, 0
+        for start in range(0, queries, BATCH):
+            own = order[start : start + BATCH]
+            served = fleet.answers(data.train[own])
+            waiting += _coming(plan, start, served.tickets, data.train_labels[own], random)
+            is_last = start + BATCH >= queries
+            ready = [one for one in waiting if is_last or one.at <= start]
+            waiting = deque(one for one in waiting if not (is_last or one.at <= start))
             fleet.flush()
             _hand_in(fleet, ready, plan, random)
-            while fleet.learner.taught >= BATCH or (last and fleet.learner.taught):
-                report = fleet.learner.step(update)
-                steps += 1
-                if steps % every == 0 or last:
-                    found.curve.append((start + BATCH, *judged(circuit, fleet.learner.params, data)))
+            while learner.taught >= BATCH or (is_last and learner.taught):
+                report = learner.step(update)
+                step += 1
+                if step % every == 0:
+                    found.curve.append((start + BATCH, *judged(circuit, learner.params, data)))
                     if told is not None:
                         told(found, fleet, report)
-    found.curve.append((queries, *judged(circuit, fleet.learner.params, data)))
-    fleet.close()
-    return found, fleet
+        found.curve.append((queries, *judged(circuit, learner.params, data)))
+        return found, learner.counts
 
 
-def _hand_in(
-    fleet: Fleet, ready: list[tuple[float, str, float]], plan: Labels, random: np.random.Generator
-) -> None:
-    tickets, values = [ticket for _, ticket, _ in ready], [label for *_, label in ready]
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """A label on its way."""
+
+    at: float
+    """After how many queries it is there."""
+    ticket: str
+    label: float
+
+
+def _coming(
+    plan: Labels, start: int, tickets: list[str], labels: Floats, random: np.random.Generator
+) -> list[_Label]:
+    """Return the labels that some queries will get."""
+    found = []
+    for ticket, label in zip(tickets, labels, strict=True):
+        if random.random() >= plan.missing:
+            times = 1 + int(random.random() < plan.repeated)
+            found += [_Label(start + plan.late(random), ticket, float(label)) for _ in range(times)]
+    return found
+
+
+def _hand_in(fleet: Fleet, ready: list[_Label], plan: Labels, random: np.random.Generator) -> None:
+    """Hand in labels, and some of queries that nobody knows."""
+    tickets, values = [one.ticket for one in ready], [one.label for one in ready]
     strange = sum(random.random() < plan.unknown for _ in ready)
-    from efl_core.fleet import Ticket
-
     tickets += [Ticket(int(random.integers(2**63)), 1, 0).text for _ in range(strange)]
-    values += [1.0] * strange
     if tickets:
-        fleet.learner.feedback(tickets, np.array(values))
+        fleet.learner.feedback(tickets, np.array([*values, *[1.0] * strange]))
 
 
 def by_exact_gradients(data: Digits, queries: int, seed: int, *, every: int = 25) -> Run:
