@@ -457,6 +457,19 @@ def test_optimisers_of_others_make_the_same_step(name):
     assert theirs.shape == params.shape
 
 
+def test_a_named_optimiser_keeps_its_state():
+    steps = []
+    for update in ("adam", Adam(0.1)):
+        learner, replica = made("energy")
+        for _ in range(3):
+            replica.answers(X)
+            replica.flush(5)
+            learner.step(update)
+        steps.append(learner.params)
+        replica.close()
+    assert (steps[0] == steps[1]).all()
+
+
 def test_a_fleet_in_threads_learns():
     """Half of the squared loss is gone after 30 steps, whatever the order of threads (5 seeds tried)."""
     circuit = ring(3, 1)

@@ -29,7 +29,7 @@ from efl_core.fleet.models import Model, first_parameters, made_model
 from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report, price_of
 from efl_core.fleet.roster import Designer, Serve, Split
 from efl_core.fleet.tickets import read_tickets
-from efl_core.fleet.updates import read_update
+from efl_core.fleet.updates import Update, read_update
 from efl_core.fleet.versions import Version, made_reader, made_version, name_of_fleet
 from efl_core.plan_options import PlanOptions
 
@@ -100,6 +100,7 @@ class Learner:
         self._desk: Desk | None = None
         self._designer: Designer | None = None
         self._steps = self._taken = self._fleet = 0
+        self._updates: dict[str, Update] = {}
         if inputs is not None:
             self.open(inputs if isinstance(inputs, tuple) else (inputs,))
 
@@ -323,7 +324,7 @@ class Learner:
         decay: SupportsFloat = 1.0,
     ) -> Report:
         """Use all contributions since the last step for one update, and publish the parameters."""
-        change = read_update(update)
+        change = self._read_update(update)
         with self._changed:
             machine, before = self._teaching(), self.version
             rate = self._decay(decay)
@@ -376,7 +377,7 @@ class Learner:
         timeout
             Seconds that it waits for contributions before it raises.
         """
-        change, wanted = read_update(update), integer("queries", queries, 1)
+        change, wanted = self._read_update(update), integer("queries", queries, 1)
         last = None if steps is None else self._steps + integer("steps", steps, 1)
         seconds = None if timeout is None else real("timeout", timeout)
         while last is None or self._steps < last:
@@ -414,6 +415,14 @@ class Learner:
         number, key = integer("queries", queries, 2), integer("seed", seed, 0)
         deviation = forecast(version, self._loss, examples, labels, number, key)
         return Forecast(deviation.reshape(self._shape), number)
+
+    def _read_update(self, update: object) -> Update:
+        """Return a function of parameters and a gradient; one that is named keeps its state here."""
+        if not isinstance(update, str):
+            return read_update(update)
+        if update not in self._updates:
+            self._updates[update] = read_update(update)
+        return self._updates[update]
 
     def _teaching(self) -> _native.FleetMachine:
         if self._machine is None:

@@ -14,7 +14,7 @@ from efl_core.errors import InputTypeError
 from efl_core.pennylane import trainable
 from efl_core.training.optimizers import read_optimizer
 
-__all__ = ["of_optax", "of_pennylane", "of_torch", "read_update"]
+__all__ = ["Update", "of_optax", "of_pennylane", "of_torch", "read_update"]
 
 Floats = NDArray[np.float64]
 Update = Callable[[Floats, Floats], Floats]
