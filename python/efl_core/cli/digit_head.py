@@ -33,7 +33,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 QUBITS, LAYERS, SCALE = 10, 2, 6.0
 SHOTS, SHARE, BATCH, LATE = 64, 0.25, 64, 500
-RATE, LAST_RATE = 0.05, 0.01
+# Of Adam at the beginning; at the end it is a fifth of that.
+RATE = 0.05
 LOSS = losses.Logistic(SCALE)
 # How far SPSA moves all parameters.
 DISTANCE = 0.2
@@ -100,12 +101,12 @@ def drawn(data: Digits, queries: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, 1)).integers(0, len(data.train), queries)
 
 
-def optimizer(steps: int) -> Callable[[Floats, Floats], Floats]:
+def optimizer(steps: int, rate: float) -> Callable[[Floats, Floats], Floats]:
     """Return Adam, ever more slowly."""
-    adam = Adam(RATE)
+    adam = Adam(rate)
 
     def update(parameters: Floats, gradient: Floats) -> Floats:
-        adam.lr = RATE + (LAST_RATE - RATE) * min(1.0, adam.steps / steps)
+        adam.lr = rate * (1 - 0.8 * min(1.0, adam.steps / steps))
         return adam.update(parameters, gradient)
 
     return update
@@ -128,6 +129,8 @@ def by_fleet(
     seed: int,
     *,
     method: str = "auto",
+    teach_shots: int = round(SHARE * SHOTS),
+    rate: float = RATE,
     labels: Labels | None = None,
     replicas: int = 1,
     told: Callable[[Run, Fleet, Report], None] | None = None,
@@ -139,11 +142,13 @@ def by_fleet(
     Returns the run, and what became of queries and labels.
     """
     circuit, order, plan = head(seed), drawn(data, queries, seed), labels or Labels()
-    random, update = np.random.default_rng((seed, 2)), optimizer(queries // BATCH)
-    found, waiting = Run(name, round(SHARE * SHOTS * queries)), deque[_Label]()
+    random, update = np.random.default_rng((seed, 2)), optimizer(queries // BATCH, rate)
+    shots = SHOTS - round(SHARE * SHOTS) + teach_shots
+    share = teach_shots / shots
+    found, waiting = Run(name, teach_shots * queries), deque[_Label]()
     found.curve.append((0, *judged(circuit, circuit.parameters, data)))
     with Fleet(
-        circuit, replicas=replicas, seed=seed, loss=LOSS, method=method, shots=SHOTS, share=SHARE
+        circuit, replicas=replicas, seed=seed, loss=LOSS, method=method, shots=shots, share=share
     ) as fleet:
         learner, step = fleet.learner, 0
         for start in range(0, queries, BATCH):
@@ -197,10 +202,10 @@ def _hand_in(fleet: Fleet, ready: list[_Label], plan: Labels, random: np.random.
         fleet.learner.feedback(tickets, np.array([*values, *[1.0] * strange]))
 
 
-def by_exact_gradients(data: Digits, queries: int, seed: int, *, every: int = 25) -> Run:
+def by_exact_gradients(data: Digits, queries: int, seed: int, *, rate: float = RATE, every: int = 25) -> Run:
     """Train on the same queries by exact gradients of the loss of exact outputs."""
     circuit, order = head(seed), drawn(data, queries, seed)
-    found, update = Run("exact gradients", 0), optimizer(queries // BATCH)
+    found, update = Run("exact gradients", 0), optimizer(queries // BATCH, rate)
     parameters = circuit.parameters.copy()
     found.curve.append((0, *judged(circuit, parameters, data)))
     for step, start in enumerate(range(0, queries, BATCH), 1):
@@ -215,10 +220,10 @@ def by_exact_gradients(data: Digits, queries: int, seed: int, *, every: int = 25
     return found
 
 
-def by_spsa(data: Digits, queries: int, seed: int, *, every: int = 25) -> Run:
+def by_spsa(data: Digits, queries: int, seed: int, *, rate: float = RATE, every: int = 25) -> Run:
     """Train by differences of the measured loss in a random direction, with as many extra shots."""
     circuit, order = head(seed), drawn(data, queries, seed)
-    found, update = Run("SPSA", round(SHARE * SHOTS * queries)), optimizer(queries // BATCH)
+    found, update = Run("SPSA", round(SHARE * SHOTS * queries)), optimizer(queries // BATCH, rate)
     random, half = np.random.default_rng((seed, 3)), round(SHARE * SHOTS / 2)
     parameters = circuit.parameters.copy()
     found.curve.append((0, *judged(circuit, parameters, data)))
