@@ -4,9 +4,9 @@
     python benches/python/bench_fleet_learns.py --part late --seeds 3
 
 Parts: `right` (2,000 fleets of 50 queries for each circuit, loss and number of answer shots), `digits` (10
-seeds beside exact gradients and parameter-shift), `late` (labels late, twice, for nobody, or never), `ring` (a
-circuit whose cheapest list is a mixture of circuits), `latency` (beside the plain QNode). Goals are printed
-beside figures; the exit code says whether all were reached.
+seeds beside exact gradients and parameter-shift), `late` (labels late, twice, for nobody, or never), `ring`
+(a circuit whose cheapest list is a mixture of circuits), `latency` (beside the plain QNode). Goals are
+printed beside figures; the exit code says whether all were reached.
 """
 
 import argparse
@@ -138,7 +138,7 @@ def hybrid(goals, options):
     learner = Learner(circuit, loss="squared", inputs=circuit.inputs, shots=64, share=0.25, seed=1)
     roster = learner.version.roster
     print(
-        f"  {circuit.n_parameters} angles: {roster.circuits} circuits of {roster.method!r}, cost {roster.cost:.1f}"
+        f"  {circuit.n_parameters} angles by {roster.method!r}, {roster.circuits} circuits, {roster.cost:.1f}"
     )
     random = np.random.default_rng(0)
     target = circuit.at(circuit.parameters + random.normal(0, 0.3, circuit.n_parameters))
