@@ -1,39 +1,42 @@
 //! What the bits of one setting mean: words as sets of planes, with coefficients.
 //!
 //! The value of a word in a shot is the parity of some bits. Over 64 shots at once that is the XOR of some planes, and its
-//! sum over the shots is their number less twice the bits set.
+//! sum over the shots is their number less twice the bits set. Words are made from each other: a straight list of steps, in
+//! which each XORs two limbs that are there. So no loop has a length that depends on a word, and none is mispredicted.
 //!
 //! Invariant: words ascend by their planes and are different; signs are part of the coefficients; no coefficient is
 //! zero. Sums are added in this order, so they have the same bits on all machines.
-//! Cost: per word and 64 shots one XOR per letter and one population count, then a multiplication per coefficient.
+//! Cost: per word and 64 shots about two XORs and one population count, then a multiplication per coefficient.
 
 use efl_core::pauli::PauliSum;
 use efl_core::stabiliser::Setting;
 use efl_core::{Error, Result};
 use std::collections::BTreeMap;
 
-/// A coefficient of a word.
+/// A limb that is the XOR of two others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Term {
-    /// The output that it belongs to.
-    pub(crate) output: u32,
-    /// The derivative that it contributes to.
-    pub(crate) column: u32,
-    pub(crate) coefficient: f64,
+struct Step(u32, u32);
+
+/// A word that an output reads: the limb of its values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Source {
+    limb: u32,
+    output: u32,
 }
 
-/// Where the planes and the terms of a word end.
+/// A coefficient of a source, and the number that it contributes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Ends {
-    planes: u32,
-    terms: u32,
+struct Term {
+    source: u32,
+    column: u32,
+    coefficient: f64,
 }
 
-/// Words of one setting.
+/// Words of one setting. Limbs are a zero, the planes, then those of the steps.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Masks {
-    ends: Vec<Ends>,
-    planes: Vec<u16>,
+    steps: Vec<Step>,
+    sources: Vec<Source>,
     terms: Vec<Term>,
 }
 
@@ -67,18 +70,17 @@ impl<'s> Collect<'s> {
     }
 
     pub(crate) fn finish(self) -> Masks {
-        let mut masks = Masks::default();
+        let (mut masks, n) = (Masks::default(), self.setting.n_qubits() as u32);
+        let mut limbs: BTreeMap<Vec<u16>, u32> = BTreeMap::new();
         for (planes, terms) in self.words {
-            let terms = terms.into_iter().filter(|(_, coefficient)| *coefficient != 0.0);
-            let before = masks.terms.len();
-            masks.terms.extend(terms.map(|((output, column), coefficient)| Term {
-                output,
-                column,
-                coefficient,
-            }));
-            if masks.terms.len() > before {
-                masks.planes.extend(planes);
-                masks.ends.push(Ends { planes: masks.planes.len() as u32, terms: masks.terms.len() as u32 });
+            let mut last = None;
+            for ((output, column), coefficient) in terms.into_iter().filter(|(_, c)| *c != 0.0) {
+                if last != Some(output) {
+                    let limb = masks.limb(n, &planes, &mut limbs);
+                    masks.sources.push(Source { limb, output });
+                    last = Some(output);
+                }
+                masks.terms.push(Term { source: masks.sources.len() as u32 - 1, column, coefficient });
             }
         }
         masks
@@ -109,13 +111,14 @@ impl Window {
 /// The planes of a query, a number of limbs for each qubit.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Planes {
+    /// Limbs of a plane.
     limbs: usize,
     bits: Vec<u64>,
 }
 
 impl Planes {
     /// Takes the planes of so many shots.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn load(&mut self, bytes: &[u8], shots: usize) {
         let plane = shots.div_ceil(8);
         self.limbs = shots.div_ceil(64);
@@ -132,43 +135,91 @@ impl Planes {
     }
 }
 
+/// Room that reading needs, to be used again.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Work {
+    limbs: Vec<u64>,
+    ones: Vec<u32>,
+    signals: Vec<f64>,
+}
+
 impl Masks {
-    pub(crate) fn terms(&self) -> &[Term] {
-        &self.terms
+    /// The limb of a set of planes: made from that of all but the last of them.
+    fn limb(&mut self, n_qubits: u32, planes: &[u16], limbs: &mut BTreeMap<Vec<u16>, u32>) -> u32 {
+        let Some((last, rest)) = planes.split_last() else { return 0 };
+        let plane = 1 + u32::from(*last);
+        if rest.is_empty() {
+            return plane;
+        }
+        if let Some(limb) = limbs.get(planes) {
+            return *limb;
+        }
+        let before = self.limb(n_qubits, rest, limbs);
+        self.steps.push(Step(before, plane));
+        let limb = n_qubits + self.steps.len() as u32;
+        limbs.insert(planes.to_vec(), limb);
+        limb
+    }
+
+    pub(crate) fn are_finite(&self) -> bool {
+        self.terms.iter().all(|term| term.coefficient.is_finite())
     }
 
     pub(crate) fn nbytes(&self) -> usize {
-        size_of_val(&*self.ends) + size_of_val(&*self.planes) + size_of_val(&*self.terms)
+        size_of_val(&*self.steps) + size_of_val(&*self.sources) + size_of_val(&*self.terms)
     }
 
-    /// Hands over each word: its planes and its terms.
+    /// The limbs of all words, of limb `k` of the planes.
     #[inline(always)]
-    fn words(&self, mut visit: impl FnMut(&[u16], &[Term])) {
-        let (mut plane, mut term) = (0, 0);
-        for ends in &self.ends {
-            let (planes, terms) = (ends.planes as usize, ends.terms as usize);
-            visit(&self.planes[plane..planes], &self.terms[term..terms]);
-            (plane, term) = (planes, terms);
+    fn run(&self, planes: &Planes, k: usize, limbs: &mut Vec<u64>) {
+        let n = planes.bits.len() / planes.limbs;
+        limbs.resize(1 + n + self.steps.len(), 0);
+        // A slice, whose place is known in the loops; that of a vector is looked up every time.
+        let limbs = &mut limbs[..];
+        limbs[0] = 0;
+        for q in 0..n {
+            limbs[1 + q] = planes.bits[q * planes.limbs + k];
+        }
+        for (i, Step(a, b)) in self.steps.iter().enumerate() {
+            limbs[1 + n + i] = limbs[*a as usize] ^ limbs[*b as usize];
         }
     }
 
-    /// Hands over each word: the sum of its values over a window, and its terms.
+    /// For each source in how many shots of a window its word is odd.
     #[inline(always)]
-    pub(crate) fn sums(&self, planes: &Planes, window: &Window, mut visit: impl FnMut(f64, &[Term])) {
+    fn ones(&self, planes: &Planes, window: &Window, work: &mut Work) {
+        work.ones.clear();
+        work.ones.resize(self.sources.len(), 0);
+        for (k, mask) in window.limbs.iter().enumerate() {
+            self.run(planes, window.first + k, &mut work.limbs);
+            let limbs = &work.limbs[..];
+            for (ones, source) in work.ones.iter_mut().zip(&self.sources) {
+                *ones += (limbs[source.limb as usize] & mask).count_ones();
+            }
+        }
+    }
+
+    /// Adds to `out` the sums over a window, those of an output with its weight.
+    #[inline(always)]
+    pub(crate) fn contract(
+        &self,
+        planes: &Planes,
+        window: &Window,
+        weights: &[f64],
+        work: &mut Work,
+        out: &mut [f64],
+    ) {
+        self.ones(planes, window, work);
         let shots = window.shots as i64;
-        if let ([mask], 1) = (&*window.limbs, planes.limbs) {
-            return self.words(|word, terms| {
-                let parity = word.iter().fold(0, |parity, &q| parity ^ planes.bits[usize::from(q)]);
-                visit((shots - 2 * i64::from((parity & mask).count_ones())) as f64, terms);
-            });
+        let Work { ones, signals, .. } = work;
+        signals.resize(self.sources.len(), 0.0);
+        for ((signal, ones), source) in signals.iter_mut().zip(&*ones).zip(&self.sources) {
+            *signal = (shots - 2 * i64::from(*ones)) as f64 * weights[source.output as usize];
         }
-        self.words(|word, terms| {
-            let limb =
-                |k: usize| word.iter().fold(0, |p, &q| p ^ planes.bits[usize::from(q) * planes.limbs + k]);
-            let ones = |(k, mask): (usize, &u64)| i64::from((limb(window.first + k) & mask).count_ones());
-            let ones: i64 = window.limbs.iter().enumerate().map(ones).sum();
-            visit((shots - 2 * ones) as f64, terms);
-        });
+        let signals = &signals[..];
+        for term in &self.terms {
+            out[term.column as usize] += term.coefficient * signals[term.source as usize];
+        }
     }
 
     /// Adds the readings of every shot of a window to `out`, whose rows have `n_outputs` values.
@@ -176,33 +227,42 @@ impl Masks {
         &self,
         planes: &Planes,
         window: &Window,
-        start: usize,
         n_outputs: usize,
+        work: &mut Work,
         out: &mut [f64],
     ) {
-        self.words(|word, terms| {
-            for t in 0..window.shots {
-                let at = start + t;
-                let bit = |q: &u16| planes.bits[usize::from(*q) * planes.limbs + at / 64] >> (at % 64) & 1;
-                let odd = word.iter().map(bit).sum::<u64>() % 2 == 1;
-                for term in terms {
-                    let value = if odd { -term.coefficient } else { term.coefficient };
-                    out[t * n_outputs + term.output as usize] += value;
+        let mut row = 0;
+        for (k, mask) in window.limbs.iter().enumerate() {
+            self.run(planes, window.first + k, &mut work.limbs);
+            for bit in (0..64).filter(|bit| mask >> bit & 1 == 1) {
+                for term in &self.terms {
+                    let source = self.sources[term.source as usize];
+                    let odd = work.limbs[source.limb as usize] >> bit & 1 == 1;
+                    out[row * n_outputs + source.output as usize] +=
+                        if odd { -term.coefficient } else { term.coefficient };
                 }
+                row += 1;
             }
-        });
+        }
     }
 
-    /// In how many shots of a window the reading of an output is positive, if one word makes it.
-    pub(crate) fn positive(&self, planes: &Planes, window: &Window, output: usize) -> Option<i64> {
-        let (mut words, mut positive) = (0, 0);
-        self.sums(planes, window, |sum, terms| {
-            for term in terms.iter().filter(|term| term.output as usize == output) {
-                let sum = if term.coefficient > 0.0 { sum as i64 } else { -(sum as i64) };
-                (words, positive) = (words + 1, (window.shots as i64 + sum) / 2);
-            }
-        });
-        (words <= 1).then_some(positive)
+    /// In how many shots of a window the reading of an output is positive, if at most one word makes it.
+    pub(crate) fn positive(
+        &self,
+        planes: &Planes,
+        window: &Window,
+        output: usize,
+        work: &mut Work,
+    ) -> Option<i64> {
+        let own = |term: &&Term| self.sources[term.source as usize].output as usize == output;
+        let mut terms = self.terms.iter().filter(own);
+        let Some(term) = terms.next() else { return Some(0) };
+        if terms.next().is_some() {
+            return None;
+        }
+        self.ones(planes, window, work);
+        let odd = i64::from(work.ones[term.source as usize]);
+        Some(if term.coefficient > 0.0 { window.shots as i64 - odd } else { odd })
     }
 }
 
@@ -227,16 +287,32 @@ mod tests {
         }
     }
 
+    fn sum(terms: &[(&'static str, f64)]) -> PauliSum {
+        PauliSum::from_labels(terms.iter().copied()).unwrap()
+    }
+
     #[test]
     fn terms_add_up_and_those_that_cancel_are_left_out() {
         let setting = Setting::product("ZX").unwrap();
-        let sum = |terms: &[(&'static str, f64)]| PauliSum::from_labels(terms.iter().copied()).unwrap();
         let mut collect = Collect::new(&setting);
         collect.add(0, 1, &sum(&[("ZI", 0.5), ("IX", 1.0)]), 2.0).unwrap();
         collect.add(0, 1, &sum(&[("ZI", -1.0), ("ZX", 1.0)]), 1.0).unwrap();
         assert!(collect.add(0, 0, &sum(&[("XI", 1.0)]), 1.0).is_err());
         let masks = collect.finish();
-        assert_eq!(masks.planes, [0, 1, 1]); // ZX on 0 and 1, IX on 1
-        assert_eq!(masks.terms.iter().map(|t| t.coefficient).collect::<Vec<_>>(), [1.0, 2.0]);
+        assert_eq!(masks.steps, [Step(1, 2)]); // ZX; IX is a plane
+        assert_eq!(masks.sources.iter().map(|source| source.limb).collect::<Vec<_>>(), [3, 2]);
+        assert_eq!(masks.terms.iter().map(|term| term.coefficient).collect::<Vec<_>>(), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn words_are_made_from_each_other() {
+        let setting = Setting::product("ZZZZ").unwrap();
+        let mut collect = Collect::new(&setting);
+        let all = ["ZZII", "ZZZI", "ZZZZ", "ZIZZ", "IIII"].map(|label| (label, 1.0));
+        collect.add(0, 0, &sum(&all), 1.0).unwrap();
+        collect.add(1, 0, &sum(&all[1..2]), 1.0).unwrap();
+        let masks = collect.finish();
+        // ZZ, ZZZ, ZZZZ take a step each, Z.ZZ two, the identity none; two outputs share ZZZ.
+        assert_eq!((masks.steps.len(), masks.sources.len(), masks.terms.len()), (5, 6, 6));
     }
 }

@@ -104,11 +104,13 @@ fn every_refusal_has_its_name_and_leaves_the_state_unharmed() {
     assert_eq!(machine.counts().balance(), 0);
 }
 
+type Change<'a> = &'a dyn Fn(&mut Vec<u8>);
+
 #[test]
 fn packets_that_lie_about_their_planes_are_malformed() {
     let mut machine = machine(0);
     let sent = sent(0, span(1, 1, 0, 2));
-    let resealed = |change: &dyn Fn(&mut Vec<u8>)| {
+    let resealed = |change: Change<'_>| {
         let mut bytes = sent.packet.clone();
         bytes.truncate(bytes.len() - 4);
         change(&mut bytes);
@@ -119,7 +121,7 @@ fn packets_that_lie_about_their_planes_are_malformed() {
         bytes
     };
     assert_eq!(resealed(&|_| ()), sent.packet);
-    let changes: [&dyn Fn(&mut Vec<u8>); 9] = [
+    let changes: [Change<'_>; 9] = [
         &|bytes| bytes[64] |= 0x80,                  // a sixth answer shot of five
         &|bytes| *bytes.last_mut().unwrap() |= 0x40, // a seventh teach shot of six
         &|bytes| bytes[44..48].copy_from_slice(&3u32.to_le_bytes()), // more queries than planes

@@ -244,15 +244,15 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(60) {
             0 => {
                 let number = self.twin.versions.len() as u32;
                 let (roster, reader) = World::roster(&self.size, number, &mut self.random);
                 self.publish_this(roster, reader);
             }
-            1 => self.join(),
-            2..=7 => self.answer(),
-            8..=14 => self.deliver(),
+            1 | 2 => self.join(),
+            3..=17 => self.answer(),
+            18..=44 => self.deliver(),
             _ => self.label(),
         }
         self.check_counts();
@@ -369,7 +369,7 @@ impl World {
                 sequence: random.below(40) as u64,
             };
             // Mostly of the last answers: others have been given up.
-            let back = if self.random.chance(0.8) { 40 } else { 1000 };
+            let back = if self.random.chance(0.8) { 60 } else { 1000 };
             let at = self.tickets.len().saturating_sub(1 + self.random.below(back));
             tickets.push(if known { self.tickets[at] } else { any(&mut self.random) });
             let bad = [f64::NAN, f64::INFINITY, 1e12][self.random.below(3)];

@@ -233,10 +233,10 @@ fn gradient_masks(entry: &Entry, n_outputs: usize, slopes: &Slopes, factor: f64)
         }
     }
     let masks = collect.finish();
-    match masks.terms().iter().find(|term| !term.coefficient.is_finite()) {
-        Some(term) => Err(Error::invalid("readings", "finite coefficients", term.coefficient.to_string())),
-        None => Ok(masks),
+    if !masks.are_finite() {
+        return Err(Error::invalid("readings", "finite coefficients, also divided by shares", "others"));
     }
+    Ok(masks)
 }
 
 fn value_masks(setting: &Setting, sums: &[(usize, PauliSum)], n_outputs: usize) -> Result<Masks> {
@@ -246,7 +246,8 @@ fn value_masks(setting: &Setting, sums: &[(usize, PauliSum)], n_outputs: usize) 
             let expected = format!("outputs below {n_outputs}");
             return Err(Error::invalid("values", expected, output.to_string()));
         }
-        collect.add(*output as u32, 0, sum, 1.0)?;
+        // The number that an output contributes to is its answer.
+        collect.add(*output as u32, *output as u32, sum, 1.0)?;
     }
     Ok(collect.finish())
 }

@@ -1,7 +1,7 @@
 //! Reading a query: its answers, its shots, and what it says of the gradient.
 
 use super::{Reader, Run, Values};
-use crate::masks::{Masks, Planes};
+use crate::masks::{Masks, Planes, Work};
 use crate::packet::{Packet, Span};
 use crate::sequence::Sequence;
 use crate::tally::{Contribution, RANGE, Tally, fixed};
@@ -65,10 +65,11 @@ impl<'a> Weights<'a> {
 /// Room that reading needs, to be used again.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
-    answers: Planes,
-    teaches: Planes,
+    planes: Planes,
+    work: Work,
     gradient: Vec<f64>,
     values: Vec<f64>,
+    scale: Vec<f64>,
     shots: Vec<f64>,
     fixed: Vec<i64>,
 }
@@ -79,6 +80,7 @@ struct Contract<'a> {
     query: &'a Query<'a>,
     weights: Weights<'a>,
     planes: &'a mut Planes,
+    work: &'a mut Work,
     out: &'a mut [f64],
 }
 
@@ -87,18 +89,14 @@ impl Kernel for Contract<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Contract { reader, query, weights, planes, out } = self;
+        let Contract { reader, query, weights, planes, work, out } = self;
         let shape = reader.version.shape();
         planes.load(&query.planes[shape.answer_bytes()..], shape.teach_shots.into());
         out.fill(0.0);
         for (j, run) in reader.settings.iter().enumerate() {
             let weights = &weights.values[j * weights.step..][..reader.n_outputs];
             let masks = &reader.gradient[query.sequence.entry(query.number, j)];
-            masks.sums(planes, &run.window, |sum, terms| {
-                for term in terms {
-                    out[term.column as usize] += sum * term.coefficient * weights[term.output as usize];
-                }
-            });
+            masks.contract(planes, &run.window, weights, work, out);
         }
     }
 }
@@ -112,8 +110,8 @@ impl Reader {
         scratch: &'s mut Scratch,
     ) -> &'s [f64] {
         scratch.gradient.resize(self.n_parameters, 0.0);
-        let (planes, out) = (&mut scratch.teaches, &mut scratch.gradient[..]);
-        dispatch(Contract { reader: self, query, weights, planes, out });
+        let Scratch { planes, work, gradient, .. } = scratch;
+        dispatch(Contract { reader: self, query, weights, planes, work, out: gradient });
         &scratch.gradient
     }
 
@@ -143,45 +141,41 @@ impl Reader {
 
     /// The answers of a query, one per output; NaN where nothing reads them.
     pub fn values<'s>(&self, query: &Query<'_>, scratch: &'s mut Scratch) -> &'s [f64] {
-        let Scratch { answers, values, .. } = scratch;
+        let Scratch { planes, work, values, scale, .. } = scratch;
         let unread = matches!(self.values, Values::Unread);
         values.clear();
         values.resize(self.n_outputs, if unread { f64::NAN } else { 0.0 });
-        let settings = self.settings.len() as f64;
-        let gentle = matches!(self.values, Values::Entries(_));
-        self.runs(query, answers, |planes, run, masks| {
-            // A mean over the shots of the run; over those of all settings, where these answer.
-            let shots = run.window.shots as f64 * if gentle { settings } else { 1.0 };
-            masks.sums(planes, &run.window, |sum, terms| {
-                for term in terms {
-                    values[term.output as usize] += sum * term.coefficient / shots;
-                }
-            });
+        // A mean over the shots of a run; over those of all settings, where these answer.
+        let runs = if matches!(self.values, Values::Entries(_)) { self.settings.len() } else { 1 };
+        self.runs(query, planes, |planes, run, masks| {
+            scale.clear();
+            scale.resize(self.n_outputs, 1.0 / (runs * run.window.shots) as f64);
+            masks.contract(planes, &run.window, scale, work, values);
         });
         values
     }
 
     /// The reading of every output in every shot, row after row; zero where a shot does not read an output.
     pub fn shots<'s>(&self, query: &Query<'_>, scratch: &'s mut Scratch) -> &'s [f64] {
-        let Scratch { answers, shots, .. } = scratch;
+        let Scratch { planes, work, shots, .. } = scratch;
         shots.clear();
         shots.resize(self.value_shots() * self.n_outputs, 0.0);
-        self.runs(query, answers, |planes, run, masks| {
+        self.runs(query, planes, |planes, run, masks| {
             let rows = &mut shots[run.start * self.n_outputs..];
-            masks.shots(planes, &run.window, run.start, self.n_outputs, rows);
+            masks.shots(planes, &run.window, self.n_outputs, work, rows);
         });
         shots
     }
 
     /// In how many shots the reading of an output is positive.
     pub fn positive(&self, query: &Query<'_>, output: usize, scratch: &mut Scratch) -> i64 {
-        let Scratch { answers, shots, .. } = scratch;
+        let Scratch { planes, work, shots, .. } = scratch;
         let mut positive = 0;
-        self.runs(query, answers, |planes, run, masks| {
-            positive += masks.positive(planes, &run.window, output).unwrap_or_else(|| {
+        self.runs(query, planes, |planes, run, masks| {
+            positive += masks.positive(planes, &run.window, output, work).unwrap_or_else(|| {
                 shots.clear();
                 shots.resize(run.window.shots * self.n_outputs, 0.0);
-                masks.shots(planes, &run.window, run.start, self.n_outputs, shots);
+                masks.shots(planes, &run.window, self.n_outputs, work, shots);
                 shots.iter().skip(output).step_by(self.n_outputs).filter(|x| **x > 0.0).count() as i64
             });
         });

@@ -158,9 +158,12 @@ impl Roster {
             .map(|_| {
                 let setting = setting(size.n, &mut random);
                 let rows = size.outputs * size.parameters;
-                let readings = (0..rows)
-                    .filter_map(|row| random.chance(0.7).then(|| (row, revealed(&setting, &mut random))))
-                    .collect();
+                let mut readings = Vec::new();
+                for row in 0..rows {
+                    if random.chance(0.7) {
+                        readings.push((row, revealed(&setting, &mut random)));
+                    }
+                }
                 let values = if size.gentle { values(&setting, &mut random) } else { Vec::new() };
                 Entry { setting, readings, values }
             })
