@@ -138,6 +138,7 @@ def test_a_service_gets_it_with_six_changed_lines():
         losses.append(service.learn(service.answer(x), labels))
     assert service.learner.version.number == 41
     assert service.learner.counts["taught"] == 40 * 32
+    assert service.learner.counts["unknown_or_used"] == 0
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     service.replica.close()
 

@@ -126,7 +126,7 @@ def test_one_shot_a_query_answers_and_trains():
     It ends below the start by 0.5 in each of three seeds tried, of a range of 2; the exact value decides.
     """
     circuit = ring(4, seed=3)
-    learner = Learner(circuit, inputs=circuit.inputs, shots=1, share=0.5, seed=1)
+    learner = Learner(circuit, loss="energy", inputs=circuit.inputs, shots=1, share=0.5, seed=1)
     assert learner.version.roster.split.is_gentle
     before = efl.propagate(circuit).value
     with Replica(circuit, learner, seed=2) as replica:

@@ -62,6 +62,8 @@ def test_expectations_teach_without_labels():
     answer = replica.answer(X[0])
     with pytest.raises(efl.InvalidInputError, match=r"^label: expected none"):
         replica.feedback(answer.ticket, 1)
+    with pytest.raises(efl.InvalidInputError, match=r"^gradient: expected none"):
+        replica.feedback(answer.ticket, gradient=1.0)
     replica.close()
 
 

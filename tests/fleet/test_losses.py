@@ -129,6 +129,7 @@ def test_a_function_of_another_output_than_a_word_needs_its_slope():
         ("cross-entropy", 3, [0.5], r"^label: expected integers from 0 to 2"),
         ("squared", 2, [1.0], r"^label: expected 2 numbers for each of 1 queries"),
         ("expectation", 1, [1.0], r"^label: expected none"),
+        ("upstream", 1, [1.0], r"^label: expected a gradient"),
     ],
 )
 def test_labels_are_checked(loss, outputs, labels, message):
@@ -140,7 +141,7 @@ def test_a_loss_is_named_or_given():
     assert losses.read_loss("energy") == losses.Expectation()
     assert losses.read_loss(losses.Logistic(3.0)).scale == 3.0
     assert isinstance(losses.read_loss(lambda value, label: value * label), losses.Function)
-    with pytest.raises(efl.InvalidInputError, match=r"^loss: expected one of expectation, energy"):
+    with pytest.raises(efl.InvalidInputError, match=r"^loss: expected one of upstream, expectation"):
         losses.read_loss("quadratic")
     with pytest.raises(efl.InputTypeError, match=r"^loss: expected a name, a loss or a function"):
         losses.read_loss(3)

@@ -296,7 +296,7 @@ def test_parameters_may_be_computed_from():
         return qml.expval(qml.Z(0))
 
     node, theta = qnode(shared), qml.numpy.array(np.linspace(0.2, 0.9, 7), requires_grad=True)
-    learner = Learner(node, theta, inputs=X, seed=1)
+    learner = Learner(node, theta, loss="energy", inputs=X, seed=1)
     with Replica(node, learner, seed=3) as replica:
         replica.answers(np.tile(X, (3000, 1)))
         assert replica.flush(20)

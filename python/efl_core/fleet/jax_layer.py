@@ -23,9 +23,9 @@ def layer(replica: Replica, inputs: jax.Array) -> jax.Array:
     rows = inputs[None] if single else inputs
     outputs = replica.n_outputs(np.zeros(inputs.shape[-1]))
     dtype = rows.dtype if jnp.issubdtype(rows.dtype, jnp.floating) else jnp.float32
-    shape = jax.ShapeDtypeStruct((len(rows), outputs), dtype)  # type: ignore[no-untyped-call]
+    shape = jax.ShapeDtypeStruct((len(rows), outputs), dtype)  # type: ignore[no-untyped-call, unused-ignore]
     # A ticket is 32 letters: arrays of bytes pass through callbacks.
-    names = jax.ShapeDtypeStruct((len(rows), 32), jnp.uint8)  # type: ignore[no-untyped-call]
+    names = jax.ShapeDtypeStruct((len(rows), 32), jnp.uint8)  # type: ignore[no-untyped-call, unused-ignore]
 
     def run(rows: Any) -> tuple[Any, Any]:  # noqa: ANN401
         found = replica.answers(np.asarray(rows, dtype=np.float64))

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core.arguments import array, described
+from efl_core.arguments import array
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
-from efl_core.fleet.losses import Expectation, Loss, served_weights
+from efl_core.fleet.losses import Expectation, Loss, Upstream, served_weights
 from efl_core.fleet.readouts import Readout
 from efl_core.fleet.tickets import Ticket, Tickets
 from efl_core.fleet.versions import Version
@@ -56,6 +56,8 @@ class Desk:
                 "label", "a label or a gradient", "both" if label is not None else "none"
             )
         if gradient is not None:
+            if isinstance(self._loss, Expectation):
+                raise InvalidInputError.of("gradient", "none, as the loss is an expectation value", "one")
             found = array("gradient", _plain(gradient), "real numbers")
             if found.dtype.kind == "c":
                 raise InputTypeError.of("gradient", "real numbers", f"dtype {found.dtype}")
@@ -70,8 +72,6 @@ class Desk:
         self, tickets: Sequence[Ticket], given: NDArray[Any], version: Version, *, is_gradient: bool
     ) -> dict[str, int]:
         """Weigh the queries of some tickets; return how many went which way."""
-        if isinstance(self._loss, Expectation) and not is_gradient:
-            raise InvalidInputError.of("label", "none, as the loss is an expectation value", described(given))
         told: Counter[str] = Counter()
         with self._lock:
             silent = [i for i, ticket in enumerate(tickets) if not ticket.teaches]
@@ -140,10 +140,8 @@ class Desk:
         self, tickets: Sequence[Ticket], given: NDArray[Any], version: Version, is_gradient: bool
     ) -> Counter[str]:
         readout = read_shots(version, self._machine.shots(*Tickets.of(tickets)))
-        if is_gradient:
-            weights, losses = np.asarray(given, dtype=np.float64), np.full(len(tickets), np.nan)
-        else:
-            weights, losses = weighed(self._loss, version, readout, given)
+        loss = Upstream() if is_gradient else self._loss
+        weights, losses = weighed(loss, version, readout, given)
         codes = self._machine.weights(*Tickets.of(tickets), np.ascontiguousarray(weights), losses)
         names = _native.FLEET_OUTCOMES
         return Counter(names[code] for code in codes)

@@ -51,7 +51,8 @@ class Learner:
         The parameters to start at: one array of any shape. For a circuit, its own by default.
     loss
         ``"expectation"`` (or ``"energy"``), ``"squared"``, ``"logistic"``, ``"hinge"``, ``"cross-entropy"``,
-        an object of `efl_core.fleet.losses`, or a function of an output that is one word and its label.
+        an object of `efl_core.fleet.losses`, or a function of an output that is one word and its label. By
+        default ``"upstream"``: a head of the user's has the loss, and hands in gradients.
     inputs
         The arguments of a query, a tuple, or its only argument: then all is planned at once, and `price` is
         known before a query is served. By default that waits for the first one.
@@ -72,7 +73,7 @@ class Learner:
         qnode: object,
         params: ArrayLike | None = None,
         *,
-        loss: object = "expectation",
+        loss: object = "upstream",
         inputs: object = None,
         shots: SupportsIndex | None = None,
         share: SupportsFloat | None = None,

@@ -14,7 +14,7 @@ word               which are means of so many shots
 a `Margin` of      the loss of the exact output             O(1 / shots^2), by a jackknife; O(1 / shots)
 another output                                              where a setting has one shot
 `CrossEntropy`     that of the exact outputs                the same
-a given gradient   whatever it was computed of              that of its own: O(1 / shots) for a smooth head
+`Upstream`         that of a head, by its gradients         that of its own: O(1 / shots) for a smooth head
 =================  =======================================  ==============================================
 """
 
@@ -38,6 +38,7 @@ __all__ = [
     "Loss",
     "Margin",
     "Squared",
+    "Upstream",
     "read_loss",
     "served_weights",
 ]
@@ -96,6 +97,27 @@ class Expectation:
         if len(self.coefficients) != outputs:
             raise ShapeError.of("coefficients", f"{outputs} numbers", len(self.coefficients))
         return np.array(self.coefficients, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The loss of a head that only its owner knows: gradients by the outputs are handed in, and no labels."""
+
+    needs_label = True
+
+    def labels(self, labels: ArrayLike, queries: int, outputs: int) -> NDArray[np.generic]:
+        """Refuse labels."""
+        raise InvalidInputError.of(
+            "label", "a gradient, as the learner has no loss of its own", described(labels)
+        )
+
+    def value(self, outputs: Floats, labels: NDArray[np.generic]) -> Floats:
+        """Return that nobody knows the loss."""
+        return np.full(len(outputs), np.nan)
+
+    def weights(self, readout: Readout, labels: NDArray[np.generic]) -> Floats:
+        """Return the gradients."""
+        return cast(Floats, labels)
 
 
 @dataclass(frozen=True)
@@ -299,6 +321,7 @@ def served_weights(
 
 
 _NAMED: Mapping[str, Callable[[], Loss]] = {
+    "upstream": Upstream,
     "expectation": Expectation,
     "energy": Expectation,
     "squared": Squared,

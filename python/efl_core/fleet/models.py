@@ -26,6 +26,9 @@ Bits = NDArray[np.uint8]
 class Model(Protocol):
     """A function of inputs and parameters whose outputs are expectation values."""
 
+    def is_of(self, served: object) -> bool:
+        """Return whether it was made of this very QNode or circuit."""
+
     @property
     def outputs(self) -> tuple[PauliSum, ...]:
         """The observables."""
@@ -61,7 +64,7 @@ class CircuitModel:
             raise InvalidInputError.of("circuit", "one with parameters", "none")
         if circuit.bloch is None:
             raise InvalidInputError.of("circuit", "a product input state", "another one")
-        self._circuit = circuit.copy()
+        self._given, self._circuit = circuit, circuit.copy()
         self.outputs = circuit.observables
         """The observables."""
         self.feeds = tuple(
@@ -72,6 +75,10 @@ class CircuitModel:
         """Which gates turn by the inputs of a query."""
         self.is_simulated = True
         """Always: there is no device."""
+
+    def is_of(self, served: object) -> bool:
+        """Return whether it was made of this very circuit."""
+        return served is self._given
 
     def shaped(self, outputs: Floats) -> Floats:
         """Return one output as a number, several as an array."""

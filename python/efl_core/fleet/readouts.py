@@ -50,7 +50,7 @@ class Readout:
     @property
     def stderr(self) -> Floats:
         """Their standard errors: of so many shots, and one more that differs as on the mixed state."""
-        variance = np.zeros((len(self.shots[0]), len(self.constant))) if self.shots else np.zeros(1)
+        variance = np.zeros((len(self.shots[0]), len(self.constant)))
         for own, square in zip(self.shots, self.squares, strict=True):
             count = own.shape[1]
             variance = variance + (count * own.var(axis=1) + square) / count**2

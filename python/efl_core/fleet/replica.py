@@ -24,6 +24,7 @@ from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
 from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version
+from efl_core.pennylane.planning import same_gates
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]
@@ -174,7 +175,8 @@ class Replica:
                 entries = version.native.entries(box.replica, box.incarnation, first, len(queries))
             served = serve(model, point, version.roster, queries, entries, self._drawn(first))
             for query, one in zip(numbered, served, strict=True):
-                query.answers, query.teaches = one.answers, one.teaches
+                if one.teaches is not None:
+                    query.answers, query.teaches = one.answers, one.teaches
             done = True
         finally:
             if not done:
@@ -207,7 +209,7 @@ class Replica:
                     name = int.from_bytes(os.urandom(8), "little")
                 self._box = Outbox(learner, name, learner.join(name), self._packet, self._bound)
                 self._pid = os.getpid()
-            if self._qnode is getattr(learner, "_qnode", None):
+            if version.model.is_of(self._qnode):
                 point = version.point
             else:
                 if self._model is None:
@@ -220,7 +222,7 @@ class Replica:
     @staticmethod
     def _check(model: Model, version: Version) -> None:
         own, known = model.at(version.point.vector).circuit, version.point.circuit
-        if repr(own._gates) != repr(known._gates) or model.outputs != version.model.outputs:
+        if not same_gates(own, known) or model.outputs != version.model.outputs:
             raise InvalidInputError.of("qnode", "the gates and outputs that the learner knows", "others")
 
     # ---- teaching ----------------------------------------------------------------------------------------

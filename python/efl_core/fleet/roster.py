@@ -181,15 +181,7 @@ class Designer:
             entries = tuple(self._gentle(self._split, self._model.outputs, found, self._name))
         else:
             entries = tuple(Entry(e.setting, share, e) for e, share in found.experiments(self._name))
-        return Roster(
-            self._split,
-            self._name,
-            entries,
-            self.answers,
-            self.untaught,
-            self._cost(found, point, row),
-            row.circuits,
-        )
+        return Roster(self._split, self._name, entries, self.answers, self.untaught, row.cost, row.circuits)
 
     def _designed(self, point: Point) -> Plan:
         """Return the former design, read at other angles, as long as it is good; else a new one."""
@@ -237,7 +229,3 @@ class Designer:
         known = Costs.of(base, chain, Figure(None, math.inf, self._options.target))
         near = [name for name in known.promising_lists if name in names]
         return near or [min(names, key=lambda name: known.costs.get(name, math.inf))]
-
-    def _cost(self, found: Plan, point: Point, row: PlanRow) -> float:
-        chain = Chain.of(point.slopes, point.circuit.n_parameters)
-        return row.cost if chain is None else found.seen_through(chain)[row.name].cost

@@ -17,7 +17,7 @@ __all__ = ["layer", "recall"]
 Feedback = Callable[[Sequence[str], Any], object]
 
 
-class _Answered(torch.autograd.Function):
+class _Answered(torch.autograd.Function):  # type: ignore[misc, unused-ignore] # where torch is not
     """Outputs that are there already; their gradients go to the learner."""
 
     # ruff: noqa: ANN401 (the contexts of torch have no type)

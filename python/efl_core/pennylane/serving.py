@@ -136,6 +136,10 @@ class ServedQNode:
         self._circuit = first[0].circuit
         self._returned = self._kind_returned(inputs, params)
 
+    def is_of(self, served: object) -> bool:
+        """Return whether it was made of this very QNode."""
+        return served is self._qnode
+
     @property
     def outputs(self) -> tuple[PauliSum, ...]:
         """The observables of the QNode."""
