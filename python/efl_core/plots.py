@@ -82,6 +82,7 @@ def plot_runs(
             ax.plot([point[0] for point in points], [point[place] for point in points], label=label)
         ax.set_xlabel(along)
         ax.set_ylabel(name)
+        ax.set_yscale("log" if "loss" in name else "linear")
         ax.grid(alpha=0.3)
     ax.legend()
     return figure
