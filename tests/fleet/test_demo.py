@@ -22,7 +22,7 @@ def test_digits_are_those_of_the_file():
 
 
 def test_a_fleet_learns_digits_nearly_as_well_as_exact_gradients():
-    """A fifth of the queries of the bench: the loss of the fleet is below 1.6 times the exact one (3 seeds)."""
+    """A fifth of the queries of the bench: the loss of the fleet is below 1.6 times the exact (3 seeds)."""
     data = digits(10, seed=1)
     fleet, counts = by_fleet(data, 2_560, 1, every=1000)
     exact = by_exact_gradients(data, 2_560, 1, every=1000)
