@@ -12,7 +12,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,8 @@ __all__ = ["Learner"]
 
 LOGGER = logging.getLogger("efl_core")
 Floats = NDArray[np.float64]
+_Counted: TypeAlias = tuple[int, int, _native.FleetTally]
+"""Contributions of a version, and the bucket that they are in."""
 
 
 class Learner:
@@ -95,12 +97,16 @@ class Learner:
         self._keep, self._pending = integer("keep", keep, 1), integer("pending", pending, 1)
         drawn = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         self._seed = drawn if seed is None else integer("seed", seed, 0, 2**64 - 1)
+        # Who makes versions holds the first, who counts the second; never the other way round.
+        self._stepping = threading.RLock()
         self._changed = threading.Condition(threading.RLock())
         self._version: Version | None = None
         self._machine: _native.FleetMachine | None = None
         self._desk: Desk | None = None
         self._designer: Designer | None = None
-        self._steps = self._taken = self._fleet = 0
+        self._steps = self._fleet = 0
+        # What a step has taken and could not use.
+        self._left: list[_Counted] = []
         self._updates: dict[str, Update] = {}
         if inputs is not None:
             self.open(inputs if isinstance(inputs, tuple) else (inputs,))
@@ -131,7 +137,7 @@ class Learner:
 
     def agree(self, shots: object, share: object, serve: object) -> None:
         """Take how a replica wants its shots to be split; refuse another way than that of the fleet."""
-        with self._changed:
+        with self._stepping:
             for name, wanted in (("shots", shots), ("share", share), ("serve", serve)):
                 if wanted is None:
                     continue
@@ -149,7 +155,7 @@ class Learner:
 
     def open(self, inputs: tuple[Any, ...]) -> Version:
         """Read the structure of what is served at the inputs of a query, and plan; once."""
-        with self._changed:
+        with self._stepping:
             if self._version is not None:
                 return self._version
             model = made_model(self._qnode, self._start, inputs)
@@ -172,7 +178,7 @@ class Learner:
             if isinstance(self._loss, Expectation):
                 self._loss.of(len(model.outputs))
             self._designer = designer
-            self._publish(model, self._start.ravel())
+            self._publish(*self._made(model, self._start.ravel()))
             LOGGER.info("%s", self.price)
             return self.version
 
@@ -187,13 +193,13 @@ class Learner:
 
     def publish(self, params: ArrayLike) -> Version:
         """Serve other parameters from now on; contributions of former versions are still read."""
-        with self._changed:
-            current = self.version
-            found = self._checked("params", params)
-            self._publish(current.model, found.ravel())
+        with self._stepping:
+            model, found = self.version.model, self._checked("params", params)
+            self._publish(*self._made(model, found.ravel()))
             return self.version
 
-    def _publish(self, model: Model, vector: Floats) -> None:
+    def _made(self, model: Model, vector: Floats) -> tuple[Version, _native.FleetReader | None]:
+        """Make the next version, and what reads it; nobody sees them yet."""
         assert self._designer is not None  # it is open
         number = 1 if self._version is None else self._version.number + 1
         point = model.at(vector)
@@ -201,20 +207,23 @@ class Learner:
         if self._version is None:
             self._fleet = name_of_fleet(model, point, self._loss, roster)
         version = made_version(number, self._shape, model, point, roster, fleet=self._fleet, seed=self._seed)
-        if version.native is not None:
-            reader = made_reader(version, self._loss)
-            if self._machine is None:
-                self._machine = _native.FleetMachine(
-                    fleet=self._fleet,
-                    n_outputs=len(model.outputs),
-                    n_parameters=vector.size,
-                    keep=self._keep,
-                    pending=self._pending,
-                )
-                self._desk = Desk(self._machine, self._loss, self._pending)
-            self._machine.publish(reader)
-        self._version = version
-        self._changed.notify_all()
+        return version, None if version.native is None else made_reader(version, self._loss)
+
+    def _publish(self, version: Version, reader: _native.FleetReader | None) -> None:
+        with self._changed:
+            if reader is not None:
+                if self._machine is None:
+                    self._machine = _native.FleetMachine(
+                        fleet=self._fleet,
+                        n_outputs=len(version.model.outputs),
+                        n_parameters=version.params.size,
+                        keep=self._keep,
+                        pending=self._pending,
+                    )
+                    self._desk = Desk(self._machine, self._loss, self._pending)
+                self._machine.publish(reader)
+            self._version = version
+            self._changed.notify_all()
 
     def _checked(self, name: str, params: ArrayLike) -> Floats:
         plain = params.detach().cpu().numpy() if hasattr(params, "detach") else params
@@ -235,7 +244,7 @@ class Learner:
         """Take a packet: why it was refused, the newest version, and the query expected next."""
         if self._machine is None:
             raise InvalidInputError.of("packet", "none, as nothing is taught", f"{len(packet)} bytes")
-        with self._changed:  # so that a step uses what it has counted, and nothing comes between
+        with self._changed:
             found = self._machine.submit(packet)
             desk = self._desk
             if desk is not None and desk.early and found[0] is None:
@@ -299,8 +308,13 @@ class Learner:
     @property
     def taught(self) -> int:
         """Contributions that no step has used."""
-        machine = self._machine
-        return 0 if machine is None else machine.counts["taught"] - self._taken
+        return 0 if self._machine is None else _number(self._unused(None))
+
+    def _unused(self, window: SupportsIndex | None) -> "list[_Counted]":
+        machine, oldest = self._teaching(), self._oldest(window)
+        with self._changed:
+            left = [one for one in self._left if one[0] >= oldest]
+            return left + machine.tallies(oldest, self.version.number)
 
     def gradient(self, *, window: SupportsIndex | None = None, decay: SupportsFloat = 1.0) -> FleetGradient:
         """Return the gradient that unused contributions say, of the newest versions.
@@ -313,9 +327,11 @@ class Learner:
         decay
             What a version counts for each step that it is older.
         """
-        machine, newest = self._teaching(), self.version.number
-        value, stderr, queries, age = machine.gradient(self._oldest(window), newest, self._decay(decay))
-        return FleetGradient(value.reshape(self._shape), stderr.reshape(self._shape), queries, age)
+        held, rate = self._unused(window), self._decay(decay)
+        if not held:
+            nothing = np.full(self._shape, np.nan)
+            return FleetGradient(nothing, nothing, 0, math.nan)
+        return self._pooled(held, self.version.number, rate)[0]
 
     def step(
         self,
@@ -324,21 +340,22 @@ class Learner:
         window: SupportsIndex | None = None,
         decay: SupportsFloat = 1.0,
     ) -> Report:
-        """Use all contributions since the last step for one update, and publish the parameters."""
-        change = self._read_update(update)
-        with self._changed:
-            machine, before = self._teaching(), self.version
-            rate = self._decay(decay)
-            held = machine.tallies(self._oldest(window), before.number)
+        """Use all contributions since the last step for one update, and publish the parameters.
+
+        If the update fails they are there for the next one. Replicas hand over meanwhile.
+        """
+        change, rate = self._read_update(update), self._decay(decay)
+        with self._stepping:
+            machine, before, oldest = self._teaching(), self.version, self._oldest(window)
+            with self._changed:
+                self._left += machine.take(oldest, before.number)
+            held = [one for one in self._left if one[0] >= oldest]
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
-            # Everything that may fail comes before contributions are used up.
             after = self._checked("update", change(before.params.copy(), gradient.value))
-            self._taken += sum(
-                tally.queries for _, _, tally in machine.take(self._oldest(window), before.number)
-            )
-            self._publish(before.model, after.ravel())
+            self._publish(*self._made(before.model, after.ravel()))
+            self._left = []
             self._steps += 1
             counts = self.counts
             served = counts["admitted"] - counts["answered_only"]
@@ -383,12 +400,13 @@ class Learner:
         seconds = None if timeout is None else real("timeout", timeout)
         while last is None or self._steps < last:
             with self._changed:
-                if not self._changed.wait_for(lambda: self.taught >= wanted, seconds):
+                if not self._changed.wait_for(lambda: _number(self._unused(window)) >= wanted, seconds):
                     raise ResourceLimitError.of(
-                        "timeout", f"{wanted} queries that teach within {seconds:g} s", self.taught
+                        "timeout",
+                        f"{wanted} queries that teach within {seconds:g} s",
+                        _number(self._unused(window)),
                     )
-                report = self.step(change, window=window, decay=decay)
-            yield report
+            yield self.step(change, window=window, decay=decay)
 
     def forecast(
         self,
@@ -443,7 +461,7 @@ class Learner:
         return found
 
     def _pooled(
-        self, held: list[tuple[int, int, _native.FleetTally]], newest: int, decay: float
+        self, held: "list[_Counted]", newest: int, decay: float
     ) -> tuple[FleetGradient, float, float]:
         """Return the gradient of some tallies, and the mean loss of their answers."""
         ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
@@ -458,9 +476,13 @@ class Learner:
             own = self._loss.of(total.n_outputs)
             mean, error = total.values
             loss = float((mean + self.version.roster.untaught.constant) @ own)
-            loss_stderr = float(np.sqrt(np.square(error) @ np.square(own)))
+            loss_stderr = float(error @ np.abs(own))  # at most: outputs are read from the same shots
         else:
             loss, loss_stderr = total.loss
         shape = self._shape
         age = float((ages * counted).sum() / counted.sum())
         return FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age), loss, loss_stderr
+
+
+def _number(counted: list[_Counted]) -> int:
+    return sum(tally.queries for _, _, tally in counted)
