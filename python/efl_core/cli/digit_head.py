@@ -33,7 +33,7 @@ __all__ = [
 Floats = NDArray[np.float64]
 QUBITS, LAYERS, SCALE = 10, 2, 6.0
 SHOTS, SHARE, BATCH, LATE = 64, 0.25, 64, 500
-# Of Adam at the beginning; at the end it is a fifth of that.
+# Of Adam at the beginning; at the end it is a tenth of that.
 RATE = 0.05
 LOSS = losses.Logistic(SCALE)
 # How far SPSA moves all parameters.
@@ -106,7 +106,7 @@ def optimizer(steps: int, rate: float) -> Callable[[Floats, Floats], Floats]:
     adam = Adam(rate)
 
     def update(parameters: Floats, gradient: Floats) -> Floats:
-        adam.lr = rate * (1 - 0.8 * min(1.0, adam.steps / steps))
+        adam.lr = rate * (1 - 0.9 * min(1.0, adam.steps / steps))
         return adam.update(parameters, gradient)
 
     return update

@@ -33,7 +33,7 @@ Readings: TypeAlias = "Sequence[tuple[int, PauliSum]]"
 # What is read alike for all inputs, wherever those enter.
 FOR_ALL_INPUTS = ("echo", "shift-pruned", "shift")
 # A design is kept as long as it costs no more than this times what it did when it was made.
-STALE = 1.15
+STALE = 1.1
 # Teaching settings of a query: where each is a circuit of a device, and where circuits are simulated.
 FEW, SIMULATED = 2, 4
 
