@@ -421,6 +421,21 @@ def test_reports_say_when_labels_are_too_rare():
     replica.close()
 
 
+def test_late_labels_are_not_rare_ones():
+    """All labels come, four batches late: at each step a fraction of the queries waits for its own."""
+    learner, replica = made(share=0.5)
+    waiting, reports = [], []
+    for _ in range(12):
+        waiting.append(replica.answers(X).tickets)
+        replica.flush(5)
+        if len(waiting) > 4:
+            learner.feedback(waiting.pop(0), Y)
+            reports.append(learner.step("descent"))
+    assert all(report.label_rate > 0.6 for report in reports[4:])
+    assert reports[-1].gradient.age == pytest.approx(4)
+    replica.close()
+
+
 def test_the_price_is_known_beforehand():
     learner, replica = made(shots=64, share=0.25)
     price = learner.price

@@ -307,3 +307,29 @@ def test_parameters_may_be_computed_from():
     assert np.abs((found.value - exact)[moving] / found.stderr[moving]).max() < 4.5
     assert found.value[~moving] == pytest.approx(exact[~moving], abs=1e-12)
     assert found.error < 0.1
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (reuploaded, {"shots": 16, "share": 0.5}),
+        (plain, {"shots": 16, "share": 0.5}),
+        (plain, {"shots": 1, "share": 0.5}),
+        (amplitudes, {"shots": 16, "share": 0.5}),
+    ],
+)
+@pytest.mark.parametrize("device", ["default.mixed", "default.qubit"])
+def test_whatever_teaches_runs_on_the_device(function, options, device):
+    """Echoes, settings, kicks, and states that are given, written as tapes: no |z| > 4.5 of 6 derivatives."""
+    node = qnode(function, device)
+    inputs = np.arange(1.0, 9.0) if function is amplitudes else X
+    learner = Learner(node, THETA, loss="energy", inputs=inputs, seed=1, **options)
+    with Replica(node, learner, seed=3) as replica:
+        replica.answers(np.tile(inputs, (150, 1)))
+        assert replica.flush(20)
+    found = learner.gradient()
+    exact = qml.grad(node, argnums=1)(inputs, qml.numpy.array(THETA, requires_grad=True))
+    moving = found.stderr > 0
+    assert found.queries == 150
+    assert np.abs((found.value - exact)[moving] / found.stderr[moving]).max() < 4.5
+    assert found.value[~moving] == pytest.approx(exact[~moving], abs=1e-12)

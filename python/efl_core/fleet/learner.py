@@ -105,6 +105,8 @@ class Learner:
         self._desk: Desk | None = None
         self._designer: Designer | None = None
         self._steps = self._fleet = 0
+        # Queries that could teach, when each version came.
+        self._served: list[int] = []
         # What a step has taken and could not use.
         self._left: list[_Counted] = []
         self._updates: dict[str, Update] = {}
@@ -222,6 +224,7 @@ class Learner:
                     )
                     self._desk = Desk(self._machine, self._loss, self._pending)
                 self._machine.publish(reader)
+                self._served.append(_served(self._machine.counts))
             self._version = version
             self._changed.notify_all()
 
@@ -358,7 +361,6 @@ class Learner:
             self._left = []
             self._steps += 1
             counts = self.counts
-            served = counts["admitted"] - counts["answered_only"]
             return Report(
                 step=self._steps,
                 version=self.version.number,
@@ -366,7 +368,7 @@ class Learner:
                 loss=loss,
                 loss_stderr=loss_stderr,
                 moved=float(np.abs(after - before.params).sum()),
-                label_rate=counts["taught"] / served if served else math.nan,
+                label_rate=self._label_rate(counts, gradient.age),
                 share=self.version.roster.split.share,
                 counts=counts,
             )
@@ -443,6 +445,15 @@ class Learner:
             self._updates[update] = read_update(update)
         return self._updates[update]
 
+    def _label_rate(self, counts: dict[str, int], age: float) -> float:
+        """Return the part of the queries that have got a label, of those old enough to have one.
+
+        Labels that are so many versions late on average are those of queries before that.
+        """
+        back = round(age)
+        served = self._served[max(1, len(self._served) - back)] if back and len(self._served) > 1 else 0
+        return min(1.0, counts["taught"] / max(1, served or _served(counts)))
+
     def _teaching(self) -> _native.FleetMachine:
         if self._machine is None:
             self.version  # noqa: B018 (says so, if nothing was served)
@@ -486,3 +497,7 @@ class Learner:
 
 def _number(counted: list[_Counted]) -> int:
     return sum(tally.queries for _, _, tally in counted)
+
+
+def _served(counts: dict[str, int]) -> int:
+    return counts["admitted"] - counts["answered_only"]

@@ -110,7 +110,8 @@ class Replica:
     bound
         Queries that wait for a learner that is away; the oldest are given up.
     seed
-        Of outcomes that are simulated. What a device draws has its own.
+        Of outcomes that are simulated, and of the replica's name: another one for each replica. What a device
+        draws has its own.
     """
 
     def __init__(
