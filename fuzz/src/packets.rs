@@ -59,7 +59,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let packet = |(i, reader): (usize, &Arc<Reader>)| {
         let version = reader.version();
         let span = Span { replica: i as u64 % 2, incarnation: 1, first: 0, queries: 9, dropped: 0 };
-        let teaching = Sequence::new(version, span.replica, 1).teaching(0, 9);
+        let teaching = Sequence::new(version, span.replica, 1).teaching(0, 9, 9);
         let shape = version.shape();
         let bits = |shots: u16| (0..teaching * 3 * usize::from(shots)).map(|i| (i / 3 % 2) as u8).collect();
         let (answers, teaches): (Vec<u8>, Vec<u8>) = (bits(shape.answer_shots), bits(shape.teach_shots));

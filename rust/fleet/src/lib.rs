@@ -16,7 +16,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`version`] | how the shots of a query are split, shares as integers, the hash that packets repeat |
-//! | [`sequence`] | which entry a teach setting is: an addressed Weyl sequence |
+//! | [`sequence`] | which entry a teach setting is: spread evenly over each query, independent between queries |
 //! | [`packet`] | the bytes that cross: fixed layout, exact length, checked before they are believed |
 //! | [`reader`] | what bits mean: bit-sliced masks over the shots of a query |
 //! | [`tally`] | exact sums over queries, which merge by addition |

@@ -143,6 +143,15 @@ pub(crate) struct Work {
     signals: Vec<f64>,
 }
 
+/// The first values of a list that is as long as it ever had to be: what is in them is old.
+#[inline(always)]
+fn room<T: Copy + Default>(list: &mut Vec<T>, count: usize) -> &mut [T] {
+    if list.len() < count {
+        list.resize(count, T::default());
+    }
+    &mut list[..count]
+}
+
 impl Masks {
     /// The limb of a set of planes: made from that of all but the last of them.
     fn limb(&mut self, n_qubits: u32, planes: &[u16], limbs: &mut BTreeMap<Vec<u16>, u32>) -> u32 {
@@ -171,11 +180,10 @@ impl Masks {
 
     /// The limbs of all words, of limb `k` of the planes.
     #[inline(always)]
-    fn run(&self, planes: &Planes, k: usize, limbs: &mut Vec<u64>) {
+    fn run<'l>(&self, planes: &Planes, k: usize, limbs: &'l mut Vec<u64>) -> &'l [u64] {
         let n = planes.bits.len() / planes.limbs;
-        limbs.resize(1 + n + self.steps.len(), 0);
         // A slice, whose place is known in the loops; that of a vector is looked up every time.
-        let limbs = &mut limbs[..];
+        let limbs = room(limbs, 1 + n + self.steps.len());
         limbs[0] = 0;
         for q in 0..n {
             limbs[1 + q] = planes.bits[q * planes.limbs + k];
@@ -183,20 +191,27 @@ impl Masks {
         for (i, Step(a, b)) in self.steps.iter().enumerate() {
             limbs[1 + n + i] = limbs[*a as usize] ^ limbs[*b as usize];
         }
+        limbs
     }
 
     /// For each source in how many shots of a window its word is odd.
     #[inline(always)]
-    fn ones(&self, planes: &Planes, window: &Window, work: &mut Work) {
-        work.ones.clear();
-        work.ones.resize(self.sources.len(), 0);
+    fn ones<'w>(
+        &self,
+        planes: &Planes,
+        window: &Window,
+        limbs: &mut Vec<u64>,
+        ones: &'w mut Vec<u32>,
+    ) -> &'w [u32] {
+        let ones = room(ones, self.sources.len());
+        ones.fill(0);
         for (k, mask) in window.limbs.iter().enumerate() {
-            self.run(planes, window.first + k, &mut work.limbs);
-            let limbs = &work.limbs[..];
-            for (ones, source) in work.ones.iter_mut().zip(&self.sources) {
+            let limbs = self.run(planes, window.first + k, limbs);
+            for (ones, source) in ones.iter_mut().zip(&self.sources) {
                 *ones += (limbs[source.limb as usize] & mask).count_ones();
             }
         }
+        ones
     }
 
     /// Adds to `out` the sums over a window, those of an output with its weight.
@@ -209,14 +224,23 @@ impl Masks {
         work: &mut Work,
         out: &mut [f64],
     ) {
-        self.ones(planes, window, work);
-        let shots = window.shots as i64;
-        let Work { ones, signals, .. } = work;
-        signals.resize(self.sources.len(), 0.0);
-        for ((signal, ones), source) in signals.iter_mut().zip(&*ones).zip(&self.sources) {
-            *signal = (shots - 2 * i64::from(*ones)) as f64 * weights[source.output as usize];
+        let Work { limbs, ones, signals } = work;
+        let signals = room(signals, self.sources.len());
+        let signal = |ones: u32, source: &Source| {
+            (window.shots as i64 - 2 * i64::from(ones)) as f64 * weights[source.output as usize]
+        };
+        if let [mask] = window.limbs[..] {
+            // Nearly always: no counts to be added up.
+            let limbs = self.run(planes, window.first, limbs);
+            for (value, source) in signals.iter_mut().zip(&self.sources) {
+                *value = signal((limbs[source.limb as usize] & mask).count_ones(), source);
+            }
+        } else {
+            let ones = self.ones(planes, window, limbs, ones);
+            for ((value, ones), source) in signals.iter_mut().zip(ones).zip(&self.sources) {
+                *value = signal(*ones, source);
+            }
         }
-        let signals = &signals[..];
         for term in &self.terms {
             out[term.column as usize] += term.coefficient * signals[term.source as usize];
         }
@@ -233,11 +257,11 @@ impl Masks {
     ) {
         let mut row = 0;
         for (k, mask) in window.limbs.iter().enumerate() {
-            self.run(planes, window.first + k, &mut work.limbs);
+            let limbs = self.run(planes, window.first + k, &mut work.limbs);
             for bit in (0..64).filter(|bit| mask >> bit & 1 == 1) {
                 for term in &self.terms {
                     let source = self.sources[term.source as usize];
-                    let odd = work.limbs[source.limb as usize] >> bit & 1 == 1;
+                    let odd = limbs[source.limb as usize] >> bit & 1 == 1;
                     out[row * n_outputs + source.output as usize] +=
                         if odd { -term.coefficient } else { term.coefficient };
                 }
@@ -260,8 +284,7 @@ impl Masks {
         if terms.next().is_some() {
             return None;
         }
-        self.ones(planes, window, work);
-        let odd = i64::from(work.ones[term.source as usize]);
+        let odd = i64::from(self.ones(planes, window, &mut work.limbs, &mut work.ones)[term.source as usize]);
         Some(if term.coefficient > 0.0 { window.shots as i64 - odd } else { odd })
     }
 }

@@ -171,7 +171,8 @@ pub fn encode(version: &Version, span: &Span, answers: Bits<'_>, teaches: Bits<'
     span.check()?;
     let shape = version.shape();
     let n = usize::from(shape.n_qubits);
-    let teaching = Sequence::new(version, span.replica, span.incarnation).teaching(span.first, span.queries);
+    let sequence = Sequence::new(version, span.replica, span.incarnation);
+    let teaching = sequence.teaching(span.first, span.queries, MAX_QUERIES as usize);
     let length = HEADER + teaching * shape.stride() + TRAILER;
     if length > MAX_BYTES {
         let expected = format!("at most {} that teach, in packets of {MAX_BYTES} bytes", shape.max_queries());
@@ -267,12 +268,13 @@ impl<'a> Packet<'a> {
             return Err(damaged(format!("it has {:?}, and its version {:?}", self.shape, version.shape())));
         }
         let sequence = Sequence::new(version, self.span.replica, self.span.incarnation);
-        let teaching = sequence.teaching(self.span.first, self.span.queries);
-        if self.body.len() != teaching * self.shape.stride() {
-            let (found, stride) = (self.body.len(), self.shape.stride());
-            return Err(damaged(format!(
-                "{found} bytes of planes do not hold {teaching} queries of {stride}"
-            )));
+        // As few bytes can claim very many queries, no more are looked at than the bytes can hold, and one.
+        let (found, stride) = (self.body.len(), self.shape.stride());
+        let teaching = sequence.teaching(self.span.first, self.span.queries, found / stride + 1);
+        if found != teaching * stride {
+            let reason =
+                format!("{found} bytes of planes do not hold the queries that teach, of {stride} each");
+            return Err(damaged(reason));
         }
         if !self.padding_is_zero() {
             return Err(damaged("padding bits are set"));

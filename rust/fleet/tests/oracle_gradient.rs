@@ -28,7 +28,7 @@ fn version(n: usize, shares: &[f64]) -> Version {
 fn with_query<T>(version: &Version, entry: usize, outcome: usize, read: impl FnOnce(&Query<'_>) -> T) -> T {
     let n = usize::from(version.shape().n_qubits);
     let sequence = Sequence::new(version, 9, 1);
-    let number = (0..).find(|q| sequence.entry(*q, 0) == entry).unwrap();
+    let number = (0..).find(|q| sequence.entries(*q).next() == Some(entry)).unwrap();
     let bits: Vec<u8> = (0..n).map(|q| (outcome >> (n - 1 - q) & 1) as u8).collect();
     let packet = encode(version, &span(9, 1, number, 1), Bits::Bytes(&[]), Bits::Bytes(&bits)).unwrap();
     let packet = Packet::decode(&packet).unwrap();
@@ -96,11 +96,12 @@ fn rosters_of_every_list_of_a_plan_teach_the_gradient() {
         })
         .collect();
     // Two arguments, each of which feeds several gates.
-    let slopes = Slopes { values: (0..12).map(|i| [0.5, -1.0, 0.0, 2.0][i % 4]).collect(), columns: 2 };
+    let table: Vec<f64> = (0..12).map(|i| [0.5, -1.0, 0.0, 2.0][i % 4]).collect();
+    let slopes = Slopes::table(&table, 2).unwrap();
     let weights = [0.7, -0.4];
     let expected: Vec<f64> = (0..2)
         .map(|m| {
-            let one = |o: usize, k: usize| weights[o] * exact[o][k] * slopes.values[2 * k + m];
+            let one = |o: usize, k: usize| weights[o] * exact[o][k] * table[2 * k + m];
             (0..2).flat_map(|o| (0..6).map(move |k| one(o, k))).sum()
         })
         .collect();

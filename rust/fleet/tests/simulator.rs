@@ -231,7 +231,7 @@ impl World {
     fn roster(size: &Size, number: u32, random: &mut Random) -> (Roster, Arc<Reader>) {
         loop {
             let roster = Roster::random(*size, FLEET, number, random.next());
-            if roster.slopes.columns == 2 {
+            if roster.columns == 2 {
                 let reader = Arc::new(roster.reader(None));
                 return (roster, reader);
             }

@@ -6,7 +6,8 @@
 //! The answers `f_o` are read from the answer shots; where there are none, from the teach settings (gentle entries).
 //!
 //! Invariant: the divisions by share and shots are part of the coefficients, and the shares are the quantised ones.
-//! Cost: [`masks`](crate::masks) per word; 16 bytes per coefficient, some 100 KB for a roster of 400 settings.
+//! Cost: two XORs and a population count per word and 64 shots, a multiplication per coefficient; 16 bytes per coefficient,
+//! half a megabyte for a roster of 200 settings and 60 derivatives.
 
 mod read;
 
@@ -51,32 +52,33 @@ pub struct Answer {
     pub values: Vec<(usize, PauliSum)>,
 }
 
-/// How derivatives by gate parameters become those that are counted: a row for each gate parameter.
+/// How derivatives by gate parameters become those that are counted.
 #[derive(Debug, Clone)]
 pub struct Slopes {
-    /// Values, row after row.
-    pub values: Vec<f64>,
-    /// Derivatives that are counted.
-    pub columns: usize,
+    columns: usize,
+    /// For each gate parameter what it contributes to: a column and a slope that is not zero.
+    rows: Vec<Vec<(u32, f64)>>,
 }
 
 impl Slopes {
     /// Of gate parameters that are the parameters.
     pub fn identity(n_parameters: usize) -> Self {
-        let one = |i: usize| f64::from(u8::from(i / n_parameters == i % n_parameters));
-        Slopes { values: (0..n_parameters * n_parameters).map(one).collect(), columns: n_parameters }
+        let rows = (0..n_parameters as u32).map(|k| vec![(k, 1.0)]).collect();
+        Slopes { columns: n_parameters, rows }
     }
 
-    fn check(&self) -> Result<()> {
-        if self.columns == 0 || self.values.is_empty() || !self.values.len().is_multiple_of(self.columns) {
-            let found = format!("{} values for {} columns", self.values.len(), self.columns);
+    /// From a table with a row for each gate parameter and a column for each derivative that is counted.
+    pub fn table(values: &[f64], columns: usize) -> Result<Self> {
+        if columns == 0 || values.is_empty() || !values.len().is_multiple_of(columns) {
+            let found = format!("{} values for {columns} columns", values.len());
             return Err(Error::shape("slopes", "a row for each gate parameter, at least one column", found));
         }
-        finite("slopes", &self.values)
-    }
-
-    fn rows(&self) -> usize {
-        self.values.len() / self.columns
+        finite("slopes", values)?;
+        let used = |row: &[f64]| {
+            let slopes = (0..).zip(row.iter().copied());
+            slopes.filter(|(_, slope)| *slope != 0.0).collect()
+        };
+        Ok(Slopes { columns, rows: values.chunks_exact(columns).map(used).collect() })
     }
 }
 
@@ -134,7 +136,6 @@ impl Reader {
         if n_outputs == 0 || n_outputs > usize::from(u16::MAX) {
             return Err(Error::invalid("n_outputs", "1 to 65535", n_outputs.to_string()));
         }
-        slopes.check()?;
         if entries.len() != version.entries() {
             let expected = format!("{}, one per share", version.entries());
             return Err(Error::shape("entries", expected, entries.len().to_string()));
@@ -219,7 +220,7 @@ fn width(name: &str, setting: &Setting, n_qubits: usize) -> Result<()> {
 }
 
 fn gradient_masks(entry: &Entry, n_outputs: usize, slopes: &Slopes, factor: f64) -> Result<Masks> {
-    let parameters = slopes.rows();
+    let parameters = slopes.rows.len();
     let mut collect = Collect::new(&entry.setting);
     for (row, sum) in &entry.readings {
         let (output, k) = (row / parameters, row % parameters);
@@ -227,9 +228,8 @@ fn gradient_masks(entry: &Entry, n_outputs: usize, slopes: &Slopes, factor: f64)
             let expected = format!("rows below {n_outputs} outputs times {parameters} parameters");
             return Err(Error::invalid("readings", expected, row.to_string()));
         }
-        let slopes = &slopes.values[k * slopes.columns..][..slopes.columns];
-        for (column, slope) in slopes.iter().enumerate().filter(|(_, slope)| **slope != 0.0) {
-            collect.add(output as u32, column as u32, sum, slope * factor)?;
+        for (column, slope) in &slopes.rows[k] {
+            collect.add(output as u32, *column, sum, slope * factor)?;
         }
     }
     let masks = collect.finish();

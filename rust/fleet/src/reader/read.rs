@@ -93,10 +93,10 @@ impl Kernel for Contract<'_> {
         let shape = reader.version.shape();
         planes.load(&query.planes[shape.answer_bytes()..], shape.teach_shots.into());
         out.fill(0.0);
-        for (j, run) in reader.settings.iter().enumerate() {
+        let runs = reader.settings.iter().zip(query.sequence.entries(query.number)).enumerate();
+        for (j, (run, entry)) in runs {
             let weights = &weights.values[j * weights.step..][..reader.n_outputs];
-            let masks = &reader.gradient[query.sequence.entry(query.number, j)];
-            masks.contract(planes, &run.window, weights, work, out);
+            reader.gradient[entry].contract(planes, &run.window, weights, work, out);
         }
     }
 }
@@ -131,8 +131,8 @@ impl Reader {
             }
             Values::Entries(masks) => {
                 planes.load(teaches, shape.teach_shots.into());
-                for (j, run) in self.settings.iter().enumerate() {
-                    visit(planes, run, &masks[query.sequence.entry(query.number, j)]);
+                for (run, entry) in self.settings.iter().zip(query.sequence.entries(query.number)) {
+                    visit(planes, run, &masks[entry]);
                 }
             }
             Values::Unread => {}

@@ -93,7 +93,9 @@ pub struct Roster {
     pub n_outputs: usize,
     pub entries: Vec<Entry>,
     pub answers: Vec<Answer>,
-    pub slopes: Slopes,
+    /// A row for each gate parameter.
+    pub slopes: Vec<f64>,
+    pub columns: usize,
 }
 
 /// How large a random roster is.
@@ -181,17 +183,18 @@ impl Roster {
         }
         let columns = 1 + random.below(4);
         let slope = |random: &mut Random| if random.chance(0.5) { random.signed() } else { 0.0 };
-        let values = (0..size.parameters * columns).map(|_| slope(&mut random)).collect();
-        Roster { version, n_outputs: size.outputs, entries, answers, slopes: Slopes { values, columns } }
+        let slopes = (0..size.parameters * columns).map(|_| slope(&mut random)).collect();
+        Roster { version, n_outputs: size.outputs, entries, answers, slopes, columns }
     }
 
     pub fn reader(&self, constant: Option<Vec<f64>>) -> Reader {
-        let Roster { version, n_outputs, entries, answers, slopes } = self;
-        Reader::new(version.clone(), *n_outputs, entries, answers, slopes, constant).unwrap()
+        let Roster { version, n_outputs, entries, answers, slopes, columns } = self;
+        let slopes = Slopes::table(slopes, *columns).unwrap();
+        Reader::new(version.clone(), *n_outputs, entries, answers, &slopes, constant).unwrap()
     }
 
     pub fn parameters(&self) -> usize {
-        self.slopes.values.len() / self.slopes.columns
+        self.slopes.len() / self.columns
     }
 
     /// Random queries of a replica, as a packet, with their bits.
@@ -246,9 +249,9 @@ impl Sent {
         let (shape, parameters) = (roster.version.shape(), roster.parameters());
         let (n, c) = (usize::from(shape.n_qubits), shape.setting_shots());
         let sequence = Sequence::new(&roster.version, self.span.replica, self.span.incarnation);
-        let mut y = vec![0.0; roster.slopes.columns];
+        let mut y = vec![0.0; roster.columns];
         for j in 0..usize::from(shape.settings) {
-            let e = sequence.entry(self.numbers[query], j);
+            let e = sequence.entries(self.numbers[query]).nth(j).unwrap();
             let (entry, share) = (&roster.entries[e], roster.version.share(e));
             for t in j * c..(j + 1) * c {
                 let shot = self.shot(&self.teaches, shape.teach_shots, query, t, n);
@@ -257,7 +260,7 @@ impl Sent {
                     let value = weights[j * roster.n_outputs + o] * reading(&entry.setting, sum, shot)
                         / (share * f64::from(shape.teach_shots));
                     for (m, y) in y.iter_mut().enumerate() {
-                        *y += roster.slopes.values[k * roster.slopes.columns + m] * value;
+                        *y += roster.slopes[k * roster.columns + m] * value;
                     }
                 }
             }
@@ -278,7 +281,7 @@ impl Sent {
         if roster.answers.is_empty() {
             let sequence = Sequence::new(&roster.version, self.span.replica, self.span.incarnation);
             for t in 0..usize::from(shape.teach_shots) {
-                let e = sequence.entry(self.numbers[query], t / shape.setting_shots());
+                let e = sequence.entries(self.numbers[query]).nth(t / shape.setting_shots()).unwrap();
                 let shot = self.shot(&self.teaches, shape.teach_shots, query, t, n);
                 read(&roster.entries[e].setting, &roster.entries[e].values, shot);
             }

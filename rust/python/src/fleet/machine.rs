@@ -2,7 +2,7 @@
 
 use super::reader::FleetReader;
 use super::tally::{FleetTally, means};
-use super::{column, narrow, table};
+use super::{column, count, narrow, table};
 use crate::boundary::{float, integer};
 use crate::error::{OrRaise, shape};
 use efl_fleet::machine::{self as state, Options, Outcome, Refusal};
@@ -76,8 +76,8 @@ impl FleetMachine {
         };
         let options = Options {
             fleet: integer("fleet", fleet, 0)?,
-            n_outputs: narrow::<u32>("n_outputs", n_outputs, 1)? as usize,
-            n_parameters: narrow::<u32>("n_parameters", n_parameters, 1)? as usize,
+            n_outputs: count("n_outputs", n_outputs)?,
+            n_parameters: count("n_parameters", n_parameters)?,
             keep: bound("keep", keep, 64)?,
             pending: bound("pending", pending, 200_000)?,
             quota: bound("quota", quota, usize::MAX)?,

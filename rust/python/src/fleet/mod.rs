@@ -33,6 +33,15 @@ pub(super) fn narrow<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>, leas
     T::try_from(found).map_err(|_| invalid(name, format!("an integer below 2^{bits}"), found))
 }
 
+/// A number of derivatives, or of outputs: tables are made of it.
+pub(super) fn count(name: &str, value: &Bound<'_, PyAny>) -> PyResult<usize> {
+    const MOST: u64 = 1 << 24;
+    match integer(name, value, 1)? {
+        found if found <= MOST => Ok(found as usize),
+        found => Err(invalid(name, format!("1 to {MOST}"), found)),
+    }
+}
+
 /// Rows of weights, and how many values each has.
 pub(super) fn table(
     weights: &PyReadonlyArrayDyn<'_, f64>,

@@ -2,8 +2,8 @@
 
 use super::tally::FleetTally;
 use super::version::FleetVersion;
-use super::{column, narrow, table};
-use crate::boundary::{enter, integer};
+use super::{column, count, narrow, table};
+use crate::boundary::enter;
 use crate::error::{OrRaise, shape, wrong_type};
 use crate::experiment::Experiment;
 use crate::pauli::PauliSum;
@@ -80,12 +80,13 @@ impl FleetReader {
         slopes: Option<PyReadonlyArray2<'_, f64>>,
         weights: Option<PyReadonlyArray1<'_, f64>>,
     ) -> PyResult<Self> {
-        let n_outputs = integer("n_outputs", n_outputs, 1)? as usize;
-        let n_parameters = narrow::<u32>("n_parameters", n_parameters, 1)? as usize;
+        let n_outputs = count("n_outputs", n_outputs)?;
+        let n_parameters = count("n_parameters", n_parameters)?;
         let slopes = match slopes {
             None => Slopes::identity(n_parameters),
             Some(table) if table.shape()[0] == n_parameters => {
-                Slopes { values: table.as_array().iter().copied().collect(), columns: table.shape()[1] }
+                let values: Vec<f64> = table.as_array().iter().copied().collect();
+                Slopes::table(&values, table.shape()[1]).or_raise()?
             }
             Some(table) => {
                 let expected = format!("shape ({n_parameters}, parameters that are counted)");

@@ -162,11 +162,11 @@ impl FleetVersion {
             Sequence::new(&self.0, integer("replica", replica, 0)?, narrow("incarnation", incarnation, 1)?);
         let (first, queries) = (integer("first", first, 0)?, narrow::<u32>("queries", queries, 0)?);
         let settings = usize::from(self.0.shape().settings);
-        let entry = |i: usize| {
-            let query = first.wrapping_add((i / settings) as u64);
-            if sequence.teaches(query) { sequence.entry(query, i % settings) as i64 } else { -1 }
-        };
-        let entries: Vec<i64> = (0..queries as usize * settings).map(entry).collect();
+        let mut entries = Vec::with_capacity(queries as usize * settings);
+        for query in (0..u64::from(queries)).map(|i| first.wrapping_add(i)) {
+            let teaches = sequence.teaches(query);
+            entries.extend(sequence.entries(query).map(|entry| if teaches { entry as i64 } else { -1 }));
+        }
         entries.into_pyarray(py).reshape([queries as usize, settings])
     }
 
