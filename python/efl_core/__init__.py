@@ -31,8 +31,7 @@ from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, ta
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
-from efl_core.plan_options import Cost
-from efl_core.plans import Plan, PlanRow, Simulated, plan
+from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 from efl_core.training import Budget, History, Trainer

@@ -16,7 +16,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
 from efl_core.pennylane.execution import Mode
 from efl_core.pennylane.reports import Sink, check_sink
-from efl_core.plan_options import Cost
+from efl_core.plans import Cost
 from efl_core.propagation import Truncation
 
 __all__ = ["NAMES", "Options", "SettingsPerStep", "check_names"]

@@ -27,8 +27,7 @@ from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.options import Options, SettingsPerStep
-from efl_core.plan_options import Cost, PlanOptions
-from efl_core.plans import Plan, PlanRow, made_plan, preferred
+from efl_core.plans import Cost, Plan, PlanOptions, PlanRow, made_plan, preferred
 
 __all__ = [
     "Chosen",

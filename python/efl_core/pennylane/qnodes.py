@@ -22,8 +22,7 @@ from efl_core.pennylane.planning import Figure, best_base
 from efl_core.pennylane.tapes import from_qnode, from_tape
 from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.transforms import expand
-from efl_core.plan_options import PlanOptions
-from efl_core.plans import Plan, made_plan
+from efl_core.plans import Plan, PlanOptions, made_plan
 
 __all__ = ["plan_qnode", "tape_of"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from efl_core.arguments import integer, real
 from efl_core.errors import InvalidInputError
-from efl_core.plan_options import Cost
+from efl_core.plans import Cost
 
 __all__ = ["Budget", "Pace", "shots_per_setting"]
 

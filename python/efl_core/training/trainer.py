@@ -15,8 +15,7 @@ from efl_core.arguments import array, described, integer, real
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.observables import Observable, PauliSum, read_sum
-from efl_core.plan_options import Cost
-from efl_core.plans import Plan, plan
+from efl_core.plans import Cost, Plan, plan
 from efl_core.training.history import History, Step
 from efl_core.training.optimizers import Optimizer, Update, read_optimizer
 from efl_core.training.pace import Budget, Pace, shots_per_setting

@@ -26,7 +26,7 @@ from efl_core.pennylane.execution.drawing import drawn
 from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Run, different_settings
 from efl_core.pennylane.execution.state import state_tapes
 from efl_core.pennylane.execution.tapes import plain_tapes
-from efl_core.plan_options import Cost
+from efl_core.plans import Cost
 
 __all__ = ["Mode", "Submission", "has_equal_shots", "known_cost", "submit"]
 

@@ -13,7 +13,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, ValuePlan
-from efl_core.plan_options import Cost
+from efl_core.plans import Cost
 
 __all__ = ["Budget", "Share", "equal_piece", "needed_shots", "share"]
 
