@@ -258,7 +258,7 @@ def fixed(x, theta):
         ),
         (added, "params: expected numbers that turn gates by themselves"),
         (midway, "qml.defer_measurements"),
-        (probabilities, "expected measurements qml.expval"),
+        (probabilities, "qnode: expected expectation values"),
         (weighted, "params: expected numbers that turn gates"),
         (fixed, "params: expected numbers that a gate depends on"),
     ],

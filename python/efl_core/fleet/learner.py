@@ -31,7 +31,7 @@ from efl_core.fleet.roster import Designer, Serve, Split
 from efl_core.fleet.tickets import read_tickets
 from efl_core.fleet.updates import Update, read_update
 from efl_core.fleet.versions import Version, made_reader, made_version, name_of_fleet
-from efl_core.plan_options import PlanOptions
+from efl_core.plans import PlanOptions
 
 __all__ = ["Learner"]
 

@@ -23,8 +23,7 @@ from efl_core.fleet.readouts import AnswerPlan
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.planning import Costs, Figure, kept_plan
 from efl_core.pennylane.serving import Piece, Point
-from efl_core.plan_options import PlanOptions
-from efl_core.plans import Plan, PlanRow, preferred
+from efl_core.plans import Plan, PlanOptions, PlanRow, preferred
 
 __all__ = ["Designer", "Entry", "Roster", "Serve", "Split"]
 

@@ -17,6 +17,7 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 from pennylane import numpy as pnp
+from pennylane.measurements import ExpectationMP
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
@@ -35,6 +36,7 @@ from efl_core.pennylane.planning import same_gates
 from efl_core.pennylane.qnodes import tape_of
 from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.tapes.gates import rotation
+from efl_core.pennylane.tapes.tracing import described
 from efl_core.pennylane.tapes.writing import Writer
 
 __all__ = ["Asked", "Piece", "Point", "ServedQNode", "is_qnode"]
@@ -264,6 +266,11 @@ class ServedQNode:
                 f"inputs: expected those of one query, got a broadcast of {tape.batch_size}; answers(...) "
                 "takes several"
             )
+        for measurement in tape.measurements:
+            if not isinstance(measurement, ExpectationMP):
+                raise InvalidInputError(
+                    f"qnode: expected expectation values, qml.expval(...), got {described(measurement)}"
+                )
         wanted = read_tape(tape, Options(shots=1))
         if wanted.coefficients:
             raise InvalidInputError(
