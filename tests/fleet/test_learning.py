@@ -180,7 +180,7 @@ def test_an_answer_does_not_wait_for_the_learner():
     start = time.perf_counter()
     for x in X:
         replica.answer(x)
-    assert time.perf_counter() - start < 0.4
+    assert time.perf_counter() - start < 5  # and 20 if each waited for a call
     replica.close(timeout=0)
 
 
