@@ -35,7 +35,13 @@ def test_the_error_is_forecast_before_serving(name):
     case = CASES[name]
     shots = answer_shots(case, 4) + 4
     learner = Learner(
-        case.circuit, loss=case.loss, inputs=case.inputs[0], shots=shots, share=4 / shots, method=case.method
+        case.circuit,
+        loss=case.loss,
+        inputs=case.inputs[0],
+        shots=shots,
+        share=4 / shots,
+        method=case.method,
+        seed=1,
     )
     forecast = learner.forecast(case.inputs, case.labels if case.loss.needs_label else None, queries=2000)
     found, _ = fleets(case, shots - 4, count=150)
