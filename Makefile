@@ -94,7 +94,7 @@ test-aer: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/aer ## the tests that need Qi
 
 test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that need torch: on Linux several GB of CUDA
 	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
-		tests/examples/test_examples.py $(PYTEST_ARGS)
+		tests/fleet/test_frameworks.py tests/fleet/test_learning.py tests/examples/test_examples.py $(PYTEST_ARGS)
 
 .PHONY: lint fmt
 lint: need-rust-lint $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/lint ## formatting, clippy, rustdoc, ruff, mypy, stubs, import rules

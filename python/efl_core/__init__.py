@@ -37,7 +37,9 @@ from efl_core.snapshots import Snapshots, sample
 from efl_core.training import Budget, History, Trainer
 
 if TYPE_CHECKING:
+    from efl_core import fleet
     from efl_core.cli.versions import show_versions
+    from efl_core.fleet import Fleet
     from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Ensemble",
     "Estimate",
     "Experiment",
+    "Fleet",
     "Gradient",
     "GradientObservables",
     "History",
@@ -76,6 +79,7 @@ __all__ = [
     "design",
     "echo_grad",
     "estimate",
+    "fleet",
     "gradient",
     "gradient_observables",
     "gradient_with_errors",
@@ -91,6 +95,7 @@ __all__ = [
 ]
 
 _LATER = {
+    "Fleet": "efl_core.fleet",
     "echo_grad": "efl_core.pennylane",
     "gradient_with_errors": "efl_core.pennylane",
     "shadow_grad": "efl_core.pennylane",
@@ -99,7 +104,9 @@ _LATER = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (what those modules have)
-    """Import what needs PennyLane, or the command line, when it is asked for."""
+    """Import what needs PennyLane, the fleet, or the command line, when it is asked for."""
+    if name == "fleet":
+        return import_module("efl_core.fleet")
     if name in _LATER:
         return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

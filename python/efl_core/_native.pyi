@@ -693,6 +693,8 @@ class FleetMachine:
         A refusal changes nothing but its counter. A duplicate was counted before: send the next one. A gap: send from
         the expected sequence on, or say what was dropped. too_old, out_of_range: drop it, and say so with the next one.
         """
+    def expected(self, replica: SupportsIndex) -> tuple[int, int]:
+        """Return the incarnation of a replica and the sequence expected next; zeros if it has not joined."""
     def values(
         self, replica: NDArray[np.uint64], incarnation: NDArray[np.uint32], sequence: NDArray[np.uint64]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float64], NDArray[np.int64]]:

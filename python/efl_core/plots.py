@@ -1,5 +1,6 @@
 """Plots: the only part of the package that imports matplotlib."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ from efl_core.errors import InputTypeError, MissingExtraError
 try:
     import matplotlib.pyplot as plt
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 except ImportError as error:
     raise MissingExtraError(
         f'efl_core.plots needs matplotlib ({error}): pip install "efl-core[plot]"'
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from efl_core.plans import Plan
     from efl_core.training import History
 
-__all__ = ["plot_history", "plot_plan"]
+__all__ = ["plot_history", "plot_plan", "plot_runs"]
 
 
 def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
@@ -66,3 +68,21 @@ def plot_history(history: "History", ax: Axes | None = None) -> Axes:
         beside.set_ylabel("loss, running mean")
     ax.legend()
     return ax
+
+
+def plot_runs(
+    curves: Mapping[str, Sequence[tuple[float, ...]]], along: str, figures: Sequence[str]
+) -> Figure:
+    """Plot the figures of several runs side by side; a curve is of points ``(along, figure, ...)``."""
+    figure = Figure(figsize=(5 * len(figures), 3.6), layout="constrained")
+    for place, (ax, name) in enumerate(
+        zip(np.ravel(figure.subplots(1, len(figures))), figures, strict=True), 1
+    ):
+        for label, points in curves.items():
+            ax.plot([point[0] for point in points], [point[place] for point in points], label=label)
+        ax.set_xlabel(along)
+        ax.set_ylabel(name)
+        ax.set_yscale("log" if "loss" in name else "linear")
+        ax.grid(alpha=0.3)
+    ax.legend()
+    return figure

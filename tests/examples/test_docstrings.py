@@ -5,6 +5,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 
@@ -22,6 +23,8 @@ NAMES = {"efl": efl_core, "np": np}
 def modules():
     yield efl_core
     for info in pkgutil.walk_packages(efl_core.__path__, "efl_core."):
+        if info.name.endswith("torch_layer") and not importlib.util.find_spec("torch"):
+            continue
         if not info.name.endswith(("__main__", "._native")):
             yield importlib.import_module(info.name)
 

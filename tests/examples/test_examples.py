@@ -63,3 +63,11 @@ def test_classifier_tells_the_classes_apart(method):
 def test_curve_is_fitted_in_jax(method):
     training = load("training_jax")
     assert training.main(method=method).error <= training.ERROR
+
+
+@pytest.mark.timeout(300)
+def test_a_fleet_learns_digits_from_late_labels():
+    fleet = load("fleet")
+    found = fleet.main()
+    assert found.accuracy >= fleet.ACCURACY > found.before
+    assert found.versions > 30

@@ -37,5 +37,9 @@ def test_optional_packages_are_not_loaded():
     assert not {"matplotlib", "pennylane", "pyarrow", "ray", "scipy"} & set(found["loaded"])
 
 
+def test_the_fleet_is_loaded_when_it_is_asked_for():
+    assert not [name for name in probe()["loaded"] if name.startswith("efl_core.fleet")]
+
+
 def test_the_command_line_is_loaded_when_it_is_asked_for():
     assert not [name for name in probe()["loaded"] if name.startswith("efl_core.cli")]

@@ -15,9 +15,14 @@ __all__ = ["main"]
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from efl_core.cli import demo
+    if options.what == "estimate":
+        from efl_core.cli import demo_estimate
 
-    demo.run(shots=options.shots, words=options.words, seed=options.seed)
+        demo_estimate.run(shots=options.shots, words=options.words, seed=options.seed)
+        return
+    from efl_core.cli import demo_fleet
+
+    demo_fleet.run(queries=options.queries, seed=options.seed, replicas=options.replicas)
 
 
 def _doctor(options: argparse.Namespace) -> None:
@@ -82,10 +87,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"efl-core {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    demo = verbs.add_parser("demo", help="a million snapshots, a thousand words, against the exact values")
-    demo.add_argument("--shots", type=int, default=1_000_000, help="snapshots (default 1000000)")
-    demo.add_argument("--words", type=int, default=1_000, help="random words (default 1000)")
-    demo.add_argument("--seed", type=int, default=7, help="seed of snapshots and words (default 7)")
+    demo = verbs.add_parser(
+        "demo", help="a fleet that learns while it answers; or estimates against the truth"
+    )
+    demo.add_argument(
+        "what",
+        nargs="?",
+        choices=("fleet", "estimate"),
+        default="fleet",
+        help="digits learnt by a fleet (the default), or a million snapshots and a thousand words",
+    )
+    demo.add_argument("--queries", type=int, default=12_800, help="of the fleet (default 12800)")
+    demo.add_argument("--replicas", type=int, default=4, help="of the fleet (default 4)")
+    demo.add_argument("--shots", type=int, default=1_000_000, help="snapshots of estimate (default 1000000)")
+    demo.add_argument("--words", type=int, default=1_000, help="random words of estimate (default 1000)")
+    demo.add_argument("--seed", type=int, default=7, help="of all that is drawn (default 7)")
     demo.set_defaults(run=_demo)
 
     plan = verbs.add_parser("plan", help="what the gradient of a QNode costs, by every way of measuring it")

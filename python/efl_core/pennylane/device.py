@@ -66,6 +66,9 @@ OTHER_GRADIENT = 'write diff_method="parameter-shift", which runs on this device
 class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     """The device ``efl.fleet``: value and Jacobian of a QNode from one submission to the device inside.
 
+    It is one device in one process, for one who trains. Replicas that serve, and a learner apart from them,
+    are those of `efl_core.fleet`.
+
     Parameters
     ----------
     inner

@@ -158,6 +158,11 @@ impl Machine {
         Receipt { refused, newest: self.newest(), next: expected.map_or(0, |expected| expected.next) }
     }
 
+    /// The incarnation that may send of a replica, and the sequence that it is to send next; `None` if it has not joined.
+    pub fn follows(&self, replica: u64) -> Option<(u32, u64)> {
+        self.registry.expected(replica).map(|expected| (expected.incarnation, expected.next))
+    }
+
     /// The version of a packet, if it is one that is expected.
     fn expected(&self, packet: &Packet<'_>) -> std::result::Result<usize, Refusal> {
         let span = &packet.span;

@@ -103,6 +103,12 @@ impl FleetMachine {
         (receipt.refused.map(Refusal::name), receipt.newest, receipt.next)
     }
 
+    /// The incarnation of a replica and the sequence that is expected next; zeros if it has not joined.
+    fn expected(&self, py: Python<'_>, replica: &Bound<'_, PyAny>) -> PyResult<(u32, u64)> {
+        let replica = integer("replica", replica, 0)?;
+        Ok(self.with(py, |machine| machine.follows(replica)).unwrap_or_default())
+    }
+
     /// What pending queries answered.
     fn values<'py>(
         &self,

@@ -1,0 +1,29 @@
+"""A fleet: replicas answer queries by one circuit, and what they measure meanwhile teaches its parameters.
+
+A `Replica` lives in a worker of the user's, a `Learner` anywhere else; `Fleet` is both in threads. A shot
+answers or teaches: ``share`` of them teach. See ``docs/fleet.md``.
+"""
+
+from efl_core.fleet import losses, updates
+from efl_core.fleet.learner import Learner
+from efl_core.fleet.replica import Answer, Answers, Replica
+from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report
+from efl_core.fleet.threads import Fleet
+from efl_core.fleet.tickets import Ticket
+from efl_core.fleet.versions import Version
+
+__all__ = [
+    "Answer",
+    "Answers",
+    "Fleet",
+    "FleetGradient",
+    "Forecast",
+    "Learner",
+    "Price",
+    "Replica",
+    "Report",
+    "Ticket",
+    "Version",
+    "losses",
+    "updates",
+]

@@ -1,0 +1,503 @@
+"""The learner of a fleet: takes in what replicas have measured, and turns it into steps.
+
+What is counted, and all refusals, are those of the native machine; here are versions, labels and steps.
+Threads may share a learner.
+
+Invariant: a contribution is used in one step at most; a version is complete before a replica sees it.
+Cost: a packet is checked and read in Rust; a step is one sum for each parameter, and a version some 10 ms.
+"""
+
+import logging
+import math
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core import _native
+from efl_core.arguments import array, described, integer, real
+from efl_core.designs import Connectivity
+from efl_core.errors import InvalidInputError, ResourceLimitError, ShapeError
+from efl_core.fleet.forecasts import forecast
+from efl_core.fleet.gentle import answer_word, gentle_entries
+from efl_core.fleet.labels import Desk
+from efl_core.fleet.losses import Expectation, read_loss
+from efl_core.fleet.models import Model, first_parameters, made_model
+from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report, price_of
+from efl_core.fleet.roster import Designer, Serve, Split
+from efl_core.fleet.tickets import read_tickets
+from efl_core.fleet.updates import Update, read_update
+from efl_core.fleet.versions import Version, made_reader, made_version, name_of_fleet
+from efl_core.plans import PlanOptions
+
+__all__ = ["Learner"]
+
+LOGGER = logging.getLogger("efl_core")
+Floats = NDArray[np.float64]
+_Counted: TypeAlias = tuple[int, int, _native.FleetTally]
+"""Contributions of a version, and the bucket that they are in."""
+
+
+class Learner:
+    """Where the contributions of replicas become steps.
+
+    Parameters
+    ----------
+    qnode
+        What is served: a QNode that is called with the inputs of a query and then the parameters, or an
+        `efl.Circuit` with observables, whose inputs are those of a query.
+    params
+        The parameters to start at: one array of any shape. For a circuit, its own by default.
+    loss
+        ``"expectation"`` (or ``"energy"``), ``"squared"``, ``"logistic"``, ``"hinge"``, ``"cross-entropy"``,
+        an object of `efl_core.fleet.losses`, or a function of an output that is one word and its label. By
+        default ``"upstream"``: a head of the user's has the loss, and hands in gradients.
+    inputs
+        The arguments of a query, a tuple, or its only argument: then all is planned at once, and `price` is
+        known before a query is served. By default that waits for the first one.
+    shots, share, serve, settings
+        How the shots of a query are split, unless the first replica says so: all of them, the part that
+        teaches, ``"split"`` or ``"gentle"``, and in how many settings a query teaches.
+    method, served_only, connectivity
+        Which row of `efl.plan` teaches: the cheapest list, or only such as measure the served circuit; and
+        the two-qubit gates that settings may use.
+    keep, pending
+        Versions whose contributions are still read, and queries that wait for their labels at most.
+    seed
+        Decides which setting a query teaches in; the same seed, the same settings.
+    """
+
+    def __init__(
+        self,
+        qnode: object,
+        params: ArrayLike | None = None,
+        *,
+        loss: object = "upstream",
+        inputs: object = None,
+        shots: SupportsIndex | None = None,
+        share: SupportsFloat | None = None,
+        serve: Serve | None = None,
+        settings: SupportsIndex | None = None,
+        method: str = "auto",
+        served_only: bool = False,
+        connectivity: Connectivity = "all",
+        keep: SupportsIndex = 64,
+        pending: SupportsIndex = 200_000,
+        seed: SupportsIndex | None = None,
+    ) -> None:
+        self._qnode, self._loss = qnode, read_loss(loss)
+        start = first_parameters(qnode, params)
+        self._shape, self._start = start.shape, start
+        self._asked = {"shots": shots, "share": share, "serve": serve}
+        self._settings, self._method, self._served_only = settings, method, served_only
+        self._options = PlanOptions(connectivity=connectivity)
+        self._keep, self._pending = integer("keep", keep, 1), integer("pending", pending, 1)
+        drawn = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        self._seed = drawn if seed is None else integer("seed", seed, 0, 2**64 - 1)
+        # Who makes versions holds the first, who counts the second; never the other way round.
+        self._stepping = threading.RLock()
+        self._changed = threading.Condition(threading.RLock())
+        self._version: Version | None = None
+        self._machine: _native.FleetMachine | None = None
+        self._desk: Desk | None = None
+        self._designer: Designer | None = None
+        self._steps = self._fleet = 0
+        # Queries that could teach, when each version came.
+        self._served: list[int] = []
+        # What a step has taken and could not use.
+        self._left: list[_Counted] = []
+        self._updates: dict[str, Update] = {}
+        if inputs is not None:
+            self.open(inputs if isinstance(inputs, tuple) else (inputs,))
+
+    # ---- versions ----------------------------------------------------------------------------------------
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the inputs of a query are known, and with them what is measured."""
+        return self._version is not None
+
+    @property
+    def version(self) -> Version:
+        """The version that is served."""
+        if self._version is None:
+            raise InvalidInputError.of("inputs", "those of a query, before anything is planned", "none yet")
+        return self._version
+
+    @property
+    def params(self) -> Floats:
+        """The newest parameters, in the shape in which they came."""
+        return self._start.copy() if self._version is None else self._version.params.copy()
+
+    @property
+    def price(self) -> Price:
+        """What teaching costs: print it before serving."""
+        return price_of(self.version.roster)
+
+    def agree(self, shots: object, share: object, serve: object) -> None:
+        """Take how a replica wants its shots to be split; refuse another way than that of the fleet."""
+        with self._stepping:
+            for name, wanted in (("shots", shots), ("share", share), ("serve", serve)):
+                if wanted is None:
+                    continue
+                known = self._asked[name]
+                if known is None and not self.is_open:
+                    self._asked[name] = wanted  # type: ignore[assignment]
+                elif (self._split[name] if known is None else known) != wanted:
+                    other = self._split[name] if known is None else known
+                    raise InvalidInputError.of(name, f"{other!r}, as everywhere in this fleet", repr(wanted))
+
+    @property
+    def _split(self) -> dict[str, Any]:
+        split = self.version.roster.split
+        return {"shots": split.shots, "share": split.share, "serve": split.serve}
+
+    def open(self, inputs: tuple[Any, ...]) -> Version:
+        """Read the structure of what is served at the inputs of a query, and plan; once."""
+        with self._stepping:
+            if self._version is not None:
+                return self._version
+            model = made_model(self._qnode, self._start, inputs)
+            split = Split.of(
+                64 if self._asked["shots"] is None else self._asked["shots"],
+                0.25 if self._asked["share"] is None else self._asked["share"],
+                self._asked["serve"] or "split",
+                self._settings,
+                simulated=model.is_simulated,
+            )
+            self._check_gentle(model, split)
+            designer = Designer(
+                model,
+                split,
+                method=self._method,
+                served_only=self._served_only,
+                options=self._options,
+                gentle=gentle_entries,
+            )
+            if isinstance(self._loss, Expectation):
+                self._loss.of(len(model.outputs))
+            self._designer = designer
+            self._publish(*self._made(model, self._start.ravel()))
+            LOGGER.info("%s", self.price)
+            return self.version
+
+    def _check_gentle(self, model: Model, split: Split) -> None:
+        if not split.is_gentle:
+            return
+        answer_word(model.outputs)
+        if split.shots > 1 and not isinstance(self._loss, Expectation):
+            raise InvalidInputError.of(
+                "serve", "'split' for a loss with labels, or one shot", f"'gentle' with {split.shots} shots"
+            )
+
+    def publish(self, params: ArrayLike) -> Version:
+        """Serve other parameters from now on; contributions of former versions are still read."""
+        with self._stepping:
+            model, found = self.version.model, self._checked("params", params)
+            self._publish(*self._made(model, found.ravel()))
+            return self.version
+
+    def _made(self, model: Model, vector: Floats) -> tuple[Version, _native.FleetReader | None]:
+        """Make the next version, and what reads it; nobody sees them yet."""
+        assert self._designer is not None  # it is open
+        number = 1 if self._version is None else self._version.number + 1
+        point = model.at(vector)
+        roster = self._designer.at(point)
+        if self._version is None:
+            self._fleet = name_of_fleet(model, point, self._loss, roster)
+        version = made_version(number, self._shape, model, point, roster, fleet=self._fleet, seed=self._seed)
+        return version, None if version.native is None else made_reader(version, self._loss)
+
+    def _publish(self, version: Version, reader: _native.FleetReader | None) -> None:
+        with self._changed:
+            if reader is not None:
+                if self._machine is None:
+                    self._machine = _native.FleetMachine(
+                        fleet=self._fleet,
+                        n_outputs=len(version.model.outputs),
+                        n_parameters=version.params.size,
+                        keep=self._keep,
+                        pending=self._pending,
+                    )
+                    self._desk = Desk(self._machine, self._loss, self._pending)
+                self._machine.publish(reader)
+                self._served.append(_served(self._machine.counts))
+            self._version = version
+            self._changed.notify_all()
+
+    def _checked(self, name: str, params: ArrayLike) -> Floats:
+        plain = params.detach().cpu().numpy() if hasattr(params, "detach") else params
+        found = array(name, plain, "real numbers")
+        if found.shape != self._shape:
+            raise ShapeError.of(name, f"shape {self._shape}", found.shape)
+        if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+            raise InvalidInputError.of(name, "finite real numbers", described(params))
+        return found.astype(np.float64)
+
+    # ---- what replicas call ------------------------------------------------------------------------------
+
+    def join(self, replica: SupportsIndex) -> int:
+        """Return the incarnation of a replica that begins."""
+        return 1 if self._machine is None else self._machine.join(replica)
+
+    def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
+        """Take a packet: why it was refused, the newest version, and the query expected next."""
+        if self._machine is None:
+            raise InvalidInputError.of("packet", "none, as nothing is taught", f"{len(packet)} bytes")
+        with self._changed:
+            found = self._machine.submit(packet)
+            desk = self._desk
+            if desk is not None and desk.early and found[0] is None:
+                desk.arrived(int.from_bytes(packet[32:40], "little"), self.version)
+            self._changed.notify_all()
+        return found
+
+    def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
+        """Take the labels of some answers, or the gradients of a loss by them; from any worker.
+
+        Parameters
+        ----------
+        tickets
+            The ticket of an answer, or a sequence of them.
+        label
+            What the loss compares the answers to, one for each ticket.
+        gradient
+            In its place the slopes of the user's own loss by the outputs, shape ``(tickets, outputs)``.
+
+        Returns
+        -------
+        dict
+            How many queries went which way: ``taught``; ``early``, where the packet has not come;
+            ``answered_only``, where none of the shots taught; ``unknown_or_used``.
+        """
+        found = read_tickets(tickets)
+        version, desk = self.version, self._desk
+        if desk is None:
+            raise InvalidInputError.of("share", "above 0, or nothing learns from labels", 0)
+        if gradient is not None and version.roster.split.is_gentle:
+            raise InvalidInputError.of(
+                "gradient", "none with gentle answers, which must not weigh themselves", "one"
+            )
+        given = desk.checked(found, label, gradient, len(version.model.outputs))
+        with self._changed:
+            told = desk.hand_in(found, given, version, is_gradient=gradient is not None)
+            self._changed.notify_all()
+        return told
+
+    def outputs(self, tickets: object) -> Floats:
+        """Return what queries that wait for their labels were answered with, ``(queries, outputs)``."""
+        if self._desk is None:
+            raise InvalidInputError.of("share", "above 0, or nothing waits for a label", 0)
+        return self._desk.outputs(read_tickets(tickets), self.version)
+
+    # ---- learning ----------------------------------------------------------------------------------------
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of queries and labels, by name.
+
+        ``admitted = taught + expired + pending + answered_only``, exactly; labels that wait for their
+        packets are ``early``; refused packets by their reason.
+        """
+        if self._machine is None or self._desk is None:
+            return {}
+        found = Counter(self._machine.counts)
+        found.update({"early": self._desk.early, **self._desk.counts})
+        return dict(found)
+
+    @property
+    def taught(self) -> int:
+        """Contributions that no step has used."""
+        return 0 if self._machine is None else _number(self._unused(None))
+
+    def _unused(self, window: SupportsIndex | None) -> "list[_Counted]":
+        machine, oldest = self._teaching(), self._oldest(window)
+        with self._changed:
+            left = [one for one in self._left if one[0] >= oldest]
+            return left + machine.tallies(oldest, self.version.number)
+
+    def gradient(self, *, window: SupportsIndex | None = None, decay: SupportsFloat = 1.0) -> FleetGradient:
+        """Return the gradient that unused contributions say, of the newest versions.
+
+        Parameters
+        ----------
+        window
+            How many versions; all that are kept by default. A contribution says the gradient at its own
+            version.
+        decay
+            What a version counts for each step that it is older.
+        """
+        held, rate = self._unused(window), self._decay(decay)
+        if not held:
+            nothing = np.full(self._shape, np.nan)
+            return FleetGradient(nothing, nothing, 0, math.nan)
+        return self._pooled(held, self.version.number, rate)[0]
+
+    def step(
+        self,
+        update: object,
+        *,
+        window: SupportsIndex | None = None,
+        decay: SupportsFloat = 1.0,
+    ) -> Report:
+        """Use all contributions since the last step for one update, and publish the parameters.
+
+        If the update fails they are there for the next one. Replicas hand over meanwhile.
+        """
+        change, rate = self._read_update(update), self._decay(decay)
+        with self._stepping:
+            machine, before, oldest = self._teaching(), self.version, self._oldest(window)
+            with self._changed:
+                self._left += machine.take(oldest, before.number)
+            held = [one for one in self._left if one[0] >= oldest]
+            if not held:
+                raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
+            gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
+            after = self._checked("update", change(before.params.copy(), gradient.value))
+            self._publish(*self._made(before.model, after.ravel()))
+            self._left = []
+            self._steps += 1
+            counts = self.counts
+            return Report(
+                step=self._steps,
+                version=self.version.number,
+                gradient=gradient,
+                loss=loss,
+                loss_stderr=loss_stderr,
+                moved=float(np.abs(after - before.params).sum()),
+                label_rate=self._label_rate(counts, gradient.age),
+                share=self.version.roster.split.share,
+                counts=counts,
+            )
+
+    def train(
+        self,
+        update: object,
+        *,
+        queries: SupportsIndex = 64,
+        steps: SupportsIndex | None = None,
+        window: SupportsIndex | None = None,
+        decay: SupportsFloat = 1.0,
+        timeout: SupportsFloat | None = None,
+    ) -> Iterator[Report]:
+        """Step whenever so many queries have taught, while others serve; yields a report for each step.
+
+        Parameters
+        ----------
+        update
+            From parameters and a gradient to parameters: a function, ``"adam"`` or ``"descent"``, or an
+            object of `efl_core.training` or `efl_core.fleet.updates`.
+        queries
+            Contributions of a step.
+        steps
+            After how many it ends; never by default.
+        timeout
+            Seconds that it waits for contributions before it raises.
+        """
+        change, wanted = self._read_update(update), integer("queries", queries, 1)
+        last = None if steps is None else self._steps + integer("steps", steps, 1)
+        seconds = None if timeout is None else real("timeout", timeout)
+        while last is None or self._steps < last:
+            with self._changed:
+                if not self._changed.wait_for(lambda: _number(self._unused(window)) >= wanted, seconds):
+                    raise ResourceLimitError.of(
+                        "timeout",
+                        f"{wanted} queries that teach within {seconds:g} s",
+                        _number(self._unused(window)),
+                    )
+            yield self.step(change, window=window, decay=decay)
+
+    def forecast(
+        self,
+        inputs: object,
+        labels: ArrayLike | None = None,
+        *,
+        queries: SupportsIndex = 400,
+        seed: SupportsIndex = 0,
+    ) -> Forecast:
+        """Run queries like those to come, and return how precisely they say the gradient; nothing learns.
+
+        Parameters
+        ----------
+        inputs
+            Examples: a sequence of the inputs of queries, of which the runs are drawn.
+        labels
+            Their labels, if the loss has any.
+        queries
+            How many are run: simulated for a simulator of state vectors, else on the device.
+        seed
+            Of the draws.
+        """
+        examples = [x if isinstance(x, tuple) else (x,) for x in inputs]  # type: ignore[attr-defined]
+        version = self.open(examples[0])
+        number, key = integer("queries", queries, 2), integer("seed", seed, 0)
+        deviation = forecast(version, self._loss, examples, labels, number, key)
+        return Forecast(deviation.reshape(self._shape), number)
+
+    def _read_update(self, update: object) -> Update:
+        """Return a function of parameters and a gradient; one that is named keeps its state here."""
+        if not isinstance(update, str):
+            return read_update(update)
+        if update not in self._updates:
+            self._updates[update] = read_update(update)
+        return self._updates[update]
+
+    def _label_rate(self, counts: dict[str, int], age: float) -> float:
+        """Return the part of the queries that have got a label, of those old enough to have one.
+
+        Labels that are so many versions late on average are those of queries before that.
+        """
+        back = round(age)
+        served = self._served[max(1, len(self._served) - back)] if back and len(self._served) > 1 else 0
+        return min(1.0, counts["taught"] / max(1, served or _served(counts)))
+
+    def _teaching(self) -> _native.FleetMachine:
+        if self._machine is None:
+            self.version  # noqa: B018 (says so, if nothing was served)
+            raise InvalidInputError.of("share", "above 0, or there is no gradient", 0)
+        return self._machine
+
+    def _oldest(self, window: SupportsIndex | None) -> int:
+        back = self._keep if window is None else integer("window", window, 1)
+        return max(1, self.version.number - back + 1)
+
+    @staticmethod
+    def _decay(decay: SupportsFloat) -> float:
+        found = real("decay", decay)
+        if not 0 < found <= 1:
+            raise InvalidInputError.of("decay", "a number above 0, up to 1", found)
+        return found
+
+    def _pooled(
+        self, held: "list[_Counted]", newest: int, decay: float
+    ) -> tuple[FleetGradient, float, float]:
+        """Return the gradient of some tallies, and the mean loss of their answers."""
+        ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
+        tallies = [tally for _, _, tally in held]
+        weights = decay**ages
+        value, stderr, queries = _native.fleet_gradient(tallies, weights)
+        counted = weights * [tally.queries for tally in tallies]
+        total = tallies[0]
+        for tally in tallies[1:]:
+            total = total + tally
+        if isinstance(self._loss, Expectation):
+            own = self._loss.of(total.n_outputs)
+            mean, error = total.values
+            loss = float((mean + self.version.roster.untaught.constant) @ own)
+            loss_stderr = float(error @ np.abs(own))  # at most: outputs are read from the same shots
+        else:
+            loss, loss_stderr = total.loss
+        shape = self._shape
+        age = float((ages * counted).sum() / counted.sum())
+        return FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age), loss, loss_stderr
+
+
+def _number(counted: list[_Counted]) -> int:
+    return sum(tally.queries for _, _, tally in counted)
+
+
+def _served(counts: dict[str, int]) -> int:
+    return counts["admitted"] - counts["answered_only"]

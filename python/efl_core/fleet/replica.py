@@ -1,0 +1,304 @@
+"""A replica: answers queries as a QNode does, and leaves behind what its measurements say of the gradient.
+
+It lives in a worker of the user's. Answers never wait for the learner: what teaches goes into an outbox, and
+a thread of its own hands that over.
+
+Invariant: an answer is the same with the learner there or away; a query has one number, whatever becomes of
+it. Cost: a query is one tape and its shots; see `efl_core.pennylane.serving`.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, SupportsFloat, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core.arguments import integer, listed
+from efl_core.errors import InvalidInputError
+from efl_core.fleet.models import Model, made_model
+from efl_core.fleet.outbox import Link, Outbox
+from efl_core.fleet.roster import Serve
+from efl_core.fleet.serving import Served, serve
+from efl_core.fleet.tickets import Ticket
+from efl_core.fleet.versions import Version
+from efl_core.pennylane.planning import same_gates
+from efl_core.pennylane.serving import Point
+
+__all__ = ["Answer", "Answers", "Replica"]
+
+Floats = NDArray[np.float64]
+
+
+class Teacher(Link, Protocol):
+    """A learner, as a replica knows it."""
+
+    @property
+    def version(self) -> Version:
+        """The version that is served."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is one."""
+
+    def open(self, inputs: tuple[Any, ...]) -> Version:
+        """Make the first version, given the inputs of a query."""
+
+    def agree(self, shots: object, share: object, serve: object) -> None:
+        """Take, or refuse, how the shots of a query are split."""
+
+    def join(self, replica: int) -> int:
+        """Return the incarnation of a replica that begins."""
+
+    def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
+        """Take labels or gradients of answers."""
+
+    def outputs(self, tickets: object) -> Floats:
+        """Return what queries that wait were answered with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """The answer to a query."""
+
+    value: Any
+    """What the QNode returns: a number, or a tuple or list of them."""
+    stderr: Any
+    """Its standard error, of the same form."""
+    ticket: str
+    """By which a label finds the query."""
+    version: int
+    """The version of the parameters that answered."""
+
+    def __repr__(self) -> str:
+        return f"Answer({self.value!r} +- {self.stderr!r}, version {self.version})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """The answers to several queries."""
+
+    value: Any
+    """As `Answer.value`, each number an array of them."""
+    stderr: Any
+    """The standard errors, of the same form."""
+    tickets: list[str]
+    """The ticket of each query."""
+    version: int
+    """The version of the parameters that answered."""
+
+    def __len__(self) -> int:
+        return len(self.tickets)
+
+
+class Replica:
+    """A QNode that is served, and teaches while it answers.
+
+    Parameters
+    ----------
+    qnode
+        The QNode, on the worker's own device, or the circuit that the learner has.
+    learner
+        Where contributions go: a `Learner`.
+    shots, share, serve
+        How the shots of a query are split, the same in the whole fleet: all of them, the part that teaches,
+        and ``"split"`` or ``"gentle"``. By default as the learner says: 64, 0.25, ``"split"``.
+    packet
+        Queries that are sent together at most; those that wait are sent after 50 ms.
+    bound
+        Queries that wait for a learner that is away; the oldest are given up.
+    seed
+        Of outcomes that are simulated, and of the replica's name: another one for each replica. What a device
+        draws has its own.
+    """
+
+    def __init__(
+        self,
+        qnode: object,
+        learner: Teacher,
+        *,
+        shots: SupportsIndex | None = None,
+        share: SupportsFloat | None = None,
+        serve: Serve | None = None,
+        packet: SupportsIndex = 64,
+        bound: SupportsIndex = 10_000,
+        seed: SupportsIndex | None = None,
+    ) -> None:
+        learner.agree(shots, share, serve)
+        self._qnode, self._learner = qnode, learner
+        self._packet, self._bound = integer("packet", packet, 1, 10_000), integer("bound", bound, 1)
+        self._seed = None if seed is None else integer("seed", seed, 0, 2**64 - 1)
+        self._lock = threading.RLock()
+        self._model: Model | None = None
+        self._at: tuple[Version, Point] | None = None
+        self._box: Outbox | None = None
+        self._pid = 0
+
+    # ---- answering ---------------------------------------------------------------------------------------
+
+    def answer(self, *inputs: Any) -> Answer:  # noqa: ANN401 (what the QNode takes)
+        """Answer a query: ``qnode(*inputs, params)`` at the newest parameters, from shots."""
+        version, [served], [ticket] = self._serve([inputs])
+        model, readout = version.model if self._model is None else self._model, served.readout
+        return Answer(model.shaped(readout.mean[0]), model.shaped(readout.stderr[0]), ticket, version.number)
+
+    def answers(self, inputs: Any, *more: Any) -> Answers:  # noqa: ANN401
+        """Answer several queries as one batch: of each argument a sequence, with an entry for each query."""
+        columns = [self._rows(values) for values in (inputs, *more)]
+        if len({len(column) for column in columns}) != 1:
+            raise InvalidInputError.of(
+                "inputs", "as many of each argument", [len(column) for column in columns]
+            )
+        if not columns[0]:
+            raise InvalidInputError.of("inputs", "those of one query or more", "none")
+        version, served, tickets = self._serve(list(zip(*columns, strict=True)))
+        model = version.model if self._model is None else self._model
+        mean = np.concatenate([one.readout.mean for one in served])
+        stderr = np.concatenate([one.readout.stderr for one in served])
+        return Answers(model.shaped(mean), model.shaped(stderr), tickets, version.number)
+
+    @staticmethod
+    def _rows(values: Any) -> list[Any]:  # noqa: ANN401
+        return listed("inputs", values, "a sequence with an entry for each query")
+
+    def _serve(self, queries: Sequence[tuple[Any, ...]]) -> tuple[Version, list[Served], list[str]]:
+        """Run queries under numbers of their own, and leave their bits in the outbox."""
+        version, model, point, box = self._ready(queries[0])
+        numbered = box.begin(version, len(queries))
+        first = numbered[0].sequence
+        done = False
+        try:
+            if version.native is None:
+                entries = np.full((len(queries), 1), -1)
+            else:
+                entries = version.native.entries(box.replica, box.incarnation, first, len(queries))
+            served = serve(model, point, version.roster, queries, entries, self._drawn(first))
+            for query, one in zip(numbered, served, strict=True):
+                if one.teaches is not None:
+                    query.answers, query.teaches = one.answers, one.teaches
+            done = True
+        finally:
+            if not done:
+                for query in numbered:
+                    query.is_lost = True
+            if version.native is not None:
+                box.done(numbered)
+        tickets = [
+            Ticket(box.replica, box.incarnation, query.sequence, query.teaches is not None).text
+            for query in numbered
+        ]
+        return version, served, tickets
+
+    def _drawn(self, number: int) -> int:
+        """Return the seed of the outcomes of queries from this number on."""
+        entropy = None if self._seed is None else (self._seed, number)
+        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+
+    def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Model, Point, Outbox]:
+        """Return the newest version, and what serves it here."""
+        learner = self._learner
+        version = learner.version if learner.is_open else learner.open(inputs)
+        known, box = self._at, self._box
+        if known is not None and box is not None and known[0] is version and self._pid == os.getpid():
+            return version, self._model or version.model, known[1], box
+        with self._lock:
+            if self._box is None or self._pid != os.getpid():  # a forked worker is another replica
+                name = int.from_bytes(os.urandom(8), "little") if self._seed is None else self._seed
+                if self._pid:
+                    name = int.from_bytes(os.urandom(8), "little")
+                self._box = Outbox(learner, name, learner.join(name), self._packet, self._bound)
+                self._pid = os.getpid()
+            if version.model.is_of(self._qnode):
+                point = version.point
+            else:
+                if self._model is None:
+                    self._model = made_model(self._qnode, version.params, inputs)
+                    self._check(self._model, version)
+                point = self._model.at(version.point.vector)
+            self._at = version, point
+            return version, self._model or version.model, point, self._box
+
+    @staticmethod
+    def _check(model: Model, version: Version) -> None:
+        own, known = model.at(version.point.vector).circuit, version.point.circuit
+        if not same_gates(own, known) or model.outputs != version.model.outputs:
+            raise InvalidInputError.of("qnode", "the gates and outputs that the learner knows", "others")
+
+    # ---- teaching ----------------------------------------------------------------------------------------
+
+    def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
+        """Hand in the labels of some answers, or the slopes of a loss by them; see `Learner.feedback`.
+
+        The answers may be those of other replicas. What is measured here is handed over before.
+        """
+        self.flush(1.0)
+        return self._learner.feedback(tickets, label, gradient=gradient)
+
+    def teach(self, *inputs: Any, label: ArrayLike) -> Answer:  # noqa: ANN401
+        """Measure a query whose label is known, now and at the newest parameters: it teaches at once."""
+        answer = self.answer(*inputs)
+        self.feedback(answer.ticket, label)
+        return answer
+
+    def layer(self, inputs: Any) -> Any:  # noqa: ANN401 (a tensor of torch, an array of JAX)
+        """Answer queries inside a model of torch or JAX: what its backward pass brings is their feedback.
+
+        Inputs are a row for each query; outputs have shape ``(queries,)``, or ``(queries, outputs)``. The
+        layer has no parameters of its own, and no derivatives by its inputs.
+        """
+        return self._framework(inputs).layer(self, inputs)
+
+    def recall(self, tickets: object) -> Any:  # noqa: ANN401
+        """Return the outputs of queries that wait, as torch tensors whose backward pass is their feedback."""
+        from efl_core.fleet import torch_layer
+
+        return torch_layer.recall(self, tickets)
+
+    @staticmethod
+    def _framework(inputs: Any) -> Any:  # noqa: ANN401
+        name = type(inputs).__module__.partition(".")[0]
+        if name == "torch":
+            from efl_core.fleet import torch_layer
+
+            return torch_layer
+        if name in ("jax", "jaxlib"):
+            from efl_core.fleet import jax_layer
+
+            return jax_layer
+        raise InvalidInputError.of("inputs", "a tensor of torch or an array of JAX", type(inputs).__name__)
+
+    def n_outputs(self, *inputs: Any) -> int:  # noqa: ANN401
+        """Return how many outputs a query has."""
+        learner = self._learner
+        version = learner.version if learner.is_open else learner.open(inputs)
+        return len(version.model.outputs)
+
+    def outputs(self, tickets: object) -> Floats:
+        """Return what queries that wait for their labels were answered with, ``(queries, outputs)``."""
+        return self._learner.outputs(tickets)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Hand over what was measured, and return whether all of it was."""
+        return True if self._box is None else self._box.flush(timeout)
+
+    def close(self, timeout: float | None = 1.0) -> None:
+        """Hand over what was measured, if the learner takes it, and end the thread."""
+        if self._box is not None:
+            self._box.flush(timeout)
+            self._box.close()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of queries, ``sent``, ``dropped``, ``refused``, ``waiting``; and of calls: ``away``."""
+        box = self._box
+        if box is None:
+            return {"waiting": 0}
+        return {**box.counts, "waiting": box.waiting}
+
+    def __enter__(self) -> "Replica":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
