@@ -161,22 +161,18 @@ def rules(turn):
 
 
 def frequencies(turn):
-    """The positive differences of the eigenvalues of the generator of a gate whose words commute.
+    """The positive differences of the eigenvalues of the generator of a gate whose words commute."""
+    used = 0
+    for flips, signs, _ in turn.words:
+        used |= flips | signs
+    places = [q for q in range(used.bit_length()) if used >> q & 1]
+    basis = np.eye(1 << len(places), dtype=complex)
 
-    On each qubit all words have the same letter, so that they may be taken for words of Z.
-    """
-    supports = [flips | signs for flips, signs, _ in turn.words]
-    for i, (flips, signs, _) in enumerate(turn.words):
-        for other, (f, s, _) in zip(supports, turn.words, strict=True):
-            common = supports[i] & other
-            if (flips ^ f) & common or (signs ^ s) & common:
-                raise ValueError("expected words that have the same letter on each qubit")
-    index = np.arange(1 << max(supports).bit_length())
-    levels = sum(
-        slope / 2 * (-1.0) ** np.bitwise_count(index & support)
-        for support, (_, _, slope) in zip(supports, turn.words, strict=True)
-    )
-    levels = np.unique(np.round(levels, 9))
+    def packed(mask):
+        return sum(1 << i for i, q in enumerate(places) if mask >> q & 1)
+
+    generator = sum(s / 2 * pauli(basis, packed(f), packed(z)) for f, z, s in turn.words)
+    levels = np.unique(np.round(np.linalg.eigvalsh(generator), 9))
     differences = np.unique(np.round(np.subtract.outer(levels, levels), 9))
     return [float(d) for d in differences if d > 0]
 

@@ -9,6 +9,7 @@ mod ensemble;
 mod error;
 mod estimate;
 mod experiment;
+mod memory;
 mod observables;
 mod pauli;
 mod plan;
@@ -38,6 +39,8 @@ mod _native {
     use crate::experiment::{
         Experiment, Outcomes, chained, measured, read_combined, read_together, simulated,
     };
+    #[pymodule_export]
+    use crate::memory::Memory;
     #[pymodule_export]
     use crate::observables::Observables;
     #[pymodule_export]

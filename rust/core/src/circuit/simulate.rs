@@ -96,7 +96,7 @@ pub(crate) fn check_simulated(n_qubits: usize) -> Result<()> {
 }
 
 /// The amplitudes of a product of pure qubits.
-fn product(input: &ProductState) -> Result<Vec<Complex64>> {
+pub(crate) fn product(input: &ProductState) -> Result<Vec<Complex64>> {
     check_simulated(input.n_qubits())?;
     let mut amplitudes = room("the state vector", 1 << input.n_qubits(), 1)?;
     amplitudes.push(Complex64::new(1.0, 0.0));

@@ -1,0 +1,358 @@
+//! What settings have answered, from step to step: outcomes with weights that fade.
+//!
+//! A setting of a circuit is known by its [`Fingerprint`], at any values of the parameters. From its outcomes the variance
+//! of anything that it reads follows, covariances of words included: also for readings at other angles, or for
+//! combinations of derivatives, which nobody had asked for when they were taken.
+//!
+//! Invariant: a function of the outcomes and their order in steps. A variance is that of the sample, with a few shots on
+//! average over all states added, so that it is known for a setting of few shots and never zero.
+//! Cost: at most [`MAX_OUTCOMES`] outcomes of each setting; a variance is a pass over them for every word.
+
+use super::moments::{Run, Weighed, sums_over};
+use crate::bits::fingerprint::Fingerprint;
+use crate::bits::hadamard;
+use crate::bits::limbs;
+use crate::bits::parallel::{Cancel, map};
+use crate::error::{Error, Result};
+use crate::experiment::{Experiment, Moment};
+use crate::snapshots::Outcomes;
+use std::collections::BTreeMap;
+
+/// Different outcomes of a setting that are kept: a systematic sample of more.
+pub const MAX_OUTCOMES: usize = 1024;
+/// Shots on average over all states that are added to those of a setting.
+const PRIOR: f64 = 2.0;
+/// Fewer shots than this, faded, are forgotten.
+const LEAST: f64 = 0.05;
+/// Fewer shots than this, faded, do not tell a variance.
+const KNOWN: f64 = 4.0;
+
+/// The outcomes of settings, those of later steps with more weight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    keep: f64,
+    steps: u64,
+    seen: BTreeMap<Fingerprint, Seen>,
+}
+
+/// What a setting has answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// Qubits of an outcome.
+    pub n_qubits: usize,
+    /// Different outcomes, packed row after row.
+    pub rows: Vec<u64>,
+    /// What each weighs: shots, faded until the last step in which the setting was run.
+    pub weights: Vec<f64>,
+    /// The sum over all shots of their squared weights: it says how many shots of equal weight tell as much.
+    pub squares: f64,
+    /// The number of that step.
+    pub step: u64,
+}
+
+/// What a memory knows of an experiment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recalled {
+    /// The moments of what is read.
+    pub moments: Vec<Moment>,
+    /// Whether enough shots are remembered; else variances are mostly averages over all states.
+    pub known: bool,
+}
+
+impl Memory {
+    /// An empty memory, in which a shot counts `keep` times as much after every step.
+    pub fn new(keep: f64) -> Result<Self> {
+        if !(keep > 0.0 && keep <= 1.0) {
+            return Err(Error::invalid("keep", "a number above 0 and at most 1", keep.to_string()));
+        }
+        Ok(Memory { keep, steps: 0, seen: BTreeMap::new() })
+    }
+
+    /// A memory from what another one held.
+    pub fn from_parts(keep: f64, steps: u64, seen: Vec<(Fingerprint, Seen)>) -> Result<Self> {
+        let mut memory = Memory::new(keep)?;
+        memory.steps = steps;
+        for (place, (key, own)) in seen.into_iter().enumerate() {
+            let name = |field: &str| format!("seen[{place}].{field}");
+            let width = limbs(own.n_qubits);
+            if own.n_qubits == 0 || own.rows.len() != own.weights.len() * width {
+                let expected = format!("{} of {width} limbs", own.weights.len());
+                return Err(Error::shape(name("rows"), expected, own.rows.len().to_string()));
+            }
+            if own.weights.is_empty() || own.weights.len() > MAX_OUTCOMES {
+                let expected = format!("1 to {MAX_OUTCOMES} numbers");
+                return Err(Error::shape(name("weights"), expected, own.weights.len().to_string()));
+            }
+            let spare = own.n_qubits % 64;
+            let padded = |row: &[u64]| spare != 0 && row[width - 1] >> spare != 0;
+            if own.rows.chunks_exact(width).any(padded) {
+                let expected = format!("outcomes of {} bits", own.n_qubits);
+                return Err(Error::invalid(name("rows"), expected, "one with more"));
+            }
+            let positive = |w: &f64| w.is_finite() && *w > 0.0;
+            if let Some(bad) = own.weights.iter().chain([&own.squares]).find(|w| !positive(w)) {
+                let expected = "finite numbers above 0";
+                return Err(Error::invalid(name("weights"), expected, bad.to_string()));
+            }
+            if own.step > steps {
+                let expected = format!("at most {steps}, the last one");
+                return Err(Error::invalid(name("step"), expected, own.step.to_string()));
+            }
+            memory.seen.insert(key, own);
+        }
+        Ok(memory)
+    }
+
+    /// How much a shot counts after a step, of what it counted before.
+    pub fn keep(&self) -> f64 {
+        self.keep
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// What each setting has answered.
+    pub fn seen(&self) -> &BTreeMap<Fingerprint, Seen> {
+        &self.seen
+    }
+
+    /// Adds the outcomes of a step: what was there before fades.
+    pub fn observe(&mut self, runs: &[Run<'_>], cancel: &Cancel) -> Result<()> {
+        let experiments: Vec<&Experiment> = runs.iter().map(|(experiment, _)| *experiment).collect();
+        let keys = Experiment::fingerprints(&experiments);
+        if let Some(i) = runs.iter().position(|(e, outcomes)| e.n_qubits() != outcomes.n_qubits()) {
+            let expected = format!("outcomes of {} bits", runs[i].0.n_qubits());
+            let found = runs[i].1.n_qubits().to_string();
+            return Err(Error::shape(format!("outcomes[{i}]"), expected, found));
+        }
+        self.steps += 1;
+        let (steps, keep) = (self.steps, self.keep);
+        for (key, (_, outcomes)) in keys.into_iter().zip(runs) {
+            cancel.check()?;
+            let own = self.seen.entry(key).or_insert_with(|| Seen::nothing(outcomes.n_qubits(), steps));
+            own.fade(keep, steps);
+            own.add(outcomes);
+        }
+        let fading = |own: &Seen| own.total() * keep.powf((steps - own.step) as f64);
+        self.seen.retain(|_, own| fading(own) >= LEAST);
+        Ok(())
+    }
+
+    /// What is known of experiments, by what their settings have answered. What was never run is as uncertain as what
+    /// was, relative to the average over all states.
+    pub fn recall(&self, experiments: &[&Experiment], cancel: &Cancel) -> Result<Vec<Recalled>> {
+        let keys = Experiment::fingerprints(experiments);
+        let found = map(experiments.len(), cancel, |i| {
+            let own = self.seen.get(&keys[i]).filter(|own| own.n_qubits == experiments[i].n_qubits());
+            own.map(|own| self.moments(own, experiments[i], cancel)).transpose()
+        })?;
+        let seen = || found.iter().flatten().filter(|(shots, _)| *shots >= KNOWN).flat_map(|(_, rows)| rows);
+        let (sampled, mixed) = seen().fold((0.0, 0.0), |sum, row| (sum.0 + row.1.variance, sum.1 + row.0));
+        let scale = if mixed > 0.0 { (sampled / mixed).max(f64::MIN_POSITIVE) } else { 1.0 };
+        let recalled = |(experiment, found): (&&Experiment, Option<(f64, Vec<(f64, Moment)>)>)| {
+            let Some((shots, rows)) = found else {
+                let moment = |(row, mixed)| Moment { row, mean: 0.0, variance: scale * mixed };
+                let moments = experiment.readings().second_moments().map(moment).collect();
+                return Recalled { moments, known: false };
+            };
+            let with_prior = |(mixed, moment): (f64, Moment)| {
+                let variance = (shots * moment.variance + PRIOR * scale * mixed) / (shots + PRIOR);
+                Moment { variance, ..moment }
+            };
+            Recalled { moments: rows.into_iter().map(with_prior).collect(), known: shots >= KNOWN }
+        };
+        Ok(experiments.iter().zip(found).map(recalled).collect())
+    }
+
+    /// For every experiment the means of all parities of its outcomes, qubit 0 in the most significant bit of a mask, and
+    /// how many shots they are worth; of what was never run, those of the maximally mixed state, worth nothing.
+    pub(crate) fn parities(
+        &self,
+        experiments: &[&Experiment],
+        cancel: &Cancel,
+    ) -> Result<Vec<(Vec<f64>, f64)>> {
+        let keys = Experiment::fingerprints(experiments);
+        map(experiments.len(), cancel, |i| {
+            let n = experiments[i].n_qubits();
+            let mut means = vec![0.0; 1 << n];
+            let Some(own) = self.seen.get(&keys[i]).filter(|own| own.n_qubits == n) else {
+                means[0] = 1.0;
+                return Ok((means, 0.0));
+            };
+            let total = own.total();
+            for (row, weight) in own.rows.iter().zip(&own.weights) {
+                means[(row.reverse_bits() >> (64 - n)) as usize] = weight / total;
+            }
+            hadamard(&mut means);
+            Ok((means, self.worth(own)))
+        })
+    }
+
+    /// How many shots the outcomes of a setting are worth now.
+    fn worth(&self, own: &Seen) -> f64 {
+        own.shots().min(own.total() * self.keep.powf((self.steps - own.step) as f64))
+    }
+
+    /// How many shots the outcomes of a setting are worth now; for each reading the variance of one shot on average
+    /// over all states, and the moments of the sample.
+    fn moments(
+        &self,
+        own: &Seen,
+        experiment: &Experiment,
+        cancel: &Cancel,
+    ) -> Result<(f64, Vec<(f64, Moment)>)> {
+        let total = own.total();
+        let shots = self.worth(own);
+        let correction = if own.shots() > 1.0 { own.shots() / (own.shots() - 1.0) } else { 1.0 };
+        let outcomes = Weighed { rows: &own.rows, weights: &own.weights };
+        let sums = sums_over(experiment, &outcomes, cancel)?;
+        let moment = |row: &super::moments::RowSums| {
+            let mean = row.first / total;
+            let variance = (row.second / total - mean * mean).max(0.0) * correction;
+            (row.mixed, Moment { row: row.row, mean, variance })
+        };
+        Ok((shots, sums.iter().map(moment).collect()))
+    }
+}
+
+impl Seen {
+    fn nothing(n_qubits: usize, step: u64) -> Self {
+        Seen { n_qubits, rows: Vec::new(), weights: Vec::new(), squares: 0.0, step }
+    }
+
+    fn total(&self) -> f64 {
+        self.weights.iter().sum()
+    }
+
+    /// How many shots of equal weight tell as much.
+    fn shots(&self) -> f64 {
+        self.total().powi(2) / self.squares
+    }
+
+    fn fade(&mut self, keep: f64, step: u64) {
+        let factor = keep.powf((step - self.step) as f64);
+        self.weights.iter_mut().for_each(|w| *w *= factor);
+        self.squares *= factor * factor;
+        self.step = step;
+    }
+
+    fn add(&mut self, outcomes: &Outcomes) {
+        let width = limbs(self.n_qubits);
+        let mut all: BTreeMap<Vec<u64>, f64> = BTreeMap::new();
+        let before = self.rows.chunks_exact(width).zip(&self.weights);
+        before.for_each(|(row, weight)| *all.entry(row.to_vec()).or_insert(0.0) += weight);
+        outcomes.iter().for_each(|(row, count)| *all.entry(row.to_vec()).or_insert(0.0) += count as f64);
+        self.squares += outcomes.shots() as f64;
+        let kept: Vec<(Vec<u64>, f64)> = if all.len() > MAX_OUTCOMES {
+            let total: f64 = all.values().sum();
+            // A sample tells no more than its own number.
+            self.squares = self.squares.max(total * total / MAX_OUTCOMES as f64);
+            systematic(all, total)
+        } else {
+            all.into_iter().collect()
+        };
+        self.rows = kept.iter().flat_map(|(row, _)| row.iter().copied()).collect();
+        self.weights = kept.iter().map(|(_, weight)| *weight).collect();
+    }
+}
+
+/// [`MAX_OUTCOMES`] draws in proportion to the weights, at even distances in an order that means nothing.
+fn systematic(all: BTreeMap<Vec<u64>, f64>, total: f64) -> Vec<(Vec<u64>, f64)> {
+    let mut shuffled: Vec<(Fingerprint, Vec<u64>, f64)> =
+        all.into_iter().map(|(row, weight)| (Fingerprint::of(&row), row, weight)).collect();
+    shuffled.sort_unstable_by_key(|(place, ..)| *place);
+    let each = total / MAX_OUTCOMES as f64;
+    let (mut sum, mut next) = (0.0, 0.5);
+    let mut kept = Vec::new();
+    for (_, row, weight) in shuffled {
+        sum += weight;
+        let mut times = 0.0;
+        while next < MAX_OUTCOMES as f64 && next * each < sum {
+            (times, next) = (times + 1.0, next + 1.0);
+        }
+        if times > 0.0 {
+            kept.push((row, times * each));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::circuit::Circuit;
+    use crate::experiment::Readings;
+    use crate::pauli::PauliWord;
+    use crate::stabiliser::Setting;
+
+    fn experiment(letters: &str, words: &[(&str, f64)]) -> Experiment {
+        let entry = |(word, c): &(&str, f64)| (0, PauliWord::from_label(word).unwrap(), *c);
+        let entries: Vec<_> = words.iter().map(entry).collect();
+        let n = letters.len();
+        let readings = Readings::new(n, &entries).unwrap();
+        Experiment::new(Circuit::new(n, 0).unwrap(), Setting::product(letters).unwrap(), readings).unwrap()
+    }
+
+    #[test]
+    fn variances_are_those_of_the_sample_with_two_shots_of_the_average() {
+        let cancel = Cancel::new();
+        let run = experiment("ZZ", &[("ZI", 1.0), ("IZ", 2.0)]);
+        let outcomes = Outcomes::narrow(2, vec![0, 0, 0, 3, 3, 1]);
+        let mut memory = Memory::new(0.5).unwrap();
+        memory.observe(&[(&run, &outcomes)], &cancel).unwrap();
+        // Values 3, 3, 3, -3, -3 and -1 + 2: mean 2/3, squares 46.
+        let sample = (46.0 / 6.0 - 4.0 / 9.0) * 6.0 / 5.0;
+        let found = memory.recall(&[&run], &cancel).unwrap();
+        let scale = sample / 5.0;
+        let expected = (6.0 * sample + 2.0 * scale * 5.0) / 8.0;
+        assert!(found[0].known && (found[0].moments[0].variance - expected).abs() < 1e-12, "{found:?}");
+        // The same setting, read for something else, and another setting.
+        let other = experiment("ZZ", &[("ZZ", 1.0)]);
+        let unseen = experiment("XZ", &[("XI", 3.0)]);
+        let found = memory.recall(&[&other, &unseen], &cancel).unwrap();
+        let sample = (1.0 - 4.0 / 9.0) * 6.0 / 5.0;
+        assert!((found[0].moments[0].variance - sample).abs() < 1e-12);
+        assert!(!found[1].known && (found[1].moments[0].variance - 9.0 * sample).abs() < 1e-12);
+    }
+
+    #[test]
+    fn later_steps_weigh_more_and_early_ones_are_forgotten() {
+        let cancel = Cancel::new();
+        let (run, other) = (experiment("Z", &[("Z", 1.0)]), experiment("X", &[("X", 1.0)]));
+        let mut memory = Memory::new(0.5).unwrap();
+        memory.observe(&[(&run, &Outcomes::narrow(1, vec![0; 8]))], &cancel).unwrap();
+        memory.observe(&[(&run, &Outcomes::narrow(1, vec![1; 8]))], &cancel).unwrap();
+        let seen = memory.seen().values().next().unwrap();
+        assert_eq!(
+            (seen.rows.as_slice(), seen.weights.as_slice()),
+            ([0, 1].as_slice(), [4.0, 8.0].as_slice())
+        );
+        assert_eq!(seen.squares, 10.0);
+        let parts = memory.seen().iter().map(|(key, own)| (*key, own.clone())).collect();
+        assert_eq!(Memory::from_parts(0.5, 2, parts).unwrap(), memory);
+        (0..10).for_each(|_| {
+            memory.observe(&[(&other, &Outcomes::narrow(1, vec![0]))], &cancel).unwrap();
+        });
+        assert_eq!(memory.seen().len(), 1);
+        assert!(Memory::new(0.0).is_err() && Memory::new(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn a_sample_of_many_outcomes_has_their_variance() {
+        let cancel = Cancel::new();
+        let n = 14;
+        let words: Vec<String> =
+            (0..n).map(|q| (0..n).map(|j| if j == q { 'Z' } else { 'I' }).collect()).collect();
+        let terms: Vec<(&str, f64)> = words.iter().map(|word| (word.as_str(), 1.0)).collect();
+        let run = experiment(&"Z".repeat(n), &terms);
+        let mut memory = Memory::new(1.0).unwrap();
+        memory.observe(&[(&run, &Outcomes::narrow(n, (0..1 << n).collect()))], &cancel).unwrap();
+        let seen = memory.seen().values().next().unwrap();
+        assert_eq!(seen.weights.len(), MAX_OUTCOMES);
+        let found = memory.recall(&[&run], &cancel).unwrap()[0].moments[0].variance;
+        // Four standard deviations of a sample variance of so many.
+        assert!((found / n as f64 - 1.0).abs() < 4.0 * (2.0 / MAX_OUTCOMES as f64).sqrt(), "{found}");
+    }
+}
