@@ -21,9 +21,12 @@ const STEPS: usize = 12;
 const SETTLED: f64 = 1e-4;
 /// The part of the shots that are taken for noise, so that no weights count on correlations that are all but perfect.
 const NOISE: f64 = 0.01;
-/// Visits of a step of all derivatives for which other words than their own are used, and for which there is a descent.
-const FEW: usize = 20_000_000;
-const MANY: usize = 200_000_000;
+/// Visits of a step of all derivatives for which other words than their own are used.
+const FEW: usize = 10_000_000;
+/// Visits of all descents together: some seconds.
+const BUDGET: usize = 4_000_000_000;
+/// With fewer descents than this there is none.
+const LEAST: usize = 3;
 /// Bytes of parities.
 const MOST_BYTES: usize = 256 << 20;
 
@@ -58,6 +61,8 @@ pub(super) struct Pool {
     n_words: usize,
     settings: Vec<Setting>,
     rows: Vec<Row>,
+    /// Visits of a step.
+    visits: usize,
 }
 
 /// Whether there is room and time for a pool of so many settings.
@@ -108,8 +113,14 @@ impl Pool {
         };
         let rows: Vec<Row> = wanted.into_iter().map(row).collect();
         let parts = rows.iter().flat_map(|row| &row.parts);
-        let total: usize = parts.map(|(places, _)| visits(places.len())).sum();
-        (total <= MANY).then_some(Pool { n_qubits, n_words: words.len(), settings, rows })
+        let visits: usize = parts.map(|(places, _)| visits(places.len())).sum();
+        let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits };
+        (pool.descents() >= LEAST).then_some(pool)
+    }
+
+    /// How many descents there is time for.
+    pub(super) fn descents(&self) -> usize {
+        BUDGET / (STEPS * self.visits).max(1)
     }
 
     /// Takes other shares, above zero.

@@ -179,7 +179,7 @@ impl Tuning<'_> {
         let total: f64 = all.iter().map(|(_, share)| share).sum();
         let shares = places.iter().map(|&i| all[i].1 / total.max(f64::MIN_POSITIVE)).collect();
         let now = Balanced { shares, mix: self.mix(list) };
-        let open = self.open(list, &sources, &now).filter(|_| self.chain.is_none());
+        let open = if self.chain.is_none() { self.open(list, &sources, &now) } else { None };
         let mut stage = self.stage(sources, places, &now, open.as_deref())?;
         // A design for values too, or one with shares of its own, keeps them.
         let own: Vec<f64> = all.iter().map(|(_, share)| *share).collect();
@@ -226,7 +226,8 @@ impl Tuning<'_> {
         };
         let mut best = Best { figure: self.figure(stage, &now), balanced: now, readings: readings(stage) };
         let mut measured = stage.measured.clone();
-        for _ in 0..ROUNDS {
+        let rounds = pool.as_ref().map_or(1, |pool| pool.descents().min(ROUNDS));
+        for _ in 0..rounds {
             if let Some(pool) = &mut pool {
                 // A share of zero is that of a setting which no row needs any more.
                 pool.set_shares(best.balanced.shares.iter().map(|share| share.max(LEAST_SHARE)));
@@ -244,7 +245,7 @@ impl Tuning<'_> {
             let words = self.plan.observables.sums().words();
             let readings = pool.as_ref().map_or_else(|| best.readings.clone(), |pool| pool.readings(words));
             (best, measured) = (Best { figure, balanced: found, readings }, stage.measured.clone());
-            if pool.is_none() || !gains {
+            if !gains {
                 break;
             }
         }
