@@ -374,9 +374,14 @@ class Outcomes:
     @property
     def shots(self) -> int: ...
 
+# Key, qubits, last step, sum of squared weights; outcomes, their weights, and those of the first half.
 _Seen = tuple[
-    Sequence[int], int, int, float, NDArray[np.uint64], NDArray[np.float64]
-]  # key, n_qubits, step, squares, rows, weights
+    Sequence[int],
+    int,
+    int,
+    float,
+    tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]] | list[NDArray[Any]],
+]
 
 @final
 class Memory:

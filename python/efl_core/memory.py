@@ -21,7 +21,7 @@ from efl_core.experiments import Experiment
 
 __all__ = ["Memory"]
 
-_FIELDS = ("key", "n_qubits", "step", "squares", "outcomes", "weights")
+_FIELDS = ("key", "n_qubits", "step", "squares", "outcomes", "weights", "halves")
 
 
 class Memory:
@@ -106,9 +106,10 @@ class Memory:
     def to_dict(self) -> dict[str, Any]:
         """Return what is remembered, ready for JSON."""
         settings = []
-        for key, n_qubits, step, squares, rows, weights in self._native.parts():
+        for key, n_qubits, step, squares, (rows, weights, halves) in self._native.parts():
             outcomes = [bytes(row).hex() for row in rows.astype("<u8").reshape(len(weights), -1)]
-            values = (bytes(np.array(key, "<u8")).hex(), n_qubits, step, squares, outcomes, weights.tolist())
+            known = (bytes(np.array(key, "<u8")).hex(), n_qubits, step, squares)
+            values = (*known, outcomes, weights.tolist(), halves.tolist())
             settings.append(dict(zip(_FIELDS, values, strict=True)))
         return {"keep": self._native.keep, "steps": self.steps, "settings": settings}
 
@@ -153,17 +154,25 @@ def _setting(name: str, own: Any) -> "_native._Seen":  # noqa: ANN401 (checked h
     limbs = -(-n_qubits // 64)
     if any(len(row) != limbs for row in rows):
         raise ShapeError.of(f"{name}.outcomes", f"{16 * limbs} hexadecimal digits each", "others")
-    weights = array(f"{name}.weights", own["weights"], "a vector of numbers")
-    if weights.dtype.kind not in "iuf" or weights.ndim != 1:
-        raise InputTypeError.of(f"{name}.weights", "a vector of numbers", described(own["weights"]))
     return (
         [int(part) for part in key],
         n_qubits,
         integer(f"{name}.step", own["step"], 0),
         real(f"{name}.squares", own["squares"]),
-        np.concatenate([np.zeros(0, np.uint64), *rows]),
-        weights.astype(np.float64),
+        (
+            np.concatenate([np.zeros(0, np.uint64), *rows]),
+            _numbers(f"{name}.weights", own["weights"]),
+            _numbers(f"{name}.halves", own["halves"]),
+        ),
     )
+
+
+def _numbers(name: str, given: Any) -> NDArray[np.float64]:  # noqa: ANN401 (checked here)
+    """Return a vector of numbers."""
+    found = array(name, given, "a vector of numbers")
+    if found.dtype.kind not in "iuf" or found.ndim != 1:
+        raise InputTypeError.of(name, "a vector of numbers", described(given))
+    return found.astype(np.float64)
 
 
 def _words(name: str, text: object) -> NDArray[np.uint64]:

@@ -118,7 +118,7 @@ def _notes(plan: "Plan") -> list[str]:
         lines.append(
             f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
         )
-    if plan.of_qnode and best.shots:
+    if plan.of_qnode and best.shots and plan.state is None:
         lines.append(_PASTE.format(shots=best.shots))
     return lines
 

@@ -5,7 +5,8 @@
 //! combinations of derivatives, which nobody had asked for when they were taken.
 //!
 //! Invariant: a function of the outcomes and their order in steps. A variance is that of the sample, with a few shots on
-//! average over all states added, so that it is known for a setting of few shots and never zero.
+//! average over all states added, so that it is known for a setting of few shots and never zero. Every shot belongs to one
+//! of two halves, drawn by chance: what is made for one can be judged by the other.
 //! Cost: at most [`MAX_OUTCOMES`] outcomes of each setting; a variance is a pass over them for every word.
 
 use super::moments::{Run, Weighed, sums_over};
@@ -13,6 +14,7 @@ use crate::bits::fingerprint::Fingerprint;
 use crate::bits::hadamard;
 use crate::bits::limbs;
 use crate::bits::parallel::{Cancel, map};
+use crate::bits::philox::philox;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Moment};
 use crate::snapshots::Outcomes;
@@ -44,6 +46,8 @@ pub struct Seen {
     pub rows: Vec<u64>,
     /// What each weighs: shots, faded until the last step in which the setting was run.
     pub weights: Vec<f64>,
+    /// What the shots of the first half weigh.
+    pub halves: Vec<f64>,
     /// The sum over all shots of their squared weights: it says how many shots of equal weight tell as much.
     pub squares: f64,
     /// The number of that step.
@@ -94,6 +98,14 @@ impl Memory {
                 let expected = "finite numbers above 0";
                 return Err(Error::invalid(name("weights"), expected, bad.to_string()));
             }
+            if own.halves.len() != own.weights.len() {
+                let expected = format!("{} numbers", own.weights.len());
+                return Err(Error::shape(name("halves"), expected, own.halves.len().to_string()));
+            }
+            let part = |(half, all): (&f64, &f64)| half.is_finite() && (0.0..=*all).contains(half);
+            if !own.halves.iter().zip(&own.weights).all(part) {
+                return Err(Error::invalid(name("halves"), "parts of the weights", "others"));
+            }
             if own.step > steps {
                 let expected = format!("at most {steps}, the last one");
                 return Err(Error::invalid(name("step"), expected, own.step.to_string()));
@@ -133,7 +145,7 @@ impl Memory {
             cancel.check()?;
             let own = self.seen.entry(key).or_insert_with(|| Seen::nothing(outcomes.n_qubits(), steps));
             own.fade(keep, steps);
-            own.add(outcomes);
+            own.add(outcomes, key);
         }
         let fading = |own: &Seen| own.total() * keep.powf((steps - own.step) as f64);
         self.seen.retain(|_, own| fading(own) >= LEAST);
@@ -171,6 +183,7 @@ impl Memory {
     pub(crate) fn parities(
         &self,
         experiments: &[&Experiment],
+        part: Part,
         cancel: &Cancel,
     ) -> Result<Vec<(Vec<f64>, f64)>> {
         let keys = Experiment::fingerprints(experiments);
@@ -181,12 +194,22 @@ impl Memory {
                 means[0] = 1.0;
                 return Ok((means, 0.0));
             };
-            let total = own.total();
-            for (row, weight) in own.rows.iter().zip(&own.weights) {
+            let weight = |(all, half): (&f64, &f64)| match part {
+                Part::All => *all,
+                Part::First => *half,
+                Part::Second => all - half,
+            };
+            let weights: Vec<f64> = own.weights.iter().zip(&own.halves).map(weight).collect();
+            let total: f64 = weights.iter().sum();
+            if total <= 0.0 {
+                means[0] = 1.0;
+                return Ok((means, 0.0));
+            }
+            for (row, weight) in own.rows.iter().zip(&weights) {
                 means[(row.reverse_bits() >> (64 - n)) as usize] = weight / total;
             }
             hadamard(&mut means);
-            Ok((means, self.worth(own)))
+            Ok((means, self.worth(own) * total / own.total()))
         })
     }
 
@@ -217,9 +240,17 @@ impl Memory {
     }
 }
 
+/// Which of the shots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    First,
+    Second,
+}
+
 impl Seen {
     fn nothing(n_qubits: usize, step: u64) -> Self {
-        Seen { n_qubits, rows: Vec::new(), weights: Vec::new(), squares: 0.0, step }
+        Seen { n_qubits, rows: Vec::new(), weights: Vec::new(), halves: Vec::new(), squares: 0.0, step }
     }
 
     fn total(&self) -> f64 {
@@ -233,20 +264,27 @@ impl Seen {
 
     fn fade(&mut self, keep: f64, step: u64) {
         let factor = keep.powf((step - self.step) as f64);
-        self.weights.iter_mut().for_each(|w| *w *= factor);
+        self.weights.iter_mut().chain(&mut self.halves).for_each(|w| *w *= factor);
         self.squares *= factor * factor;
         self.step = step;
     }
 
-    fn add(&mut self, outcomes: &Outcomes) {
+    fn add(&mut self, outcomes: &Outcomes, key: Fingerprint) {
         let width = limbs(self.n_qubits);
-        let mut all: BTreeMap<Vec<u64>, f64> = BTreeMap::new();
-        let before = self.rows.chunks_exact(width).zip(&self.weights);
-        before.for_each(|(row, weight)| *all.entry(row.to_vec()).or_insert(0.0) += weight);
-        outcomes.iter().for_each(|(row, count)| *all.entry(row.to_vec()).or_insert(0.0) += count as f64);
+        let mut all: BTreeMap<Vec<u64>, [f64; 2]> = BTreeMap::new();
+        let mut put = |row: &[u64], weight: f64, half: f64| {
+            let [all, first] = all.entry(row.to_vec()).or_default();
+            *all += weight;
+            *first += half;
+        };
+        let before = self.rows.chunks_exact(width).zip(self.weights.iter().zip(&self.halves));
+        before.for_each(|(row, (weight, half))| put(row, *weight, *half));
+        for (place, (row, count)) in outcomes.iter().enumerate() {
+            put(row, count as f64, half_of(count, key, [self.step, place as u64]) as f64);
+        }
         self.squares += outcomes.shots() as f64;
-        let kept: Vec<(Vec<u64>, f64)> = if all.len() > MAX_OUTCOMES {
-            let total: f64 = all.values().sum();
+        let kept: Vec<(Vec<u64>, [f64; 2])> = if all.len() > MAX_OUTCOMES {
+            let total: f64 = all.values().map(|[weight, _]| weight).sum();
             // A sample tells no more than its own number.
             self.squares = self.squares.max(total * total / MAX_OUTCOMES as f64);
             systematic(all, total)
@@ -254,26 +292,40 @@ impl Seen {
             all.into_iter().collect()
         };
         self.rows = kept.iter().flat_map(|(row, _)| row.iter().copied()).collect();
-        self.weights = kept.iter().map(|(_, weight)| *weight).collect();
+        self.weights = kept.iter().map(|(_, [weight, _])| *weight).collect();
+        self.halves = kept.iter().map(|(_, [weight, half])| half.min(*weight)).collect();
     }
 }
 
+/// How many of some shots belong to the first half: each does by chance.
+fn half_of(count: u64, key: Fingerprint, place: [u64; 2]) -> u64 {
+    let mut found = 0;
+    for block in 0..count.div_ceil(256) {
+        for (limb, bits) in (0u64..).zip(philox(key.parts(), [place[0], place[1], block, 1])) {
+            let left = count.saturating_sub(256 * block + 64 * limb).min(64);
+            let mask = if left == 64 { u64::MAX } else { (1 << left) - 1 };
+            found += u64::from((bits & mask).count_ones());
+        }
+    }
+    found
+}
+
 /// [`MAX_OUTCOMES`] draws in proportion to the weights, at even distances in an order that means nothing.
-fn systematic(all: BTreeMap<Vec<u64>, f64>, total: f64) -> Vec<(Vec<u64>, f64)> {
-    let mut shuffled: Vec<(Fingerprint, Vec<u64>, f64)> =
+fn systematic(all: BTreeMap<Vec<u64>, [f64; 2]>, total: f64) -> Vec<(Vec<u64>, [f64; 2])> {
+    let mut shuffled: Vec<(Fingerprint, Vec<u64>, [f64; 2])> =
         all.into_iter().map(|(row, weight)| (Fingerprint::of(&row), row, weight)).collect();
     shuffled.sort_unstable_by_key(|(place, ..)| *place);
     let each = total / MAX_OUTCOMES as f64;
     let (mut sum, mut next) = (0.0, 0.5);
     let mut kept = Vec::new();
-    for (_, row, weight) in shuffled {
+    for (_, row, [weight, half]) in shuffled {
         sum += weight;
         let mut times = 0.0;
         while next < MAX_OUTCOMES as f64 && next * each < sum {
             (times, next) = (times + 1.0, next + 1.0);
         }
         if times > 0.0 {
-            kept.push((row, times * each));
+            kept.push((row, [times * each, times * each * half / weight]));
         }
     }
     kept
@@ -330,6 +382,7 @@ mod tests {
             ([0, 1].as_slice(), [4.0, 8.0].as_slice())
         );
         assert_eq!(seen.squares, 10.0);
+        assert!(seen.halves.iter().zip(&seen.weights).all(|(half, all)| (0.0..=*all).contains(half)));
         let parts = memory.seen().iter().map(|(key, own)| (*key, own.clone())).collect();
         assert_eq!(Memory::from_parts(0.5, 2, parts).unwrap(), memory);
         (0..10).for_each(|_| {
@@ -337,6 +390,18 @@ mod tests {
         });
         assert_eq!(memory.seen().len(), 1);
         assert!(Memory::new(0.0).is_err() && Memory::new(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn halves_are_drawn_shot_by_shot() {
+        let key = Fingerprint::of(&[7]);
+        let found: Vec<u64> = (0..400).map(|place| half_of(1000, key, [3, place])).collect();
+        let mean = found.iter().sum::<u64>() as f64 / 400.0;
+        let variance = found.iter().map(|n| (*n as f64 - mean).powi(2)).sum::<f64>() / 399.0;
+        // 500 and 250, within four standard deviations of such samples.
+        assert!((mean - 500.0).abs() < 4.0 * (250f64 / 400.0).sqrt(), "{mean}");
+        assert!((variance / 250.0 - 1.0).abs() < 4.0 * (2.0 / 399f64).sqrt(), "{variance}");
+        assert_eq!((half_of(0, key, [0, 0]), half_of(1, key, [0, 0]) <= 1), (0, true));
     }
 
     #[test]

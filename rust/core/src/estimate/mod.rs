@@ -29,6 +29,7 @@ mod tally;
 
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
+pub(crate) use memory::Part;
 pub use memory::{MAX_OUTCOMES, Memory, Recalled, Seen};
 pub use moments::{Run, read, read_all, read_combined};
 pub use tally::{Tally, tally};

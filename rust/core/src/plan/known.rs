@@ -9,7 +9,7 @@ use crate::bits::parallel::Cancel;
 use crate::circuit::{Circuit, evolve, product};
 use crate::ensemble::{Ensemble, MAX_EXACT_QUBITS};
 use crate::error::{Error, Result};
-use crate::estimate::{Memory, Recalled};
+use crate::estimate::{Memory, Part, Recalled};
 use crate::experiment::{Experiment, on_states};
 use crate::pauli::Sums;
 use crate::pauli::word::check_width;
@@ -80,19 +80,28 @@ impl<'a> Known<'a> {
     }
 
     /// How the words of settings vary together.
-    pub(super) fn parities(&self, experiments: &[&Experiment], cancel: &Cancel) -> Result<Vec<Parities>> {
+    pub(super) fn parities(
+        &self,
+        experiments: &[&Experiment],
+        part: Part,
+        cancel: &Cancel,
+    ) -> Result<Vec<Parities>> {
         match self {
             Known::Vectors { input, theta, .. } => {
                 on_states(experiments, input, theta, cancel, |i, state| {
-                    Ok(Parities { means: experiments[i].parities_on(state, cancel)?, trust: 1.0 })
+                    Ok(Parities {
+                        means: experiments[i].parities_on(state, cancel)?,
+                        trust: 1.0,
+                        shots: f64::INFINITY,
+                    })
                 })
             }
             Known::Memory(memory) => {
-                let found = memory.parities(experiments, cancel)?;
+                let found = memory.parities(experiments, part, cancel)?;
                 let trusted = |((means, shots), experiment): ((Vec<f64>, f64), &&Experiment)| {
                     // A covariance of many words that few shots tell would be mostly chance.
                     let words = experiment.readings().sums().words().len() as f64;
-                    Parities { means, trust: shots / (shots + words) }
+                    Parities { means, trust: shots / (shots + words), shots }
                 };
                 Ok(found.into_iter().zip(experiments).map(trusted).collect())
             }

@@ -23,8 +23,9 @@ const SETTLED: f64 = 1e-4;
 const NOISE: f64 = 0.01;
 /// Visits of a step of all derivatives for which other words than their own are used.
 const FEW: usize = 10_000_000;
-/// Visits of all descents together: some seconds.
-const BUDGET: usize = 4_000_000_000;
+/// Visits of all descents together, some seconds; and where there is a plan for every step of a training run, one.
+pub(super) const AT_LEISURE: usize = 4_000_000_000;
+pub(super) const IN_A_STEP: usize = 600_000_000;
 /// With fewer descents than this there is none.
 const LEAST: usize = 3;
 /// Bytes of parities.
@@ -36,6 +37,8 @@ pub(super) struct Parities {
     pub(super) means: Vec<f64>,
     /// How much of a covariance is that of the means; the rest is that of all states, no covariance at all.
     pub(super) trust: f64,
+    /// How many shots the means were taken from.
+    pub(super) shots: f64,
 }
 
 /// A setting and the words that it contributes.
@@ -61,8 +64,9 @@ pub(super) struct Pool {
     n_words: usize,
     settings: Vec<Setting>,
     rows: Vec<Row>,
-    /// Visits of a step.
+    /// Visits of a step, and of all descents together.
     visits: usize,
+    budget: usize,
 }
 
 /// Whether there is room and time for a pool of so many settings.
@@ -78,6 +82,7 @@ impl Pool {
         experiments: &[&Experiment],
         parities: Vec<Parities>,
         shares: &[f64],
+        budget: usize,
     ) -> Option<Self> {
         let n_qubits = words.n_qubits();
         let mut settings: Vec<Setting> = Vec::with_capacity(experiments.len());
@@ -114,13 +119,13 @@ impl Pool {
         let rows: Vec<Row> = wanted.into_iter().map(row).collect();
         let parts = rows.iter().flat_map(|row| &row.parts);
         let visits: usize = parts.map(|(places, _)| visits(places.len())).sum();
-        let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits };
+        let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits, budget };
         (pool.descents() >= LEAST).then_some(pool)
     }
 
     /// How many descents there is time for.
     pub(super) fn descents(&self) -> usize {
-        BUDGET / (STEPS * self.visits).max(1)
+        self.budget / (STEPS * self.visits).max(1)
     }
 
     /// Takes other shares, above zero.
@@ -137,12 +142,29 @@ impl Pool {
         Ok(())
     }
 
+    /// For every setting the derivatives that it contributes to, with the variance of one shot that other shots say; where
+    /// those are fewer than two, with the average over all states.
+    pub(super) fn judged(&self, others: &[Parities], cancel: &Cancel) -> Result<Vec<Vec<(usize, f64)>>> {
+        parallel::map(self.settings.len(), cancel, |i| {
+            let (setting, other) = (&self.settings[i], &others[i]);
+            let (trust, correction) =
+                if other.shots < 2.0 { (0.0, 1.0) } else { (1.0, other.shots / (other.shots - 1.0)) };
+            let read = |row: &&Row| row.parts[i].1.iter().any(|x| *x != 0.0);
+            let own = |row: &Row| {
+                let (places, x) = &row.parts[i];
+                let spread = setting.covary(&other.means, trust, places, x, self.n_qubits);
+                (row.row, dot(x, &spread).max(0.0) * correction)
+            };
+            Ok(self.rows.iter().filter(read).map(own).collect())
+        })
+    }
+
     /// For every setting the derivatives that it contributes to, with the variance of one shot.
     pub(super) fn variances(&self, cancel: &Cancel) -> Result<Vec<Vec<(usize, f64)>>> {
         parallel::map(self.settings.len(), cancel, |i| {
             let own = |row: &Row| {
                 let (places, x) = &row.parts[i];
-                let spread = self.settings[i].covary(places, x, self.n_qubits, 0.0);
+                let spread = self.settings[i].covary_with_noise(0.0, places, x, self.n_qubits);
                 (row.row, dot(x, &spread).max(0.0))
             };
             let read = |row: &&Row| row.parts[i].1.iter().any(|x| *x != 0.0);
@@ -223,7 +245,7 @@ impl Pool {
     /// Half the slope of the variance.
     fn slope(&self, row: &Row, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let own = |((setting, (places, _)), x): ((&Setting, &(Vec<u32>, Vec<f64>)), &Vec<f64>)| {
-            let mut found = setting.covary(places, x, self.n_qubits, NOISE);
+            let mut found = setting.covary_with_noise(NOISE, places, x, self.n_qubits);
             found.iter_mut().for_each(|s| *s /= setting.share);
             found
         };
@@ -254,9 +276,13 @@ impl Pool {
 
 impl Setting {
     /// The covariances of some of its words with a combination of them, as if a part of the shots were noise.
-    fn covary(&self, places: &[u32], x: &[f64], n_qubits: usize, noise: f64) -> Vec<f64> {
-        let means = &self.parities.means;
+    fn covary_with_noise(&self, noise: f64, places: &[u32], x: &[f64], n_qubits: usize) -> Vec<f64> {
         let trust = self.parities.trust * (1.0 - noise);
+        self.covary(&self.parities.means, trust, places, x, n_qubits)
+    }
+
+    /// The covariances where the parities have some means, which are trusted in part.
+    fn covary(&self, means: &[f64], trust: f64, places: &[u32], x: &[f64], n_qubits: usize) -> Vec<f64> {
         let terms: Vec<(usize, f64)> = (places.iter())
             .map(|&place| {
                 let (mask, negative) = self.masks[place as usize];
@@ -275,7 +301,7 @@ impl Setting {
             let mut values = vec![0.0; means.len()];
             terms.iter().zip(x).for_each(|((mask, sign), x)| values[*mask] += sign * x);
             // A sum over the differences of masks is a product of what their transforms are.
-            let mut weights = means.clone();
+            let mut weights = means.to_vec();
             hadamard(&mut weights);
             hadamard(&mut values);
             values.iter_mut().zip(&weights).for_each(|(v, w)| *v *= w / means.len() as f64);

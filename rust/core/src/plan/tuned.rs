@@ -19,7 +19,7 @@ use crate::design::search::ListDesign;
 use crate::design::{Goal, Mix, PerRoute, Route};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
-use crate::estimate::Recalled;
+use crate::estimate::{Part, Recalled};
 use crate::experiment::{Chain, Experiment, Readings};
 use crate::stabiliser::Setting;
 use std::cmp::Ordering;
@@ -29,6 +29,10 @@ use std::sync::Arc;
 const ROUNDS: usize = 16;
 /// The last round is one that gains no more than this part.
 const SETTLED: f64 = 5e-3;
+/// Descents for half of the shots.
+const DESCENTS: usize = 3;
+/// The least that other shots may make of a variance.
+const LEAST_FACTOR: f64 = 0.5;
 /// What counts as the share of a setting that is not run.
 const LEAST_SHARE: f64 = 1e-12;
 /// Rounds of reweighting towards the largest variance.
@@ -191,7 +195,11 @@ impl Tuning<'_> {
                 variances: known.then_some(variances),
             });
         }
+        let by_routes = open.is_some();
         let best = self.best(&mut stage, now, open)?;
+        if !self.known.is_exact() {
+            self.foresee(&mut stage, &best)?;
+        }
         let mut shares = vec![0.0; all.len()];
         stage.places.iter().zip(&best.balanced.shares).for_each(|(place, share)| shares[*place] = *share);
         let mix = list.filter(|_| self.chain.is_none()).map(|_| best.balanced.mix.as_slice());
@@ -199,9 +207,13 @@ impl Tuning<'_> {
             return Ok(Found { solution: Solution::Design(design.clone()), variances: None });
         };
         let mut settings: Vec<Option<(Setting, Readings)>> = vec![None; all.len()];
-        let mut readings = best.readings.into_iter();
+        let mut readings = best.readings.iter();
         for (source, place) in stage.sources.iter().zip(&stage.places) {
             if let (Source::Family(family), Some(own)) = (source, readings.next()) {
+                // They were found as if settings were the only route.
+                let mix = &best.balanced.mix;
+                let part = |row: usize| if by_routes { mix[row][Route::Settings] } else { 1.0 };
+                let own = own.scaled(part)?;
                 settings[*place] = Some((family.setting(self.cancel)?.clone(), own));
             }
         }
@@ -220,7 +232,7 @@ impl Tuning<'_> {
         mut open: Option<Vec<PerRoute<bool>>>,
     ) -> Result<Best> {
         let families = stage.sources.iter().take_while(|s| matches!(s, Source::Family(_))).count();
-        let mut pool = self.pool(stage, families, &now)?;
+        let mut pool = self.pool(stage, families, &now, Part::All)?;
         let readings = |stage: &Stage<'_>| -> Vec<Readings> {
             stage.experiments[..families].iter().map(|e| e.readings().clone()).collect()
         };
@@ -250,24 +262,67 @@ impl Tuning<'_> {
             }
         }
         stage.measured = measured;
-        if open.is_some() {
-            // They were read as if settings were the only route.
-            let mix = &best.balanced.mix;
-            let scaled = best.readings.iter().map(|own| own.scaled(|row| mix[row][Route::Settings]));
-            best.readings = scaled.collect::<Result<_>>()?;
-        }
         Ok(best)
     }
 
     /// The contributions of the settings, if they can be found in time.
-    fn pool(&self, stage: &Stage<'_>, families: usize, now: &Balanced) -> Result<Option<Pool>> {
+    fn pool(&self, stage: &Stage<'_>, families: usize, now: &Balanced, part: Part) -> Result<Option<Pool>> {
         let experiments: Vec<&Experiment> = stage.experiments[..families].iter().collect();
         let words = self.plan.observables.sums().words();
         if families < 2 || self.chain.is_some() || !pool::fits(words.n_qubits(), families) {
             return Ok(None);
         }
-        let parities = self.known.parities(&experiments, self.cancel)?;
-        Ok(Pool::new(words, &experiments, parities, &now.shares[..families]))
+        let parities = self.known.parities(&experiments, part, self.cancel)?;
+        let shares: Vec<f64> = now.shares[..families].iter().map(|share| share.max(LEAST_SHARE)).collect();
+        let budget = if self.known.is_exact() { pool::AT_LEISURE } else { pool::IN_A_STEP };
+        Ok(Pool::new(words, &experiments, parities, &shares, budget))
+    }
+
+    /// Puts what is to be expected of the settings in the place of what earlier shots say: contributions that were made
+    /// for these shots do better on them than on others. Contributions that are made for half of the shots, and judged
+    /// by the other half, are as much worse than the truth, twice, as what was made for all of them is better.
+    fn foresee(&self, stage: &mut Stage<'_>, best: &Best) -> Result<()> {
+        let families = best.readings.len();
+        let read = |(experiment, readings): (&Experiment, &Readings)| {
+            Experiment::new(experiment.circuit(), experiment.setting().clone(), readings.clone())
+        };
+        let made = stage.experiments[..families].iter().zip(&best.readings).map(read);
+        let made: Vec<Experiment> = made.collect::<Result<_>>()?;
+        let recalled = self.known.recall(&made.iter().collect::<Vec<_>>(), self.cancel)?;
+        let rows = |own: &Recalled| own.moments.iter().map(|m| (m.row, m.variance)).collect();
+        let own: Vec<Vec<(usize, f64)>> = recalled.iter().map(rows).collect();
+        let shares: Vec<f64> = best.balanced.shares[..families].iter().map(|s| s.max(LEAST_SHARE)).collect();
+        let mut judged = Vec::new();
+        for [part, other] in [[Part::First, Part::Second], [Part::Second, Part::First]] {
+            let Some(mut pool) = self.pool(stage, families, &best.balanced, part)? else { break };
+            for _ in 0..DESCENTS.min(pool.descents()) {
+                pool.descend(self.cancel)?;
+            }
+            let experiments: Vec<&Experiment> = stage.experiments[..families].iter().collect();
+            let others = self.known.parities(&experiments, other, self.cancel)?;
+            judged.push(self.totals(&pool.judged(&others, self.cancel)?, &shares));
+        }
+        let total = self.totals(&own, &shares);
+        let factor = |row: usize| match &judged[..] {
+            [a, b] if total[row] > 0.0 => {
+                let other = (a[row] + b[row]) / 2.0;
+                ((total[row] + 2.0 * other) / (3.0 * total[row])).max(LEAST_FACTOR)
+            }
+            _ => 1.0,
+        };
+        for (measured, own) in stage.measured.iter_mut().zip(own) {
+            measured.rows = own.into_iter().map(|(row, variance)| (row, variance * factor(row))).collect();
+        }
+        Ok(())
+    }
+
+    /// The variance of every row from settings alone.
+    fn totals(&self, settings: &[Vec<(usize, f64)>], shares: &[f64]) -> Vec<f64> {
+        let mut totals = vec![0.0; self.weights.len()];
+        for (rows, share) in settings.iter().zip(shares) {
+            rows.iter().for_each(|(row, variance)| totals[*row] += variance / share);
+        }
+        totals
     }
 
     /// The weights of the routes in each row that the aim is about: those of the design.
