@@ -1,7 +1,7 @@
 """What the gradient costs at the actual state: plans that know it beside the best parameter-shift that does.
 
-All figures are N eps^2: total shots times the squared error averaged over the M parameters whose derivative is
-not identically zero, at the state that the circuit prepares.
+All figures are N eps^2: total shots times the squared error averaged over the M parameters whose derivative
+is not identically zero, at the state that the circuit prepares.
 
 - shift: parameter-shift that knows the variances: pruned, the better of two groupings and two rules, shots in
   proportion to standard deviations (`competitors.py`; or the plan's own shift-pruned at the state, if lower).
@@ -51,7 +51,7 @@ def observed(plan, gradient):
     settings = best.settings or 0
     shots = max(2000, 20 * settings)
     # Long lists are run less often: the figure is known to 3 to 6 %.
-    runs = max(8, math.ceil((SAMPLES if settings < 200 else SAMPLES / 8) / live))
+    runs = max(8, math.ceil((SAMPLES if settings < 200 else SAMPLES / 12) / live))
     errors = [plan.simulate(shots, seed=seed).gradient.ravel() - gradient for seed in range(runs)]
     return math.sqrt(np.mean(np.sum(np.square(errors), axis=1)) * shots / np.sum(best.variances))
 
@@ -68,7 +68,9 @@ def measure(case):
     rows = {name: plan[name].cost for name in METHODS if plan[name].applies and plan[name].at_state}
     reached = min(shift.reached, rows.get("shift-pruned", math.inf))
     name = average.best.name
-    unaware = mean_square(average, name, count) if average.best.settings or case.circuit.n_qubits < 6 else None
+    unaware = (
+        mean_square(average, name, count) if average.best.settings or case.circuit.n_qubits < 6 else None
+    )
     gradient = efl.propagate(case.circuit, case.observable).gradient.ravel()
     found = {"M": count, "shift": reached, "average": average.best.cost, "unaware": unaware, **rows}
     found |= {"best": plan.best.cost, "winner": plan.best.name, "/shift": plan.best.cost / reached}
@@ -91,19 +93,26 @@ def judge(report, found):
     report.figure("worst of observed / predicted, less one", worst, "", at_most=0.1)
 
 
-def markdown(rows):
-    """The table for the documentation."""
-    head = ("circuit", "M", "parameter-shift", "average", "unaware", *METHODS[:4], "best", "best / shift", "observed")
+def markdown(page, rows):
+    """Write the table into the documentation: rows that were not measured stay, those that are gone go."""
+    head = ("circuit", "M", "parameter-shift", "average", "unaware", *METHODS[:4])
+    head += ("best", "best / shift", "observed")
+    columns = ("M", "shift", "average", "unaware", *METHODS[:4], "winner", "/shift", "observed")
 
     def cell(value):
         if value is None or value == "-":
             return "-"
         return value if isinstance(value, str) else f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
-    columns = ("M", "shift", "average", "unaware", *METHODS[:4], "winner", "/shift", "observed")
-    lines = [head, ["---"] * len(head)]
-    lines += [[row["name"], *(cell(row[column]) for column in columns)] for row in rows]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+    before, rest = page.read_text().split(BEGIN)
+    table, after = rest.split(END)
+    lines = {line.split(" | ")[0][2:]: line for line in table.splitlines() if line.startswith("| ")}
+    for row in rows:
+        lines[row["name"]] = f"| {row['name']} | " + " | ".join(cell(row[c]) for c in columns) + " |"
+    wanted = [lines[entry.name] for entry in entries() if entry.name in lines]
+    rule = "| " + " | ".join(["---"] * len(head)) + " |"
+    made = "\n".join(["| " + " | ".join(head) + " |", rule, *wanted])
+    page.write_text(f"{before}{BEGIN}\n{made}\n\n{END}{after}")
 
 
 def main(report):
@@ -124,12 +133,9 @@ def main(report):
         found.append(row)
         values = {column: row.get(column) for column in (*COLUMNS, *RATIOS)}
         report.row(entry.name, {key: "-" if value is None else value for key, value in values.items()})
+        if options.markdown:  # row by row, so that a bench that is stopped has left what it found
+            markdown(Path(options.markdown), [row for row in report.rows if "winner" in row])
     judge(report, found)
-    if options.markdown:
-        page = Path(options.markdown)
-        before, rest = page.read_text().split(BEGIN)
-        rows = [row for row in report.rows if "winner" in row]
-        page.write_text(before + BEGIN + "\n" + markdown(rows) + "\n" + END + rest.split(END)[1])
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 import pennylane as qml
 
+MOST_SHIFTS = 64
+"""Half the shifts of the longest general rule that is considered."""
 ZERO = 1e-9
 """A derivative of a word on a random state that is below this is zero."""
 
@@ -150,8 +152,9 @@ def rules(turn):
     gaps = frequencies(turn)
     base, highest = min(np.diff([0.0, *gaps])), gaps[-1]
     order = round(highest / base)
-    if not np.allclose(np.array(gaps) / base, np.round(np.array(gaps) / base)):
-        return by_word
+    ratios = np.array(gaps) / base
+    if order > MOST_SHIFTS or np.abs(ratios - np.round(ratios)).max() > 1e-6:
+        return by_word  # no rule of equal distances, or one of far too many shifts
     whole = []
     for mu in range(1, 2 * order + 1):
         x = (2 * mu - 1) * math.pi / (2 * order)

@@ -16,6 +16,7 @@ __all__ = [
     "Experiment",
     "GradientObservables",
     "GradientTemplate",
+    "Memory",
     "Observables",
     "Outcomes",
     "PauliSum",

@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_arguments(qnode):
 
 
 def test_gradients_at_a_state_have_no_bias():
-    """Five standard errors of the mean of 100 runs, three derivatives: a false alarm in 5e5 choices of seeds."""
+    """Five standard errors of the mean of 100 runs, three derivatives: a false alarm in 5e5 seeds."""
     theta = pnp.array([0.4, 0.7, -0.3])
     plan = efl.plan(shared, state="prepared")(theta)
     exact = qml.grad(qml.QNode(shared.func, DEVICE))(theta)

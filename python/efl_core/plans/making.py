@@ -71,9 +71,10 @@ def plan(
         An `efl.Cost`, what circuits and shots take: the best method then is the one that reaches the target
         in the least time, and the table has that time.
     state
-        What the figures, the shares and the choice of the best method are for: ``"prepared"``, a state vector,
-        a product state or an `efl.Memory`, as in `Plan.at_state`; the average over all states if not given. For
-        a QNode the method that a gradient takes is that of the average; name another one in ``method=``.
+        What the figures, the shares and the choice of the best method are for: ``"prepared"``, a state
+        vector, a product state or an `efl.Memory`, as in `Plan.at_state`; the average over all states if not
+        given. For a QNode the method that a gradient takes is that of the average; name another one in
+        ``method=``.
 
     Examples
     --------

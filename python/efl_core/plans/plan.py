@@ -241,13 +241,15 @@ class Plan:
         >>> plan.best.shots, plan.at_state("prepared").best.shots
         (10000, 4814)
         """
-        if self._chain is not None and self._chain.is_shared:
+        goal, chain = self._options.goal, self._chain
+        slopes: NDArray[np.float64] | None = None
+        if chain is not None and chain.is_shared:
             shape = (len(self._observables), self.n_derivatives)
-            goal = self._options.goal
-            weights = np.ones(shape) if isinstance(goal, str) else np.reshape(goal, shape)
-            slopes, counted = self._chain.slopes, np.ravel(weights / max(weights.sum(), 1e-300))
+            weights = np.ones(shape) if isinstance(goal, str) else np.reshape(np.asarray(goal, float), shape)
+            slopes = chain.slopes
+            counted: NDArray[np.float64] | None = np.ravel(weights / max(float(weights.sum()), 1e-300))
         else:
-            slopes, counted = None, self._weights(self._chain, self._options.goal)
+            counted = self._weights(chain, goal)
         known = read_state(state, self._circuit)
         native = self._native.at_state(**known, weights=counted, slopes=slopes)
         return self._other(native, self._circuit, replace(self._options, state=state))
@@ -355,7 +357,7 @@ class Plan:
         return [(Experiment(native, self._circuit), number) for native, number in found]
 
     def predicted_error(self, shots: SupportsIndex, name: str | None = None) -> NDArray[np.float64]:
-        """Return the standard error of every derivative: at the plan's state, or on average over all states."""
+        """Return the standard error of every derivative: at the plan's state, or on average over states."""
         variances = self._runnable(name).variances
         assert variances is not None  # of a method that can be run
         return np.sqrt(variances / integer("shots", shots, 1))

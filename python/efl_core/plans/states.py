@@ -1,4 +1,4 @@
-"""The state that a plan is for: the one that the circuit prepares, a given one, or a memory of measurements."""
+"""The state that a plan is for: what the circuit prepares, a given one, or a memory of measurements."""
 
 from typing import Any, Literal, TypeAlias
 

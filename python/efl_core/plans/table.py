@@ -70,7 +70,8 @@ def _title(plan: "Plan") -> str:
     parameters = _counted(plan.n_derivatives, "parameter")
     qubits = _counted(plan.circuit.n_qubits, "qubit")
     where = "" if plan.state is None else f", {spelled_state(plan.state)}"
-    return f"The gradient of {observables} by {parameters} on {qubits}{where}, to an RMS error of {plan.target:g}"
+    what = f"The gradient of {observables} by {parameters} on {qubits}{where}"
+    return f"{what}, to an RMS error of {plan.target:g}"
 
 
 def _head(plan: "Plan") -> tuple[str, ...]:

@@ -15,6 +15,7 @@ use crate::bits::hadamard;
 use crate::bits::limbs;
 use crate::bits::parallel::{Cancel, map};
 use crate::bits::philox::philox;
+use crate::bits::real::power;
 use crate::error::{Error, Result};
 use crate::experiment::{Experiment, Moment};
 use crate::snapshots::Outcomes;
@@ -147,7 +148,7 @@ impl Memory {
             own.fade(keep, steps);
             own.add(outcomes, key);
         }
-        let fading = |own: &Seen| own.total() * keep.powf((steps - own.step) as f64);
+        let fading = |own: &Seen| own.total() * faded(keep, steps - own.step);
         self.seen.retain(|_, own| fading(own) >= LEAST);
         Ok(())
     }
@@ -163,7 +164,7 @@ impl Memory {
         let seen = || found.iter().flatten().filter(|(shots, _)| *shots >= KNOWN).flat_map(|(_, rows)| rows);
         let (sampled, mixed) = seen().fold((0.0, 0.0), |sum, row| (sum.0 + row.1.variance, sum.1 + row.0));
         let scale = if mixed > 0.0 { (sampled / mixed).max(f64::MIN_POSITIVE) } else { 1.0 };
-        let recalled = |(experiment, found): (&&Experiment, Option<(f64, Vec<(f64, Moment)>)>)| {
+        let recalled = |(experiment, found): (&&Experiment, Option<Sampled>)| {
             let Some((shots, rows)) = found else {
                 let moment = |(row, mixed)| Moment { row, mean: 0.0, variance: scale * mixed };
                 let moments = experiment.readings().second_moments().map(moment).collect();
@@ -215,17 +216,11 @@ impl Memory {
 
     /// How many shots the outcomes of a setting are worth now.
     fn worth(&self, own: &Seen) -> f64 {
-        own.shots().min(own.total() * self.keep.powf((self.steps - own.step) as f64))
+        own.shots().min(own.total() * faded(self.keep, self.steps - own.step))
     }
 
-    /// How many shots the outcomes of a setting are worth now; for each reading the variance of one shot on average
-    /// over all states, and the moments of the sample.
-    fn moments(
-        &self,
-        own: &Seen,
-        experiment: &Experiment,
-        cancel: &Cancel,
-    ) -> Result<(f64, Vec<(f64, Moment)>)> {
+    /// What the outcomes of a setting say of an experiment that has it.
+    fn moments(&self, own: &Seen, experiment: &Experiment, cancel: &Cancel) -> Result<Sampled> {
         let total = own.total();
         let shots = self.worth(own);
         let correction = if own.shots() > 1.0 { own.shots() / (own.shots() - 1.0) } else { 1.0 };
@@ -239,6 +234,10 @@ impl Memory {
         Ok((shots, sums.iter().map(moment).collect()))
     }
 }
+
+/// How many shots a sample is worth; for each reading the variance of one shot on average over all states, and the moments
+/// of the sample.
+type Sampled = (f64, Vec<(f64, Moment)>);
 
 /// Which of the shots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +262,7 @@ impl Seen {
     }
 
     fn fade(&mut self, keep: f64, step: u64) {
-        let factor = keep.powf((step - self.step) as f64);
+        let factor = faded(keep, step - self.step);
         self.weights.iter_mut().chain(&mut self.halves).for_each(|w| *w *= factor);
         self.squares *= factor * factor;
         self.step = step;
@@ -295,6 +294,11 @@ impl Seen {
         self.weights = kept.iter().map(|(_, [weight, _])| *weight).collect();
         self.halves = kept.iter().map(|(_, [weight, half])| half.min(*weight)).collect();
     }
+}
+
+/// What is left of a weight after some steps.
+fn faded(keep: f64, steps: u64) -> f64 {
+    power(keep, steps as f64)
 }
 
 /// How many of some shots belong to the first half: each does by chance.

@@ -4,10 +4,10 @@
 //! original one, a setting for its final state, and [`Readings`]: for some rows of the gradient a Pauli sum that the
 //! setting reveals. A row of the gradient is the sum of the expectation values of its readings, over all experiments.
 //!
-//! Invariant: every word of the readings is revealed, rows ascend and their sums are not zero. Row `o * n_parameters
-//! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
-//! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and for each row the pairs of its words or as many
-//! additions once more, whichever is cheaper.
+//! Invariant: every word of the readings is revealed, rows ascend and their sums are not zero. The row
+//! `o * n_parameters + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
+//! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and for each row the cheaper one of the
+//! pairs of its words and as many additions once more.
 
 mod chain;
 mod draws;

@@ -51,11 +51,14 @@ struct Setting {
     share: f64,
 }
 
+/// The places of the words of a setting that take part in a derivative, and what they contribute.
+type Part = (Vec<u32>, Vec<f64>);
+
 /// The contributions of all settings to one derivative.
 struct Row {
     row: usize,
-    /// For every setting the places of its words that take part, and what they contribute.
-    parts: Vec<(Vec<u32>, Vec<f64>)>,
+    /// For every setting.
+    parts: Vec<Part>,
 }
 
 /// The contributions of all settings.
@@ -96,7 +99,7 @@ impl Pool {
             experiments.iter().flat_map(|e| e.readings().rows().iter().copied()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let visits = |words: usize| (words * words).min(2 * n_qubits << n_qubits);
+        let visits = |words: usize| (words * words).min((2 * n_qubits) << n_qubits);
         let all: usize = settings.iter().map(|s| visits(s.columns.len())).sum();
         let widely = all.saturating_mul(wanted.len()) <= FEW;
         let row = |row: usize| {
@@ -244,7 +247,7 @@ impl Pool {
 
     /// Half the slope of the variance.
     fn slope(&self, row: &Row, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let own = |((setting, (places, _)), x): ((&Setting, &(Vec<u32>, Vec<f64>)), &Vec<f64>)| {
+        let own = |((setting, (places, _)), x): ((&Setting, &Part), &Vec<f64>)| {
             let mut found = setting.covary_with_noise(NOISE, places, x, self.n_qubits);
             found.iter_mut().for_each(|s| *s /= setting.share);
             found
@@ -263,7 +266,7 @@ impl Pool {
                 *sum += setting.share * slope;
             }
         }
-        let own = |((setting, (places, _)), slope): ((&Setting, &(Vec<u32>, Vec<f64>)), &Vec<f64>)| {
+        let own = |((setting, (places, _)), slope): ((&Setting, &Part), &Vec<f64>)| {
             let one = |(&place, slope): (&u32, &f64)| {
                 let (share, sum) = sums[setting.columns[place as usize] as usize];
                 setting.share * (slope - sum / share)
@@ -290,7 +293,7 @@ impl Setting {
             })
             .collect();
         let mean: f64 = terms.iter().zip(x).map(|((mask, sign), x)| sign * x * means[*mask]).sum();
-        let pairs = terms.len() * terms.len() <= 2 * n_qubits << n_qubits;
+        let pairs = terms.len() * terms.len() <= (2 * n_qubits) << n_qubits;
         let second: Vec<f64> = if pairs {
             let with = |(a, sign): &(usize, f64)| {
                 let all = terms.iter().zip(x).map(|((b, other), x)| other * x * means[a ^ b]);
