@@ -49,7 +49,7 @@ def observed(plan, gradient):
     """The root of the mean squared error of simulated gradients, divided by what was predicted."""
     best, live = plan.best, np.count_nonzero(gradient) or 1
     settings = best.settings or 0
-    shots = max(2000, 20 * settings)
+    shots = max(10_000, 200 * settings)  # whole numbers of shots hardly matter
     # Long lists are run less often: the figure is known to 3 to 6 %.
     runs = max(8, math.ceil((SAMPLES if settings < 200 else SAMPLES / 12) / live))
     errors = [plan.simulate(shots, seed=seed).gradient.ravel() - gradient for seed in range(runs)]
