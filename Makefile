@@ -83,8 +83,8 @@ demo: $(STAMPS)/wheel ## build, install, and run `python -m efl_core demo`
 .PHONY: test test-rust test-python test-aer test-torch
 test: test-rust test-python ## all tests
 
-test-rust: need-cargo ## unit tests, laws and doc examples of the crate
-	$(CARGO) test --locked --package efl-core
+test-rust: need-cargo ## unit tests, laws and doc examples of the crates
+	$(CARGO) test --locked --package efl-core --package efl-fleet
 
 test-python: $(STAMPS)/wheel $(STAMPS)/test ## Python tests, against the installed wheel
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
@@ -126,7 +126,7 @@ FUZZ_SECONDS ?= 60
 .PHONY: fuzz
 fuzz: need-cargo $(STAMPS)/wheel $(STAMPS)/test ## bytes and text from outside, mutated: FUZZ_SECONDS for each target
 	$(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml
-	@set -e; for target in tally labels; do fuzz/target/release/efl-fuzz $$target $(FUZZ_SECONDS); done
+	@set -e; for target in tally labels packets sums; do fuzz/target/release/efl-fuzz $$target $(FUZZ_SECONDS); done
 	$(BIN)/python -P fuzz/metadata.py $(FUZZ_SECONDS)
 
 # ---- keeping house -------------------------------------------------------------------------------------------

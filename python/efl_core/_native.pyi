@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
+    "FLEET_OUTCOMES",
+    "FLEET_REFUSALS",
     "METHODS",
     "TALLY_FORMAT",
     "TIE",
@@ -14,6 +16,10 @@ __all__ = [
     "Circuit",
     "Ensemble",
     "Experiment",
+    "FleetMachine",
+    "FleetReader",
+    "FleetTally",
+    "FleetVersion",
     "GradientObservables",
     "GradientTemplate",
     "Memory",
@@ -34,6 +40,7 @@ __all__ = [
     "estimate_gradient",
     "estimate_tally",
     "evaluate",
+    "fleet_gradient",
     "gradient_observables",
     "measured",
     "memory_budget",
@@ -506,3 +513,258 @@ def cpu_level() -> str: ...
 def available_cpu_levels() -> list[str]: ...
 def memory_budget() -> int: ...
 def set_cpu_level(level: str) -> None: ...
+
+# ---- the fleet --------------------------------------------------------------------------------------------
+# Bits are 0 or 1 (uint8 or bool, qubit by qubit) or packed rows (uint64, qubit q in bit q % 64 of limb q / 64).
+# T is the number of queries that teach, Q a number of tickets, R of outputs, M of derivatives. Row o * K + k of a
+# reading is the derivative of output o by gate parameter k of K, as in `Experiment.rows`.
+
+FLEET_REFUSALS: Final[tuple[str, ...]]
+"""Why a packet is refused: malformed, other_fleet, unknown_replica, superseded, unknown_version, too_old, duplicate,
+gap, over_quota, over_capacity, out_of_range."""
+
+FLEET_OUTCOMES: Final[tuple[str, ...]]
+"""What became of the weights of a ticket, by code: 0 taught, 1 unknown_or_used, 2 not_finite, 3 out_of_range."""
+
+_Entry = Experiment | tuple[Setting, Sequence[tuple[int, PauliSum]], Sequence[tuple[int, PauliSum]]]
+_Answer = tuple[Setting, int, Sequence[tuple[int, PauliSum]]]
+_Pooled = tuple[NDArray[np.float64], NDArray[np.float64], int, float]
+
+@final
+class FleetVersion:
+    """What a replica has to know of a version: how shots are split, and which entry each teach setting is."""
+
+    def __new__(
+        cls,
+        *,
+        fleet: SupportsIndex,
+        number: SupportsIndex,
+        seed: SupportsIndex,
+        n_qubits: SupportsIndex,
+        answer_shots: SupportsIndex,
+        teach_shots: SupportsIndex,
+        settings: SupportsIndex,
+        shares: ArrayLike,
+        teach: float | None = None,
+        content: bytes | None = None,
+    ) -> FleetVersion:
+        """Shots are those of a query that teaches; `teach_shots` is a multiple of `settings`, the teach settings of it.
+
+        `answer_shots` may be 0: then teach settings are read for the answers too (gentle). `shares` (entries,), positive,
+        need not add up to 1. `teach` is the probability that a query teaches, 1 by default. `content` is whatever else makes the
+        version (parameters, circuits): it goes into the hash.
+        """
+    @property
+    def fleet(self) -> int: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def hash(self) -> int:
+        """32 bits of all of it, which every packet repeats."""
+    @property
+    def n_qubits(self) -> int: ...
+    @property
+    def answer_shots(self) -> int: ...
+    @property
+    def teach_shots(self) -> int: ...
+    @property
+    def settings(self) -> int: ...
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The quantised shares, which add up to 1 and which readings are divided by."""
+    @property
+    def teach(self) -> float:
+        """The quantised probability that a query teaches."""
+    @property
+    def stride(self) -> int:
+        """Bytes of a query that teaches."""
+    @property
+    def max_queries(self) -> int:
+        """Most queries of one packet, so that it has at most 1 MiB."""
+    def entries(
+        self, replica: SupportsIndex, incarnation: SupportsIndex, first: SupportsIndex, queries: SupportsIndex
+    ) -> NDArray[np.int64]:
+        """Return the entries that queries first, first + 1, ... run: shape (queries, settings), -1 where a query teaches nothing."""
+    def encode(
+        self,
+        *,
+        replica: SupportsIndex,
+        incarnation: SupportsIndex,
+        first: SupportsIndex,
+        queries: SupportsIndex,
+        answers: NDArray[Any],
+        teaches: NDArray[Any],
+        dropped: SupportsIndex | None = None,
+    ) -> bytes:
+        """Return the packet of queries first ... first + queries - 1, of which T teach.
+
+        `answers` (T, answer_shots, n_qubits) and `teaches` (T, teach_shots, n_qubits), the shots of one teach setting
+        after those of another. `dropped` queries directly before `first` are not sent, and never will be (0).
+        """
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
+class FleetReader:
+    """What the bits of a version mean, compiled."""
+
+    def __new__(
+        cls,
+        version: FleetVersion,
+        *,
+        n_outputs: SupportsIndex,
+        n_parameters: SupportsIndex,
+        entries: Sequence[_Entry],
+        answers: Sequence[_Answer] | None = None,
+        slopes: NDArray[np.float64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> FleetReader:
+        """`entries`, one per share: an experiment, or (setting, [(row, sum)], [(output, sum)]), the last for gentle entries.
+
+        A gentle pair is two entries of equal shares, with readings of opposite signs. `answers`: (setting, shots,
+        [(output, sum)]), whose shots add up to `answer_shots`. `n_parameters` is K; `slopes` (K, M) turns derivatives
+        by gate parameters into those by arguments, else M = K. With constant `weights` (R,) queries need no ticket:
+        they are counted as they are submitted.
+        """
+    @property
+    def version(self) -> FleetVersion: ...
+    @property
+    def n_outputs(self) -> int: ...
+    @property
+    def n_parameters(self) -> int:
+        """M."""
+    @property
+    def nbytes(self) -> int: ...
+    def values(self, packet: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the answers (T, R), and of how many shots the reading of an output was positive (T, R)."""
+    def shots(self, packet: bytes) -> NDArray[np.float64]:
+        """Return the reading of every output in every shot, (T, shots, R), zero where a shot does not read an output.
+
+        Shots are those of the answers, or of the teach settings where there are none.
+        """
+    def contributions(self, packet: bytes, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each query says of the gradient, (T, M): its weights times its readings, divided by shares.
+
+        `weights` is (T, R), or (T, settings, R) where every teach setting has its own.
+        """
+    def tally(
+        self, packet: bytes, weights: NDArray[np.float64], losses: NDArray[np.float64] | None = None
+    ) -> FleetTally:
+        """Return the same, added up exactly, for a combiner that is trusted; `losses` is (T,)."""
+
+@final
+class FleetTally:
+    """Exact sums over queries and of squares, in units of 2^-40 and 2^-80: they merge by addition, in any order."""
+
+    @property
+    def n_parameters(self) -> int: ...
+    @property
+    def n_outputs(self) -> int: ...
+    @property
+    def queries(self) -> int: ...
+    @property
+    def shots(self) -> int:
+        """Teaching shots."""
+    @property
+    def losses(self) -> int:
+        """Queries whose loss is known."""
+    @property
+    def gradient(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard error (M,); NaN where there are no queries, and an error of NaN with one."""
+    @property
+    def loss(self) -> tuple[float, float]:
+        """Mean and standard error of the losses."""
+    @property
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and standard error of the answers (R,)."""
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> FleetTally: ...
+    def __add__(self, other: FleetTally, /) -> FleetTally: ...
+    def __radd__(self, other: int, /) -> FleetTally: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+def fleet_gradient(
+    tallies: Sequence[FleetTally], weights: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Return the weighted mean over the queries of several tallies, its standard error, and their number; a weight per tally."""
+
+@final
+class FleetMachine:
+    """The learner's state: who has joined, what waits for weights, what has been counted. It has no clock and no thread.
+
+    A lock guards it, so that threads may share it; calls that take long release the GIL.
+    """
+
+    def __new__(
+        cls,
+        *,
+        fleet: SupportsIndex,
+        n_outputs: SupportsIndex,
+        n_parameters: SupportsIndex,
+        keep: SupportsIndex | None = None,
+        pending: SupportsIndex | None = None,
+        quota: SupportsIndex | None = None,
+        buckets: SupportsIndex | None = None,
+        replicas: SupportsIndex | None = None,
+    ) -> FleetMachine:
+        """Take the sizes and the bounds; `n_parameters` is M.
+
+        `keep` (64): versions that are read; `pending` (200,000): queries that wait for weights at most, of one replica
+        `quota` (all of them); `buckets` (1): tallies of a version, among which replicas are spread; `replicas`
+        (2^24): how many may join.
+        """
+    def join(self, replica: SupportsIndex) -> int:
+        """Return the incarnation of a replica that begins; what an earlier one sends from now on is refused as superseded."""
+    def publish(self, reader: FleetReader) -> None:
+        """Take a version, whose number is one more than the newest. The oldest is given up when `keep` are held."""
+    def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
+        """Return why it was refused (see FLEET_REFUSALS) or None, the newest version, and the sequence expected next.
+
+        That sequence is the one of the replica that the packet names; 0 if it is not known.
+        A refusal changes nothing but its counter. A duplicate was counted before: send the next one. A gap: send from
+        the expected sequence on, or say what was dropped. too_old, out_of_range: drop it, and say so with the next one.
+        """
+    def values(
+        self, replica: NDArray[np.uint64], incarnation: NDArray[np.uint32], sequence: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint32], NDArray[np.float64], NDArray[np.int64]]:
+        """Return, of tickets that wait for weights: code (0, or 1 unknown_or_used), version, answers (Q, R), positive shots (Q, R)."""
+    def shots(
+        self, replica: NDArray[np.uint64], incarnation: NDArray[np.uint32], sequence: NDArray[np.uint64]
+    ) -> NDArray[np.float64]:
+        """Return the readings of every shot (Q, shots, R), see FleetReader.shots: of pending tickets of one shape, else an error."""
+    def weights(
+        self,
+        replica: NDArray[np.uint64],
+        incarnation: NDArray[np.uint32],
+        sequence: NDArray[np.uint64],
+        weights: NDArray[np.float64],
+        losses: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Count tickets with their weights, (Q, R) or (Q, settings, R): a code of FLEET_OUTCOMES for each.
+
+        A ticket counts once; one whose weights are not finite, or whose contribution is out of range (2^20), goes on
+        waiting. `losses` (Q,) are recorded with it; NaN where a loss is not known.
+        """
+    def tallies(self, first: SupportsIndex, last: SupportsIndex) -> list[tuple[int, int, FleetTally]]:
+        """Return (version, bucket, tally) of the versions first ... last, both included, that have counted something."""
+    def take(self, first: SupportsIndex, last: SupportsIndex) -> list[tuple[int, int, FleetTally]]:
+        """Return the same, and begin anew: every contribution is handed out once."""
+    def gradient(self, first: SupportsIndex, last: SupportsIndex, decay: float | None = None) -> _Pooled:
+        """Return gradient, standard error, queries and mean age of the versions first ... last, pooled.
+
+        A version has age last - version, its queries weight decay ** age (1 by default); the mean age is over queries so weighted.
+        """
+    @property
+    def versions(self) -> list[int]:
+        """The numbers of the versions that are read, ascending."""
+    @property
+    def counts(self) -> dict[str, int]:
+        """Counters by name; admitted = taught + expired + pending + answered_only, exactly.
+
+        Also dropped, replicas, packets, refused packets by reason (FLEET_REFUSALS), and refused weights:
+        unknown_or_used, weights_not_finite, weights_out_of_range.
+        """
+    @property
+    def nbytes(self) -> int: ...

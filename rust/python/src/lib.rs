@@ -9,6 +9,7 @@ mod ensemble;
 mod error;
 mod estimate;
 mod experiment;
+mod fleet;
 mod memory;
 mod observables;
 mod pauli;
@@ -40,6 +41,8 @@ mod _native {
         Experiment, Outcomes, chained, measured, read_combined, read_together, simulated,
     };
     #[pymodule_export]
+    use crate::fleet::{FleetMachine, FleetReader, FleetTally, FleetVersion, fleet_gradient};
+    #[pymodule_export]
     use crate::memory::Memory;
     #[pymodule_export]
     use crate::observables::Observables;
@@ -69,6 +72,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let names = efl_core::plan::Method::ALL.map(efl_core::plan::Method::name);
-        module.add("METHODS", PyTuple::new(module.py(), names)?)
+        module.add("METHODS", PyTuple::new(module.py(), names)?)?;
+        crate::fleet::names(module)
     }
 }

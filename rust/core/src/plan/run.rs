@@ -187,7 +187,7 @@ impl Plan {
         experiments: impl Iterator<Item = &'e Experiment>,
         cancel: &Cancel,
     ) -> Result<Vec<Vec<Moment>>> {
-        let (input, experiments) = (product(self.input()?)?, experiments.collect::<Vec<_>>());
+        let (input, experiments) = (product(self.input()?, cancel)?, experiments.collect::<Vec<_>>());
         on_states(&experiments, &input, &self.theta, cancel, |i, state| {
             experiments[i].moments_on(state, cancel)
         })

@@ -1,0 +1,211 @@
+//! The machine of a learner. It has a lock, so that threads may share it.
+
+use super::reader::FleetReader;
+use super::tally::{FleetTally, means};
+use super::{column, count, narrow, table};
+use crate::boundary::{float, integer};
+use crate::error::{OrRaise, shape};
+use efl_fleet::machine::{self as state, Options, Outcome, Refusal};
+use efl_fleet::pending::Ticket;
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArrayDyn,
+    PyUntypedArrayMethods,
+};
+use pyo3::prelude::*;
+use pyo3::types::{IntoPyDict, PyDict};
+use std::sync::Mutex;
+
+type Numbers<'py> = PyReadonlyArray1<'py, u64>;
+
+/// Tickets from three columns.
+fn tickets(
+    replica: &Numbers<'_>,
+    incarnation: &PyReadonlyArray1<'_, u32>,
+    sequence: &Numbers<'_>,
+) -> PyResult<Vec<Ticket>> {
+    let count = replica.len();
+    for (name, found) in [("incarnation", incarnation.len()), ("sequence", sequence.len())] {
+        if found != count {
+            return Err(shape(name, format!("shape ({count},)"), format!("({found},)")));
+        }
+    }
+    let columns = replica.as_array();
+    let rows = columns.iter().zip(incarnation.as_array()).zip(sequence.as_array());
+    let ticket = |((&replica, &incarnation), &sequence)| Ticket { replica, incarnation, sequence };
+    Ok(rows.map(ticket).collect())
+}
+
+type Pooled<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, u64, f64);
+
+/// The state of a learner.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct FleetMachine(Mutex<state::Machine>);
+
+type Tallies = Vec<(u32, u32, FleetTally)>;
+type Found<'py> = (
+    Bound<'py, PyArray1<u8>>,
+    Bound<'py, PyArray1<u32>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray2<i64>>,
+);
+
+impl FleetMachine {
+    /// Does something with the state, without the GIL.
+    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut state::Machine) -> T + Send) -> T {
+        py.detach(|| work(&mut self.0.lock().expect("no call has panicked")))
+    }
+}
+
+#[pymethods]
+impl FleetMachine {
+    #[new]
+    #[pyo3(signature = (*, fleet, n_outputs, n_parameters, keep=None, pending=None, quota=None, buckets=None, replicas=None))]
+    #[expect(clippy::too_many_arguments, reason = "named in Python")]
+    fn new(
+        fleet: &Bound<'_, PyAny>,
+        n_outputs: &Bound<'_, PyAny>,
+        n_parameters: &Bound<'_, PyAny>,
+        keep: Option<&Bound<'_, PyAny>>,
+        pending: Option<&Bound<'_, PyAny>>,
+        quota: Option<&Bound<'_, PyAny>>,
+        buckets: Option<&Bound<'_, PyAny>>,
+        replicas: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let bound = |name: &str, value: Option<&Bound<'_, PyAny>>, default: usize| {
+            value.map_or(Ok(default), |value| integer(name, value, 1).map(|v| v as usize))
+        };
+        let options = Options {
+            fleet: integer("fleet", fleet, 0)?,
+            n_outputs: count("n_outputs", n_outputs)?,
+            n_parameters: count("n_parameters", n_parameters)?,
+            keep: bound("keep", keep, 64)?,
+            pending: bound("pending", pending, 200_000)?,
+            quota: bound("quota", quota, usize::MAX)?,
+            buckets: buckets.map_or(Ok(1), |buckets| narrow("buckets", buckets, 1))?,
+            replicas: bound("replicas", replicas, 1 << 24)?,
+        };
+        state::Machine::new(options).or_raise().map(|machine| FleetMachine(Mutex::new(machine)))
+    }
+
+    fn join(&self, py: Python<'_>, replica: &Bound<'_, PyAny>) -> PyResult<u32> {
+        let replica = integer("replica", replica, 0)?;
+        self.with(py, |machine| machine.join(replica)).or_raise()
+    }
+
+    fn publish(&self, py: Python<'_>, reader: &FleetReader) -> PyResult<()> {
+        let reader = reader.0.clone();
+        self.with(py, |machine| machine.publish(reader)).or_raise()
+    }
+
+    /// Why a packet was refused, the newest version, the sequence that is expected next.
+    fn submit(&self, py: Python<'_>, packet: &[u8]) -> (Option<&'static str>, Option<u32>, u64) {
+        let receipt = self.with(py, |machine| machine.submit(packet));
+        (receipt.refused.map(Refusal::name), receipt.newest, receipt.next)
+    }
+
+    /// What pending queries answered.
+    fn values<'py>(
+        &self,
+        py: Python<'py>,
+        replica: Numbers<'py>,
+        incarnation: PyReadonlyArray1<'py, u32>,
+        sequence: Numbers<'py>,
+    ) -> PyResult<Found<'py>> {
+        let tickets = tickets(&replica, &incarnation, &sequence)?;
+        let found = self.with(py, |machine| (machine.values(&tickets), machine.options().n_outputs));
+        let (found, outputs) = found;
+        let code = |pending: &bool| {
+            if *pending { Outcome::Taught as u8 } else { Outcome::UnknownOrUsed as u8 }
+        };
+        let codes: Vec<u8> = found.pending.iter().map(code).collect();
+        let shape = [tickets.len(), outputs];
+        let values = found.values.into_pyarray(py).reshape(shape)?;
+        let positive = found.positive.into_pyarray(py).reshape(shape)?;
+        Ok((codes.into_pyarray(py), found.versions.into_pyarray(py), values, positive))
+    }
+
+    /// The readings of every shot of pending queries.
+    fn shots<'py>(
+        &self,
+        py: Python<'py>,
+        replica: Numbers<'py>,
+        incarnation: PyReadonlyArray1<'py, u32>,
+        sequence: Numbers<'py>,
+    ) -> PyResult<Bound<'py, PyArray3<f64>>> {
+        let tickets = tickets(&replica, &incarnation, &sequence)?;
+        let found = self.with(py, |machine| (machine.shots(&tickets), machine.options().n_outputs));
+        let (shots, each) = found.0.or_raise()?;
+        shots.into_pyarray(py).reshape([tickets.len(), each, found.1])
+    }
+
+    /// Counts tickets with their weights: a code for each.
+    #[pyo3(signature = (replica, incarnation, sequence, weights, losses=None))]
+    fn weights<'py>(
+        &self,
+        py: Python<'py>,
+        replica: Numbers<'py>,
+        incarnation: PyReadonlyArray1<'py, u32>,
+        sequence: Numbers<'py>,
+        weights: PyReadonlyArrayDyn<'py, f64>,
+        losses: Option<PyReadonlyArray1<'py, f64>>,
+    ) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let tickets = tickets(&replica, &incarnation, &sequence)?;
+        let outputs = self.with(py, |machine| machine.options().n_outputs);
+        let (weights, _) = table(&weights, tickets.len(), outputs, None)?;
+        let losses = column("losses", losses, tickets.len())?;
+        let outcomes =
+            self.with(py, |machine| machine.weights(&tickets, &weights, losses.as_deref())).or_raise()?;
+        let codes: Vec<u8> = outcomes.into_iter().map(|outcome| outcome as u8).collect();
+        Ok(codes.into_pyarray(py))
+    }
+
+    fn tallies(
+        &self,
+        py: Python<'_>,
+        first: &Bound<'_, PyAny>,
+        last: &Bound<'_, PyAny>,
+    ) -> PyResult<Tallies> {
+        let (first, last) = (narrow("first", first, 0)?, narrow("last", last, 0)?);
+        Ok(self.with(py, |machine| {
+            let found = machine.tallies(first, last);
+            found.map(|(version, bucket, tally)| (version, bucket, FleetTally(tally.clone()))).collect()
+        }))
+    }
+
+    fn take(&self, py: Python<'_>, first: &Bound<'_, PyAny>, last: &Bound<'_, PyAny>) -> PyResult<Tallies> {
+        let (first, last) = (narrow("first", first, 0)?, narrow("last", last, 0)?);
+        let taken = self.with(py, |machine| machine.take(first, last));
+        Ok(taken.into_iter().map(|(version, bucket, tally)| (version, bucket, FleetTally(tally))).collect())
+    }
+
+    /// Gradient, standard error, queries and mean age.
+    #[pyo3(signature = (first, last, decay=None))]
+    fn gradient<'py>(
+        &self,
+        py: Python<'py>,
+        first: &Bound<'py, PyAny>,
+        last: &Bound<'py, PyAny>,
+        decay: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Pooled<'py>> {
+        let (first, last) = (narrow("first", first, 0)?, narrow("last", last, 0)?);
+        let decay = decay.map_or(Ok(1.0), |decay| float("decay", decay))?;
+        let found = self.with(py, |machine| machine.gradient(first, last, decay)).or_raise()?;
+        let (value, stderr) = means(py, found.gradient);
+        Ok((value, stderr, found.queries, found.mean_age))
+    }
+
+    #[getter]
+    fn versions(&self, py: Python<'_>) -> Vec<u32> {
+        self.with(py, |machine| machine.versions().map(|reader| reader.version().number()).collect())
+    }
+
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.with(py, |machine| machine.counts().named()).into_py_dict(py)
+    }
+
+    #[getter]
+    fn nbytes(&self, py: Python<'_>) -> usize {
+        self.with(py, |machine| machine.nbytes())
+    }
+}
