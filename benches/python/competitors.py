@@ -26,6 +26,8 @@ from dataclasses import dataclass
 import numpy as np
 import pennylane as qml
 
+MOST_SHIFTS = 64
+"""Half the shifts of the longest general rule that is considered."""
 ZERO = 1e-9
 """A derivative of a word on a random state that is below this is zero."""
 
@@ -150,8 +152,9 @@ def rules(turn):
     gaps = frequencies(turn)
     base, highest = min(np.diff([0.0, *gaps])), gaps[-1]
     order = round(highest / base)
-    if not np.allclose(np.array(gaps) / base, np.round(np.array(gaps) / base)):
-        return by_word
+    ratios = np.array(gaps) / base
+    if order > MOST_SHIFTS or np.abs(ratios - np.round(ratios)).max() > 1e-6:
+        return by_word  # no rule of equal distances, or one of far too many shifts
     whole = []
     for mu in range(1, 2 * order + 1):
         x = (2 * mu - 1) * math.pi / (2 * order)
@@ -161,22 +164,18 @@ def rules(turn):
 
 
 def frequencies(turn):
-    """The positive differences of the eigenvalues of the generator of a gate whose words commute.
+    """The positive differences of the eigenvalues of the generator of a gate whose words commute."""
+    used = 0
+    for flips, signs, _ in turn.words:
+        used |= flips | signs
+    places = [q for q in range(used.bit_length()) if used >> q & 1]
+    basis = np.eye(1 << len(places), dtype=complex)
 
-    On each qubit all words have the same letter, so that they may be taken for words of Z.
-    """
-    supports = [flips | signs for flips, signs, _ in turn.words]
-    for i, (flips, signs, _) in enumerate(turn.words):
-        for other, (f, s, _) in zip(supports, turn.words, strict=True):
-            common = supports[i] & other
-            if (flips ^ f) & common or (signs ^ s) & common:
-                raise ValueError("expected words that have the same letter on each qubit")
-    index = np.arange(1 << max(supports).bit_length())
-    levels = sum(
-        slope / 2 * (-1.0) ** np.bitwise_count(index & support)
-        for support, (_, _, slope) in zip(supports, turn.words, strict=True)
-    )
-    levels = np.unique(np.round(levels, 9))
+    def packed(mask):
+        return sum(1 << i for i, q in enumerate(places) if mask >> q & 1)
+
+    generator = sum(s / 2 * pauli(basis, packed(f), packed(z)) for f, z, s in turn.words)
+    levels = np.unique(np.round(np.linalg.eigvalsh(generator), 9))
     differences = np.unique(np.round(np.subtract.outer(levels, levels), 9))
     return [float(d) for d in differences if d > 0]
 

@@ -30,6 +30,7 @@ from efl_core.errors import (
 from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, tally
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
+from efl_core.memory import Memory
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
@@ -58,6 +59,7 @@ __all__ = [
     "History",
     "InputTypeError",
     "InvalidInputError",
+    "Memory",
     "MissingExtraError",
     "NewerFormatError",
     "Parameter",

@@ -22,6 +22,7 @@ __all__ = [
     "FleetVersion",
     "GradientObservables",
     "GradientTemplate",
+    "Memory",
     "Observables",
     "Outcomes",
     "PauliSum",
@@ -363,7 +364,7 @@ class Experiment:
     def read(self, bits: NDArray[np.uint8]) -> _Moments: ...
     def exact(self, theta: NDArray[np.float64], bloch: NDArray[np.float64]) -> _Moments: ...
 
-_Row = tuple[str, float, float, int | None, int, tuple[int, int, int], bool, bool, str | None]
+_Row = tuple[str, float, float, int | None, int, tuple[int, int, int], bool, bool, str | None, bool]
 
 def measured(
     state: NDArray[np.complex128], runs: Sequence[tuple[Setting, int, int]]
@@ -380,6 +381,28 @@ class Outcomes:
     def nbytes(self) -> int: ...
     @property
     def shots(self) -> int: ...
+
+# Key, qubits, last step, sum of squared weights; outcomes, their weights, and those of the first half.
+_Seen = tuple[
+    Sequence[int],
+    int,
+    int,
+    float,
+    tuple[NDArray[np.uint64], NDArray[np.float64], NDArray[np.float64]] | list[NDArray[Any]],
+]
+
+@final
+class Memory:
+    def __new__(cls, keep: float) -> Memory: ...
+    @staticmethod
+    def from_parts(keep: float, steps: int, seen: Sequence[_Seen]) -> Memory: ...
+    def parts(self) -> list[_Seen]: ...
+    @property
+    def keep(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    def __len__(self) -> int: ...
+    def observed(self, outcomes: Sequence[Outcomes]) -> Memory: ...
 
 def read_together(
     outcomes: Sequence[Outcomes], n_rows: int
@@ -416,6 +439,16 @@ class Plan:
         weights: NDArray[np.float64] | None = None,
     ) -> Plan: ...
     def held_at(self, theta: NDArray[np.float64], names: list[str]) -> Plan: ...
+    def at_state(
+        self,
+        *,
+        vector: NDArray[np.complex128] | None = None,
+        memory: Memory | None = None,
+        weights: NDArray[np.float64] | None = None,
+        slopes: NDArray[np.float64] | None = None,
+    ) -> Plan: ...
+    def moving(self) -> list[bool] | None: ...
+    def by_arguments(self, name: str) -> NDArray[np.float64]: ...
     def rows(self) -> list[_Row]: ...
     @property
     def best(self) -> str: ...

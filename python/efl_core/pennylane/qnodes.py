@@ -44,17 +44,19 @@ def plan_qnode(
         circuit = from_tape(tape, wires=qnode.device.wires, inputs=True)
         if not circuit.n_parameters:  # it says so, and of some observables the gates can be anything
             return made_plan(from_qnode(qnode)(*args, **kwargs), observables, options, of_qnode=True)
+        state, averages = options.state, replace(options, state=None)
         sums, _ = given_sums(circuit, observables)
         circuit.observables = tuple(sums)
         chain = _chain(tape, circuit)
         shape = len(sums), circuit.n_parameters if chain is None else chain.slopes.shape[1]
         _, weights = read_goal(options.goal, shape)
-        own = options if weights is None else replace(options, goal=weights.reshape(shape))
+        own = averages if weights is None else replace(averages, goal=weights.reshape(shape))
         if own.cost is None:
             own = replace(own, cost=known_cost(qnode.device, None))
         base, known = best_base(circuit, own, chain, Figure(own.cost, math.inf, own.target))
         first = base.through(chain, circuit, known.promising, options=own)
-        return base.through(chain, circuit, options=own, first=first)
+        made = base.through(chain, circuit, options=own, first=first)
+        return made if state is None else made.at_state(state)
 
     return planned
 

@@ -7,8 +7,9 @@ which method needs the fewest shots. A `Plan` also says what to run: settings of
 Derivatives are those by the parameters of a circuit; those of a QNode are by its arguments, through what
 its parameters are computed by.
 
-All predictions are for the maximally mixed state, the mean over all states: known without data and the same
-for every method. `Plan.exact_error` is for the state that is prepared, by simulation.
+Predictions are for the maximally mixed state, the mean over all states: known without data and the same for
+every method. A plan for a state (`Plan.at_state`) has those of the state, given or remembered.
+`Plan.exact_error` is for the state that is prepared, by simulation.
 """
 
 from efl_core.plans.making import made_plan, plan
@@ -16,6 +17,7 @@ from efl_core.plans.options import Cost, PlanKeywords, PlanOptions
 from efl_core.plans.plan import Plan
 from efl_core.plans.rows import PlanRow, preferred
 from efl_core.plans.runs import Simulated
+from efl_core.plans.states import State
 
 __all__ = [
     "Cost",
@@ -24,6 +26,7 @@ __all__ = [
     "PlanOptions",
     "PlanRow",
     "Simulated",
+    "State",
     "made_plan",
     "plan",
     "preferred",

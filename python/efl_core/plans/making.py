@@ -1,6 +1,7 @@
 """`plan`: from a circuit or a QNode to a `Plan`."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from numbers import Number
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -69,6 +70,11 @@ def plan(
     cost
         An `efl.Cost`, what circuits and shots take: the best method then is the one that reaches the target
         in the least time, and the table has that time.
+    state
+        What the figures, the shares and the choice of the best method are for: ``"prepared"``, a state
+        vector, a product state or an `efl.Memory`, as in `Plan.at_state`; the average over all states if not
+        given. For a QNode the method that a gradient takes is that of the average; name another one in
+        ``method=``.
 
     Examples
     --------
@@ -112,7 +118,8 @@ def made_plan(
         connectivity=options.connectivity,
         **options.limits(),
     )
-    return Plan(native, circuit, sums, options, of_qnode=of_qnode)
+    made = Plan(native, circuit, sums, replace(options, state=None), of_qnode=of_qnode)
+    return made if options.state is None else made.at_state(options.state)
 
 
 def _refuse_arguments(observables: object) -> None:

@@ -7,6 +7,7 @@ from typing import SupportsIndex, TypedDict
 from efl_core.arguments import described, integer, real
 from efl_core.designs import Connectivity, Goal, read_connectivity
 from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.plans.states import State
 
 __all__ = ["Cost", "PlanKeywords", "PlanOptions"]
 
@@ -50,6 +51,7 @@ class PlanKeywords(TypedDict, total=False):
     max_terms: SupportsIndex | None
     max_settings: SupportsIndex | None
     cost: Cost | None
+    state: State | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,6 +66,7 @@ class PlanOptions:
     max_terms: SupportsIndex | None = None
     max_settings: SupportsIndex | None = None
     cost: Cost | None = None
+    state: State | None = None
 
     def __post_init__(self) -> None:
         error = real("target", self.target)

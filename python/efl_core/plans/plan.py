@@ -20,6 +20,7 @@ from efl_core.observables import PauliSum
 from efl_core.plans.options import Cost, PlanOptions
 from efl_core.plans.rows import PlanRow, RowReader, preferred
 from efl_core.plans.runs import Method, Simulated
+from efl_core.plans.states import State, read_state
 from efl_core.plans.table import as_dict, as_html, as_text
 
 if TYPE_CHECKING:
@@ -101,6 +102,11 @@ class Plan:
         return self._options.cost
 
     @property
+    def state(self) -> State | None:
+        """What the figures are for; None where they are averages over all states."""
+        return self._options.state
+
+    @property
     def methods(self) -> list[str]:
         """Names of the methods that can be run."""
         return [row.name for row in self if row.applies]
@@ -179,6 +185,7 @@ class Plan:
         *,
         methods: str | Iterable[str] | None = None,
         redesign: bool = True,
+        state: State | None = None,
     ) -> "Plan":
         """Plan for other parameters (and inputs): words and circuits are kept, and the search starts here.
 
@@ -187,6 +194,9 @@ class Plan:
         ``redesign`` there is no search: the settings and shares of this plan are read for the new angles,
         which takes a millisecond. Methods that have no list of settings and circuits, or whose list does not
         measure all that is needed there, then do not apply.
+
+        With a ``state`` the new plan is for it, as `at_state` makes it; one that was given before does not
+        move along.
 
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).rx(efl.Parameter(1), 1)
@@ -207,7 +217,42 @@ class Plan:
             native = self._native.at(circuit._theta, names, self._weights(self._chain, self._options.goal))
         else:
             native = self._native.held_at(circuit._theta, list(self._rows) if names is None else names)
-        return self._other(native, circuit, self._options)
+        made = self._other(native, circuit, replace(self._options, state=None))
+        return made if state is None else made.at_state(state)
+
+    def at_state(self, state: State) -> "Plan":
+        """Return the same plan for a state: figures, shares and the best method are those for it.
+
+        Circuits, settings and the words that they read stay. Shots go to what varies at the state (each
+        setting in proportion to the standard deviation of what is read there), and of a mixture each
+        derivative takes the routes that are best there. Rows that say nothing of the state
+        (`PlanRow.at_state` is False) keep their averages over all states.
+
+        Parameters
+        ----------
+        state
+            ``"prepared"``: what the circuit makes of its product input, by simulation. A state vector that
+            the circuit is to have prepared; or a product state, as Bloch vectors of shape ``(n_qubits, 3)``
+            or as letters, one of ``0 1 + - R L`` for each qubit. Or an `efl.Memory` of earlier outcomes.
+
+        >>> import efl_core as efl
+        >>> circuit = efl.Circuit(2, parameters=[0.1, 0.2]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
+        >>> plan = efl.plan(circuit.clifford("CZ", 0, 1), "ZZ")
+        >>> plan.best.shots, plan.at_state("prepared").best.shots
+        (10000, 4814)
+        """
+        goal, chain = self._options.goal, self._chain
+        slopes: NDArray[np.float64] | None = None
+        if chain is not None and chain.is_shared:
+            shape = (len(self._observables), self.n_derivatives)
+            weights = np.ones(shape) if isinstance(goal, str) else np.reshape(np.asarray(goal, float), shape)
+            slopes = chain.slopes
+            counted: NDArray[np.float64] | None = np.ravel(weights / max(float(weights.sum()), 1e-300))
+        else:
+            counted = self._weights(chain, goal)
+        known = read_state(state, self._circuit)
+        native = self._native.at_state(**known, weights=counted, slopes=slopes)
+        return self._other(native, self._circuit, replace(self._options, state=state))
 
     def through(
         self,
@@ -223,7 +268,7 @@ class Plan:
         It is that of a QNode if ``options`` come with it, which then are its own; rows of the plan ``first``
         that apply go before those that are found here.
         """
-        own = self._options if options is None else options
+        own = replace(self._options, state=None) if options is None else options
         names = None if methods is None else list(methods)
         native = self._native.at(circuit._theta, names, self._weights(chain, own.goal))
         asked = options is not None
@@ -312,7 +357,7 @@ class Plan:
         return [(Experiment(native, self._circuit), number) for native, number in found]
 
     def predicted_error(self, shots: SupportsIndex, name: str | None = None) -> NDArray[np.float64]:
-        """Return the standard error of every derivative on average over all states."""
+        """Return the standard error of every derivative: at the plan's state, or on average over states."""
         variances = self._runnable(name).variances
         assert variances is not None  # of a method that can be run
         return np.sqrt(variances / integer("shots", shots, 1))

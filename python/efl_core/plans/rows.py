@@ -21,8 +21,10 @@ from efl_core.plans.options import PlanOptions
 __all__ = ["PlanRow", "RowReader", "preferred"]
 
 # A row of the core: name, cost, worst variance, settings, circuits, (gates, two-qubit gates, depth) beyond
-# the circuit's own, served, bound, note.
-Found: TypeAlias = tuple[str, float, float, int | None, int, tuple[int, int, int], bool, bool, str | None]
+# the circuit's own, served, bound, note, whether the figures are those of a state.
+Found: TypeAlias = tuple[
+    str, float, float, int | None, int, tuple[int, int, int], bool, bool, str | None, bool
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +61,8 @@ class PlanRow:
     For a QNode, by its arguments: ``(n_observables, n_arguments)``."""
     gain: float | None
     """How many times more shots the former design needs at these angles; None in a first plan."""
+    at_state: bool = False
+    """Whether the figures are those of the plan's state; else they are averages over all states."""
 
     @property
     def applies(self) -> bool:
@@ -80,7 +84,7 @@ class RowReader:
 
     def read(self, found: Found) -> PlanRow:
         """Return the row of a method."""
-        name, cost, worst, settings, circuits, extra, served, bound, note = found
+        name, cost, worst, settings, circuits, extra, served, bound, note, at_state = found
         flat = self.native.variances(name)
         variances = flat.reshape(self.shape) if len(flat) or not self.shape[1] else None
         if self.chain is not None and math.isfinite(cost):
@@ -90,8 +94,9 @@ class RowReader:
             elif variances is None:
                 cost, worst = (_bound(self.chain, figure) for figure in (cost, worst))
             else:
-                moving = variances > 0
-                variances = self._by_arguments(self.chain, name, settings, variances)
+                known = self.native.moving()
+                moving = variances > 0 if known is None else np.reshape(known, self.shape)
+                variances = self._by_arguments(self.chain, name, settings, variances, at_state=at_state)
                 cost, worst = self._figures(self.chain, variances, moving)
         return PlanRow(
             name=name,
@@ -108,14 +113,23 @@ class RowReader:
             cost=cost,
             variances=variances,
             gain=self.native.gain(name) if self.with_gain else None,
+            at_state=at_state,
         )
 
     def _by_arguments(
-        self, chain: Chain, name: str, settings: int | None, variances: NDArray[np.float64]
+        self,
+        chain: Chain,
+        name: str,
+        settings: int | None,
+        variances: NDArray[np.float64],
+        *,
+        at_state: bool,
     ) -> NDArray[np.float64]:
         """Return the variances of one shot by arguments, given those by parameters."""
         if not chain.is_shared:
             return chain.of_parameters(variances)
+        if at_state:
+            return self.native.by_arguments(name).reshape(self.shape[0], -1)
         if settings is None:
             return chain.of_ensemble(self.native.ensemble(name), self.native.observables)
         return chain.of_experiments(self.native.experiments(name), self.shape[0])
@@ -150,8 +164,10 @@ def _shots(cost: float, target: float) -> int | None:
 def preferred(rows: Iterable[PlanRow], figure: Callable[[PlanRow], float]) -> PlanRow:
     """Return the row of the smallest figure that can be run: the first in a plan of those within 2 %.
 
-    Lists of settings go before settings that are drawn, of which a device would have to run many more.
+    Lists of settings go before settings that are drawn, of which a device would have to run many more. Rows
+    for a state, if there are some, are compared with each other only.
     """
     known = sorted((row for row in rows if row.applies), key=lambda row: row.settings is None)
+    known = [row for row in known if row.at_state] or known
     figures = [figure(row) for row in known]
     return known[next(i for i, found in enumerate(figures) if found <= TIE * min(figures))]

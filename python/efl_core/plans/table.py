@@ -8,6 +8,8 @@ import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from efl_core.plans.states import spelled_state
+
 if TYPE_CHECKING:
     from efl_core.plans import Plan, PlanRow
 
@@ -67,7 +69,9 @@ def _title(plan: "Plan") -> str:
     observables = _counted(len(plan.observables), "observable")
     parameters = _counted(plan.n_derivatives, "parameter")
     qubits = _counted(plan.circuit.n_qubits, "qubit")
-    return f"The gradient of {observables} by {parameters} on {qubits}, to an RMS error of {plan.target:g}"
+    where = "" if plan.state is None else f", {spelled_state(plan.state)}"
+    what = f"The gradient of {observables} by {parameters} on {qubits}{where}"
+    return f"{what}, to an RMS error of {plan.target:g}"
 
 
 def _head(plan: "Plan") -> tuple[str, ...]:
@@ -103,6 +107,9 @@ def _notes(plan: "Plan") -> list[str]:
         lines.append(
             f"time: {plan.cost.circuit:g} for every circuit and setting, {plan.cost.shot:g} for every shot."
         )
+    if plan.state is not None:
+        averages = [row.name for row in plan if row.applies and not row.at_state]
+        lines += [f"on average over all states: {', '.join(averages)}"] if averages else []
     lines += [f"not here: {row.name} ({row.note})" for row in plan if row.shots is None]
     lines += [f"{row.name}: {row.note}" for row in plan if row.shots is not None and row.note]
     best = plan.best
@@ -112,7 +119,7 @@ def _notes(plan: "Plan") -> list[str]:
         lines.append(
             f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
         )
-    if plan.of_qnode and best.shots:
+    if plan.of_qnode and best.shots and plan.state is None:
         lines.append(_PASTE.format(shots=best.shots))
     return lines
 

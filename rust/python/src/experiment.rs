@@ -173,6 +173,13 @@ pub(crate) struct Outcomes {
     outcomes: counted::Outcomes,
 }
 
+impl Outcomes {
+    /// The experiment and what came of it.
+    pub(crate) fn run(&self) -> estimate::Run<'_> {
+        (&*self.experiment, &self.outcomes)
+    }
+}
+
 #[pymethods]
 impl Outcomes {
     /// Counts the bits of several experiments, each of shape (shots, n_qubits).
@@ -206,7 +213,7 @@ impl Outcomes {
 }
 
 fn runs<'a>(outcomes: &'a [PyRef<'_, Outcomes>]) -> Vec<estimate::Run<'a>> {
-    outcomes.iter().map(|own| (&*own.experiment, &own.outcomes)).collect()
+    outcomes.iter().map(|own| own.run()).collect()
 }
 
 /// What several experiments say together: the mean of every row of the gradient, and its variance.
@@ -234,6 +241,13 @@ pub(crate) fn read_combined<'py>(
     Ok(variances.into_pyarray(py))
 }
 
+/// The chain rule of a table of slopes.
+pub(crate) fn chain(slopes: &PyReadonlyArray2<'_, f64>) -> PyResult<core::Chain> {
+    let table = slopes.as_array();
+    let flat: Vec<f64> = table.iter().copied().collect();
+    core::Chain::new(table.nrows(), table.ncols(), &flat).or_raise()
+}
+
 /// The variance of every derivative by an argument, from experiments with their shares or shots and the slopes of the
 /// parameters by the arguments: on the maximally mixed state, or with angles and Bloch vectors on the prepared one.
 #[pyfunction]
@@ -245,9 +259,7 @@ pub(crate) fn chained<'py>(
     n_observables: usize,
     prepared: Option<(PyReadonlyArray1<'_, f64>, PyReadonlyArray2<'_, f64>)>,
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let table = slopes.as_array();
-    let flat: Vec<f64> = table.iter().copied().collect();
-    let chain = core::Chain::new(table.nrows(), table.ncols(), &flat).or_raise()?;
+    let chain = chain(&slopes)?;
     let prepared =
         prepared.map(|(theta, bloch)| Ok::<_, PyErr>((theta.as_array().to_vec(), product(&bloch)?)));
     let prepared = prepared.transpose()?;

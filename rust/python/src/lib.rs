@@ -10,6 +10,7 @@ mod error;
 mod estimate;
 mod experiment;
 mod fleet;
+mod memory;
 mod observables;
 mod pauli;
 mod plan;
@@ -41,6 +42,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::fleet::{FleetMachine, FleetReader, FleetTally, FleetVersion, fleet_gradient};
+    #[pymodule_export]
+    use crate::memory::Memory;
     #[pymodule_export]
     use crate::observables::Observables;
     #[pymodule_export]

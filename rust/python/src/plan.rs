@@ -4,12 +4,15 @@ use crate::boundary::enter;
 use crate::circuit::{Circuit, GradientObservables, product};
 use crate::ensemble::Ensemble;
 use crate::error::invalid;
-use crate::experiment::{Experiment, Moments};
+use crate::experiment::{Experiment, Moments, chain};
+use crate::memory::Memory;
 use crate::pauli::PauliSum;
 use crate::setting::read_connectivity;
 use efl_core::design::{Goal, Options};
 use efl_core::plan as core;
-use efl_core::plan::{Method, Step};
+use efl_core::plan::{Aim, Method, State, Step};
+use efl_core::state::StateVector;
+use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -31,8 +34,9 @@ pub(crate) fn goal(name: &str, weights: Option<PyReadonlyArray1<'_, f64>>) -> Py
     }
 }
 
-/// Name, cost, worst, settings, circuits, (gates, two-qubit gates, depth), served, bound, note.
-type Row = (&'static str, f64, f64, Option<usize>, usize, (usize, usize, usize), bool, bool, Option<String>);
+/// Name, cost, worst, settings, circuits, (gates, two-qubit gates, depth), served, bound, note, of the state.
+type Row =
+    (&'static str, f64, f64, Option<usize>, usize, (usize, usize, usize), bool, bool, Option<String>, bool);
 
 /// What measuring a gradient costs, for every method.
 #[pyclass(frozen, module = "efl_core._native")]
@@ -104,12 +108,64 @@ impl Plan {
         enter(py, |cancel| self.0.held_at(&theta, &methods, cancel)).map(Plan)
     }
 
+    /// The same plan for a state: a vector, a memory, or else what the circuit prepares. With slopes of the parameters by
+    /// arguments, for a mean of the derivatives by these.
+    #[pyo3(signature = (*, vector=None, memory=None, weights=None, slopes=None))]
+    fn at_state(
+        &self,
+        py: Python<'_>,
+        vector: Option<PyReadonlyArray1<'_, Complex64>>,
+        memory: Option<&Memory>,
+        weights: Option<PyReadonlyArray1<'_, f64>>,
+        slopes: Option<PyReadonlyArray2<'_, f64>>,
+    ) -> PyResult<Self> {
+        let vector = vector.map(|vector| vector.as_array().to_vec());
+        let memory = memory.map(|memory| &memory.0);
+        let weights = weights.map(|weights| weights.as_array().to_vec()).unwrap_or_default();
+        let chain = slopes.map(|slopes| chain(&slopes)).transpose()?;
+        enter(py, |cancel| {
+            let vector = vector.as_deref().map(StateVector::new).transpose()?;
+            let state = match (&vector, memory) {
+                (Some(vector), _) => State::Vector(vector),
+                (None, Some(memory)) => State::Memory(memory),
+                (None, None) => State::Prepared,
+            };
+            let aim = Aim {
+                weights: (chain.is_none() && !weights.is_empty()).then_some(&weights[..]),
+                chain: chain.as_ref().map(|chain| (chain, &weights[..])),
+            };
+            self.0.at_state(state, aim, cancel)
+        })
+        .map(Plan)
+    }
+
+    /// Whether each derivative is not known to be zero; none but in a plan for a state.
+    fn moving(&self) -> Option<Vec<bool>> {
+        self.0.moving().map(<[bool]>::to_vec)
+    }
+
+    /// Variance of one shot at the state of every derivative by arguments; empty where there is none.
+    fn by_arguments<'py>(&self, py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(self.0.by_arguments(method(name)?).to_vec().into_pyarray(py))
+    }
+
     fn rows(&self) -> Vec<Row> {
         let row = |row: &core::Row| {
             let extra = (row.extra.gates, row.extra.two_qubit_gates, row.extra.depth);
             let name = row.method.name();
             let note = row.note.as_ref().map(ToString::to_string);
-            (name, row.cost, row.worst, row.settings, row.circuits, extra, row.served, row.bound, note)
+            (
+                name,
+                row.cost,
+                row.worst,
+                row.settings,
+                row.circuits,
+                extra,
+                row.served,
+                row.bound,
+                note,
+                row.at_state,
+            )
         };
         self.0.rows().iter().map(row).collect()
     }

@@ -5,6 +5,7 @@
 
 pub mod dispatch;
 pub(crate) mod elimination;
+pub mod fingerprint;
 pub(crate) mod hadamard;
 pub mod memory;
 pub mod parallel;

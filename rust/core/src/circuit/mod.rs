@@ -6,6 +6,7 @@
 //! number of operations plus a dense exponential (256 x 256 at most) per evolution with a non-commuting generator.
 
 mod angle;
+mod fingerprint;
 mod generator;
 pub(crate) mod layers;
 mod simulate;
@@ -15,6 +16,7 @@ pub use angle::Angle;
 use generator::Form;
 pub use generator::Generator;
 pub use layers::RotationLayers;
+pub(crate) use simulate::product;
 pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
 pub use size::Size;
 

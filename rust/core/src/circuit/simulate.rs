@@ -101,7 +101,7 @@ pub(crate) fn check_simulated(n_qubits: usize) -> Result<()> {
 }
 
 /// The amplitudes of a product of pure qubits.
-fn product(input: &ProductState, cancel: &Cancel) -> Result<Vec<Complex64>> {
+pub(crate) fn product(input: &ProductState, cancel: &Cancel) -> Result<Vec<Complex64>> {
     check_simulated(input.n_qubits())?;
     let qubits: Vec<[Complex64; 2]> = input.bloch().iter().enumerate().map(pure).collect::<Result<_>>()?;
     let (front, back) = qubits.split_at(qubits.len().saturating_sub(REPEATED));

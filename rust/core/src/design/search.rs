@@ -55,7 +55,8 @@ impl ListDesign {
 
     /// How many circuits and settings are run: an echo or a shift is two circuits.
     pub(crate) fn runs(&self) -> usize {
-        self.families.len() + 2 * self.shares.direct.iter().filter(|share| **share > 0.0).count()
+        let run = |shares: &[f64]| shares.iter().filter(|share| **share > 0.0).count();
+        run(&self.shares.families) + 2 * run(&self.shares.direct)
     }
 
     /// Whether all shots are of the final state.

@@ -11,6 +11,7 @@
 //! | what is walked and counted | `arrange.rs`, `symbols.rs`, `prefix.rs`, `tally.rs` |
 //! | how counts become values | `combine.rs` |
 //! | how outcomes of experiments become values | `moments.rs` |
+//! | what they say of later steps | `memory.rs` |
 //! | every standard error | `strata.rs` |
 //!
 //! Cost: see [`tally`]; standard errors of sums of several words add one pass over the snapshots.
@@ -18,6 +19,7 @@
 mod arrange;
 mod codec;
 mod combine;
+mod memory;
 mod moments;
 mod prefix;
 mod spread;
@@ -27,5 +29,7 @@ mod tally;
 
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
+pub(crate) use memory::Part;
+pub use memory::{MAX_OUTCOMES, Memory, Recalled, Seen};
 pub use moments::{Run, read, read_all, read_combined};
 pub use tally::{Tally, tally};

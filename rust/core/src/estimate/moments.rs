@@ -140,11 +140,11 @@ pub fn read(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Re
 }
 
 /// The sums over all shots of a reading and of its square, and the variance of one shot on the maximally mixed state.
-struct RowSums {
-    row: usize,
-    first: f64,
-    second: f64,
-    mixed: f64,
+pub(super) struct RowSums {
+    pub(super) row: usize,
+    pub(super) first: f64,
+    pub(super) second: f64,
+    pub(super) mixed: f64,
 }
 
 impl RowSums {
@@ -161,14 +161,37 @@ impl RowSums {
 }
 
 fn sums_over_shots(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel) -> Result<Vec<RowSums>> {
+    let weights: Vec<f64> = outcomes.iter().map(|(_, count)| count as f64).collect();
+    sums_over(experiment, &Weighed { rows: outcomes.rows(), weights: &weights }, cancel)
+}
+
+/// Different outcomes, each a packed row, and what they weigh.
+pub(super) struct Weighed<'a> {
+    pub(super) rows: &'a [u64],
+    pub(super) weights: &'a [f64],
+}
+
+impl Weighed<'_> {
+    fn iter(&self) -> impl Iterator<Item = (&[u64], f64)> {
+        let width = self.rows.len() / self.weights.len().max(1);
+        self.rows.chunks_exact(width.max(1)).zip(self.weights.iter().copied())
+    }
+}
+
+/// The sums over all outcomes, as they are weighed.
+pub(super) fn sums_over(
+    experiment: &Experiment,
+    outcomes: &Weighed<'_>,
+    cancel: &Cancel,
+) -> Result<Vec<RowSums>> {
     let (sums, masks) = (experiment.readings().sums(), experiment.masks());
-    let n = outcomes.n_qubits();
-    let passes = outcomes.different() * sums.entries();
-    let parities = (n <= MAX_PARITIES && n << n < 2 * passes).then(|| all_parities(outcomes));
+    let (n, different) = (experiment.n_qubits(), outcomes.weights.len());
+    let passes = different * sums.entries();
+    let parities = (n <= MAX_PARITIES && n << n < 2 * passes).then(|| all_parities(n, outcomes));
     let moment = |(j, &row): (usize, &usize)| {
         cancel.check()?;
         let (columns, coefficients) = sums.row(j);
-        let pairs = columns.len() / 2 <= 4 * outcomes.different();
+        let pairs = columns.len() / 2 <= 4 * different;
         let (first, second) = match &parities {
             Some(parities) if pairs => by_parities(parities, columns, coefficients, masks),
             _ => by_outcomes(outcomes, columns, coefficients, masks),
@@ -179,25 +202,30 @@ fn sums_over_shots(experiment: &Experiment, outcomes: &Outcomes, cancel: &Cancel
 }
 
 /// The sums over all shots of every parity.
-fn all_parities(outcomes: &Outcomes) -> Vec<f64> {
-    let mut counts = vec![0.0; 1 << outcomes.n_qubits()];
-    outcomes.iter().for_each(|(row, count)| counts[row[0] as usize] = count as f64);
+fn all_parities(n_qubits: usize, outcomes: &Weighed<'_>) -> Vec<f64> {
+    let mut counts = vec![0.0; 1 << n_qubits];
+    outcomes.iter().for_each(|(row, weight)| counts[row[0] as usize] = weight);
     hadamard(&mut counts);
     counts
 }
 
 /// The sums over all shots of a reading and of its square.
-fn by_outcomes(outcomes: &Outcomes, columns: &[u32], coefficients: &[f64], masks: &[Parity]) -> (f64, f64) {
+fn by_outcomes(
+    outcomes: &Weighed<'_>,
+    columns: &[u32],
+    coefficients: &[f64],
+    masks: &[Parity],
+) -> (f64, f64) {
     let (mut first, mut second) = (0.0, 0.0);
-    for (outcome, count) in outcomes.iter() {
+    for (outcome, weight) in outcomes.iter() {
         let value = |(&column, c): (&u32, &f64)| {
             let parity = &masks[column as usize];
             let odd = parity.mask.iter().zip(outcome).fold(0, |odd, (m, o)| odd ^ (m & o)).count_ones() % 2;
             if (odd == 1) ^ parity.negative { -c } else { *c }
         };
         let value: f64 = columns.iter().zip(coefficients).map(value).sum();
-        first += count as f64 * value;
-        second += count as f64 * value * value;
+        first += weight * value;
+        second += weight * value * value;
     }
     (first, second)
 }
@@ -247,8 +275,10 @@ mod tests {
         let shots = measure(amplitudes, &setting, 500, 3, &cancel).unwrap();
         let bits: Vec<u8> = shots.iter().flat_map(|s| (0..5).map(move |q| (s >> q & 1) as u8)).collect();
         let outcomes = Outcomes::from_bits(5, &bits, &cancel).unwrap();
-        assert!(outcomes.shots() == 500 && outcomes.different() > 16);
-        let counts = all_parities(&outcomes);
+        assert!(outcomes.shots() == 500 && outcomes.rows().len() > 16);
+        let weights: Vec<f64> = outcomes.iter().map(|(_, count)| count as f64).collect();
+        let outcomes = Weighed { rows: outcomes.rows(), weights: &weights };
+        let counts = all_parities(5, &outcomes);
         for j in 0..sums.len() {
             let (columns, coefficients) = sums.row(j);
             let fast = by_parities(&counts, columns, coefficients, &masks);

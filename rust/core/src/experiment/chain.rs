@@ -6,9 +6,12 @@
 //! Invariant: rows are observable by observable, as in the gradient observables, with arguments in place of parameters.
 //! Cost: linear in the entries of the readings, once for every argument that a parameter depends on.
 
-use super::Experiment;
+use super::{Experiment, on_states};
 use crate::bits::parallel::{self, Cancel};
+use crate::circuit::product;
 use crate::error::{Error, Result};
+use crate::heisenberg::GradientObservables;
+use crate::pauli::{PauliSum, Sums};
 use crate::state::ProductState;
 
 /// How the parameters of a circuit follow some arguments.
@@ -36,7 +39,8 @@ impl Chain {
         Ok(Chain { n_parameters, arguments: (0..n_arguments).map(of).collect() })
     }
 
-    fn n_rows(&self, n_observables: usize) -> usize {
+    /// How many derivatives by arguments there are of so many observables.
+    pub(crate) fn n_rows(&self, n_observables: usize) -> usize {
         n_observables * self.arguments.len()
     }
 
@@ -49,6 +53,45 @@ impl Chain {
             Some((found, slope))
         };
         self.arguments[argument].iter().filter_map(place).collect()
+    }
+}
+
+impl Chain {
+    /// The same measurement read for derivatives by arguments: those that it contributes to, and the experiment whose
+    /// rows are their places.
+    pub(crate) fn combined(
+        &self,
+        experiment: &Experiment,
+        n_observables: usize,
+    ) -> Result<(Vec<usize>, Experiment)> {
+        let (mut rows, mut weights) = (Vec::new(), Vec::new());
+        for row in 0..self.n_rows(n_observables) {
+            let parts = self.parts(experiment, row);
+            if !parts.is_empty() {
+                let mut own = vec![0.0; experiment.readings().rows().len()];
+                parts.into_iter().for_each(|(j, slope)| own[j] = slope);
+                rows.push(row);
+                weights.push(own);
+            }
+        }
+        Ok((rows, experiment.combined(&weights)?))
+    }
+
+    /// The sums that the derivatives by arguments are on the final state, observable by observable.
+    pub(crate) fn sums(&self, observables: &GradientObservables) -> Result<Sums> {
+        let mut sums = Vec::new();
+        for observable in 0..observables.n_observables() {
+            for argument in &self.arguments {
+                let mut terms = Vec::new();
+                for &(k, slope) in argument {
+                    let row = observables.sums().terms(observables.gradient_row(observable, k));
+                    terms.extend(row.map(|(word, c)| (word.to_word(), c * slope)));
+                }
+                let terms = terms.iter().map(|(word, c)| (word, *c));
+                sums.push(PauliSum::from_terms(observables.n_qubits(), terms)?);
+            }
+        }
+        Sums::from_sums(observables.n_qubits(), &sums)
     }
 }
 
@@ -99,19 +142,11 @@ pub fn chained_exact(
     cancel: &Cancel,
 ) -> Result<Vec<f64>> {
     let n_rows = chain.n_rows(n_observables);
-    let found = parallel::map(runs.len(), cancel, |run| {
-        let (experiment, shots) = runs[run];
-        let (mut rows, mut weights) = (Vec::new(), Vec::new());
-        for row in 0..n_rows {
-            let parts = chain.parts(experiment, row);
-            if !parts.is_empty() {
-                let mut own = vec![0.0; experiment.readings().rows().len()];
-                parts.into_iter().for_each(|(j, slope)| own[j] = slope);
-                rows.push(row);
-                weights.push(own);
-            }
-        }
-        let moments = experiment.combined(&weights)?.moments(theta, input, cancel)?;
+    let combined = parallel::map(runs.len(), cancel, |run| chain.combined(runs[run].0, n_observables))?;
+    let experiments: Vec<&Experiment> = combined.iter().map(|(_, experiment)| experiment).collect();
+    let found = on_states(&experiments, &product(input, cancel)?, theta, cancel, |run, state| {
+        let (rows, shots) = (&combined[run].0, runs[run].1);
+        let moments = experiments[run].moments_on(state, cancel)?;
         Ok(moments.iter().map(|moment| (rows[moment.row], moment.variance / shots)).collect())
     })?;
     Ok(summed(n_rows, found))

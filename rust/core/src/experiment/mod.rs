@@ -4,15 +4,17 @@
 //! original one, a setting for its final state, and [`Readings`]: for some rows of the gradient a Pauli sum that the
 //! setting reveals. A row of the gradient is the sum of the expectation values of its readings, over all experiments.
 //!
-//! Invariant: every word of the readings is revealed, rows ascend and their sums are not zero. Row `o * n_parameters
-//! + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
-//! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and the pairs of words of each row.
+//! Invariant: every word of the readings is revealed, rows ascend and their sums are not zero. The row
+//! `o * n_parameters + k` is the derivative of observable `o` by parameter `k`, as in the gradient observables.
+//! Cost: [`Experiment::moments`] is one simulation, `n 2^n` additions, and for each row the cheaper one of the
+//! pairs of its words and as many additions once more.
 
 mod chain;
 mod draws;
 mod echo;
 mod pair;
 mod shift;
+mod states;
 
 pub use chain::{Chain, chained, chained_exact};
 pub use draws::{Draw, Draws};
@@ -20,7 +22,9 @@ pub use echo::{Echo, echoes};
 pub use pair::Pair;
 pub use shift::{Reach, Shift, shifts};
 pub(crate) use shift::{ShiftRule, shift_rule};
+pub(crate) use states::on_states;
 
+use crate::bits::fingerprint::Fingerprint;
 use crate::bits::hadamard;
 use crate::bits::parallel::Cancel;
 use crate::circuit::{Circuit, Size, simulate};
@@ -29,6 +33,7 @@ use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, PauliWord, Sums};
 use crate::stabiliser::{Parity, Setting};
 use crate::state::ProductState;
+use num_complex::Complex64;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -242,6 +247,21 @@ impl Experiment {
         }
     }
 
+    /// What tells each experiment from others that run another circuit or setting, whatever they read.
+    pub fn fingerprints(experiments: &[&Experiment]) -> Vec<Fingerprint> {
+        let mut circuits: BTreeMap<(usize, bool), Fingerprint> = BTreeMap::new();
+        let own = |experiment: &&Experiment| {
+            let circuit = circuits.entry(experiment.identity());
+            let mut found = *circuit.or_insert_with(|| experiment.circuit().fingerprint());
+            for gate in experiment.setting.gates() {
+                found.add(gate.clifford() as u64);
+                gate.wires().iter().for_each(|wire| found.add(*wire as u64));
+            }
+            found
+        };
+        experiments.iter().map(own).collect()
+    }
+
     /// How its final state is measured.
     pub fn setting(&self) -> &Setting {
         &self.setting
@@ -261,32 +281,47 @@ impl Experiment {
     pub fn probabilities(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<f64>> {
         let mut amplitudes = simulate(&self.circuit(), theta, input, cancel)?;
         self.setting.rotate(&mut amplitudes, cancel)?;
-        Ok(amplitudes.iter().map(num_complex::Complex64::norm_sqr).collect())
+        Ok(amplitudes.iter().map(Complex64::norm_sqr).collect())
     }
 
     /// Exact moments of every reading, by simulation.
     pub fn moments(&self, theta: &[f64], input: &ProductState, cancel: &Cancel) -> Result<Vec<Moment>> {
-        let mut parities = self.probabilities(theta, input, cancel)?;
+        self.moments_of(self.probabilities(theta, input, cancel)?, cancel)
+    }
+
+    /// The moments on the state that its circuit has left.
+    pub(crate) fn moments_on(&self, mut state: Vec<Complex64>, cancel: &Cancel) -> Result<Vec<Moment>> {
+        self.setting.rotate(&mut state, cancel)?;
+        self.moments_of(state.iter().map(Complex64::norm_sqr).collect(), cancel)
+    }
+
+    /// The mean of every parity of its outcomes, on the state that its circuit has left.
+    pub(crate) fn parities_on(&self, mut state: Vec<Complex64>, cancel: &Cancel) -> Result<Vec<f64>> {
+        self.setting.rotate(&mut state, cancel)?;
+        let mut parities: Vec<f64> = state.iter().map(Complex64::norm_sqr).collect();
         hadamard(&mut parities);
-        // The outcome of a word squared is one, and a product of words is read by the difference of their masks.
-        let signed = |columns: &[u32], coefficients: &[f64]| -> Vec<(usize, f64)> {
-            let one = |(&column, &c): (&u32, &f64)| {
+        Ok(parities)
+    }
+
+    fn moments_of(&self, probabilities: Vec<f64>, cancel: &Cancel) -> Result<Vec<Moment>> {
+        let mut parities = probabilities.clone();
+        hadamard(&mut parities);
+        let sums = self.readings.sums();
+        let transform = probabilities.len() * (2 + self.n_qubits());
+        let moment = |(j, &row): (usize, &usize)| {
+            cancel.check()?;
+            let (columns, coefficients) = sums.row(j);
+            let signed = |(&column, &c): (&u32, &f64)| {
                 let (index, negative) = self.index(column);
                 (index, if negative { -c } else { c })
             };
-            columns.iter().zip(coefficients).map(one).collect()
-        };
-        let sums = self.readings.sums();
-        let moment = |(j, &row): (usize, &usize)| {
-            let (columns, coefficients) = sums.row(j);
-            let terms = signed(columns, coefficients);
+            let terms: Vec<(usize, f64)> = columns.iter().zip(coefficients).map(signed).collect();
             let mean: f64 = terms.iter().map(|(index, c)| c * parities[*index]).sum();
-            let square = |(i, (a, c)): (usize, &(usize, f64))| {
-                let cross: f64 = terms[..i].iter().map(|(b, d)| d * parities[a ^ b]).sum();
-                c * c + 2.0 * c * cross
+            let second = if terms.len() * terms.len() / 2 > transform {
+                second_of_outcomes(&terms, &probabilities)
+            } else {
+                second_of_pairs(&terms, &parities)
             };
-            let second: f64 = terms.iter().enumerate().map(square).sum();
-            cancel.check()?;
             Ok(Moment { row, mean, variance: (second - mean * mean).max(0.0) })
         };
         self.readings.rows.iter().enumerate().map(moment).collect()
@@ -298,8 +333,43 @@ impl Experiment {
     }
 
     /// The mask of a word as an index of an outcome, and whether an even parity means -1.
-    fn index(&self, column: u32) -> (usize, bool) {
+    pub(crate) fn index(&self, column: u32) -> (usize, bool) {
         let parity = &self.masks[column as usize];
         ((parity.mask[0].reverse_bits() >> (64 - self.n_qubits())) as usize, parity.negative)
+    }
+}
+
+/// The mean square of a sum of parities: that of a parity is one, and a product of two is the parity of the difference of
+/// their masks.
+fn second_of_pairs(terms: &[(usize, f64)], parities: &[f64]) -> f64 {
+    let square = |(i, (a, c)): (usize, &(usize, f64))| {
+        let cross: f64 = terms[..i].iter().map(|(b, d)| d * parities[a ^ b]).sum();
+        c * c + 2.0 * c * cross
+    };
+    terms.iter().enumerate().map(square).sum()
+}
+
+/// The same from the value of every outcome, all at once.
+fn second_of_outcomes(terms: &[(usize, f64)], probabilities: &[f64]) -> f64 {
+    let mut values = vec![0.0; probabilities.len()];
+    terms.iter().for_each(|(mask, c)| values[*mask] += c);
+    hadamard(&mut values);
+    values.iter().zip(probabilities).map(|(value, p)| p * value * value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_squares_by_pairs_are_those_of_outcomes() {
+        let weights: Vec<f64> = (0..32).map(|i| 1.0 + (1.7 * f64::from(i)).sin()).collect();
+        let total: f64 = weights.iter().sum();
+        let probabilities: Vec<f64> = weights.iter().map(|w| w / total).collect();
+        let mut parities = probabilities.clone();
+        hadamard(&mut parities);
+        let terms = [(3, 0.5), (17, -1.25), (31, 2.0), (8, 0.75)];
+        let (pairs, all) = (second_of_pairs(&terms, &parities), second_of_outcomes(&terms, &probabilities));
+        assert!((pairs - all).abs() < 1e-12, "{pairs} {all}");
     }
 }

@@ -8,9 +8,9 @@ use super::not_applicable::NotApplicable;
 use super::solver::Solver;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Size;
-use crate::design::Route;
 use crate::design::families::Family;
 use crate::design::search::ListDesign;
+use crate::design::{Mix, Route};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
 use crate::experiment::{Pair, Readings};
@@ -108,6 +108,17 @@ pub(super) trait Design: Debug + Send + Sync {
 
     /// What its experiments are made from, each with its share of the shots; `None` where there is no list of them.
     fn sources<'p>(&'p self, structure: &'p Candidates) -> Option<Vec<(Source<'p>, f64)>>;
+
+    /// The same design with other shares of its sources, and other weights of the routes of each derivative; none where
+    /// its shares are what it is.
+    fn with_shares(&self, _: &[f64], _: Option<&[Mix]>) -> Option<Arc<dyn Design>> {
+        None
+    }
+
+    /// The design without what holds at its own angles only; none where that is itself.
+    fn of_all_angles(&self) -> Option<Arc<dyn Design>> {
+        None
+    }
 
     /// The families and shares, where that is what the design consists of: searches can start from them.
     fn list(&self) -> Option<&ListDesign> {

@@ -3,6 +3,7 @@
 //! The currency is `cost`: the variance of one shot, averaged over the derivatives that are not identically zero, so
 //! that `cost / eps^2` shots give an RMS error of eps. All costs are at the maximally mixed state: known before anything
 //! is measured, the same for every competitor, and the mean over states of what [`Plan::exact`] finds by simulation.
+//! [`Plan::at_state`] makes the same plan for a state that is known, or remembered.
 //!
 //! What depends on the circuit alone (words, layers, circuits of echoes and shifts) is computed once; [`Plan::at`] plans
 //! for other angles, starting from the families and shares of the plan before.
@@ -11,20 +12,26 @@
 //! Cost: the words of the gradient observables, then the search ([`Options::effort`]).
 
 mod approach;
+mod balance;
 mod candidates;
 mod commuting_families;
+mod known;
 mod method;
 mod methods;
 mod not_applicable;
+mod pool;
 mod run;
 mod sampled;
 mod solve;
 mod solver;
+mod tuned;
 
+pub use known::State;
 pub use method::Method;
 pub use not_applicable::NotApplicable;
 pub use run::Simulated;
 pub use sampled::Step;
+pub use tuned::Aim;
 
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Circuit;
@@ -62,6 +69,8 @@ pub struct Row {
     pub served: bool,
     /// Whether `cost` is only a bound from below.
     pub bound: bool,
+    /// Whether the figures are those of a known state; else they are averages over all states.
+    pub at_state: bool,
     /// Why the method does not apply, or why there is only a bound.
     pub note: Option<NotApplicable>,
 }
@@ -76,6 +85,10 @@ pub struct Plan {
     solutions: Vec<Solution>,
     /// The cost of the designs of the plan before at these angles.
     former: Option<Vec<f64>>,
+    /// Derivatives that are not known to be zero, in a plan for a state.
+    moving: Option<Vec<bool>>,
+    /// For every method the variances of one shot at the state, by what parameters are computed from.
+    by_arguments: Vec<Vec<f64>>,
 }
 
 impl Plan {
@@ -121,10 +134,25 @@ impl Plan {
             // What other designs read depends on the angles.
             let keeps = methods.contains(&Method::ALL[i]) && own.list().is_some();
             let keeps = keeps && solver.cost(own)?.is_finite();
-            Ok(if keeps { own.clone() } else { Solution::Absent(NotApplicable::NotAsked) })
+            let lasting = own.design().and_then(Design::of_all_angles).map(Solution::Design);
+            Ok(if keeps {
+                lasting.unwrap_or_else(|| own.clone())
+            } else {
+                Solution::Absent(NotApplicable::NotAsked)
+            })
         })?;
         let rows = map(Method::ALL.len(), cancel, |i| solver.row(Method::ALL[i], &solutions[i]))?;
-        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: None })
+        let theta = theta.to_vec();
+        Ok(Plan {
+            structure,
+            theta,
+            observables,
+            rows,
+            solutions,
+            former: None,
+            moving: None,
+            by_arguments: none(),
+        })
     }
 
     fn of(
@@ -159,7 +187,27 @@ impl Plan {
         }
         let row = |i: usize| solver.row(Method::ALL[i], &solutions[i]);
         let rows = map(Method::ALL.len(), cancel, row)?;
-        Ok(Plan { structure, theta: theta.to_vec(), observables, rows, solutions, former: former_costs })
+        let (theta, former) = (theta.to_vec(), former_costs);
+        Ok(Plan {
+            structure,
+            theta,
+            observables,
+            rows,
+            solutions,
+            former,
+            moving: None,
+            by_arguments: none(),
+        })
+    }
+
+    /// Whether each derivative is not known to be zero; none but in a plan for a state.
+    pub fn moving(&self) -> Option<&[bool]> {
+        self.moving.as_deref()
+    }
+
+    /// The variances of one shot at the state by what parameters are computed from; empty where there are none.
+    pub fn by_arguments(&self, method: Method) -> &[f64] {
+        &self.by_arguments[method.index()]
     }
 
     /// One row per method, in the order of [`Method::ALL`].
@@ -173,11 +221,14 @@ impl Plan {
     }
 
     /// The method with the lowest cost (the lowest variance of the worst derivative, if that is the goal); among those
-    /// within 2 %, the first in the order of [`Method::ALL`] that has a list of settings, if one has.
+    /// within 2 %, the first in the order of [`Method::ALL`] that has a list of settings, if one has. Rows for a known
+    /// state, if there are some, are compared with each other only.
     pub fn best(&self) -> &Row {
         let max = self.structure.options.goal == Goal::Max;
         let (lists, drawn): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.settings.is_some());
-        let known: Vec<&Row> = lists.into_iter().chain(drawn).filter(|row| !row.bound).collect();
+        let at_state = self.rows.iter().any(|row| row.at_state);
+        let counts = |row: &&Row| !row.bound && (row.at_state || !at_state);
+        let known: Vec<&Row> = lists.into_iter().chain(drawn).filter(counts).collect();
         let first = first_near_least(known.iter().map(|row| if max { row.worst } else { row.cost }));
         known[first.expect("parameter-shift is never a bound")]
     }
@@ -217,4 +268,9 @@ impl Plan {
             )
         })
     }
+}
+
+/// No variances, for every method.
+fn none() -> Vec<Vec<f64>> {
+    vec![Vec::new(); Method::ALL.len()]
 }

@@ -4,11 +4,12 @@ use super::approach::Source;
 use super::{Method, Plan};
 use crate::bits::parallel::{self, Cancel};
 use crate::bits::philox::{philox, unit_interval};
+use crate::circuit::product;
 use crate::design::Route;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
 use crate::estimate::{Run, read_all};
-use crate::experiment::{Experiment, Readings};
+use crate::experiment::{Experiment, Moment, Readings, on_states};
 use crate::pauli::{Sums, Words};
 use crate::snapshots::{Outcomes, measure_experiment};
 use crate::stabiliser::Setting;
@@ -102,11 +103,24 @@ impl Plan {
         wanted: &[usize],
         cancel: &Cancel,
     ) -> Result<Vec<Experiment>> {
+        let first = self.structure.n_observables();
+        let part = |row: usize, route: Route| self.part(method, first + row, route);
+        self.build_parts(sources, counts, wanted, &part, cancel)
+    }
+
+    /// The same, where every route gives each derivative a part of its own.
+    pub(super) fn build_parts(
+        &self,
+        sources: &[Source<'_>],
+        counts: &[f64],
+        wanted: &[usize],
+        part: &(dyn Fn(usize, Route) -> f64 + Sync),
+        cancel: &Cancel,
+    ) -> Result<Vec<Experiment>> {
         let sums = self.observables.sums();
         let first = self.structure.n_observables();
-        let part = |route: Route| move |row: usize| self.part(method, first + row, route);
         let revealed = self.revealed(sources, counts);
-        let uses = Uses::new(sums, first, |r| part(Route::Settings)(r - first));
+        let uses = Uses::new(sums, first, |r| part(r - first, Route::Settings));
         parallel::map(wanted.len(), cancel, |place| {
             let i = wanted[place];
             match sources[i] {
@@ -117,7 +131,7 @@ impl Plan {
                     self.of_final_state(setting, readings)
                 }
                 Source::Setting(setting, readings) => self.of_final_state(setting, readings.clone()),
-                Source::Turned { pair, route, plus } => pair.experiment(plus)?.scaled(part(route)),
+                Source::Turned { pair, route, plus } => pair.experiment(plus)?.scaled(|row| part(row, route)),
             }
         })
     }
@@ -158,16 +172,25 @@ impl Plan {
 
     /// The variance of one shot of every derivative on the state that is prepared, by simulation.
     pub fn exact(&self, method: Method, cancel: &Cancel) -> Result<Vec<f64>> {
-        let input = self.input()?;
         let experiments = self.experiments(method, cancel)?;
-        let moments = parallel::map(experiments.len(), cancel, |i| {
-            experiments[i].0.moments(&self.theta, input, cancel)
-        })?;
+        let moments = self.exact_moments(experiments.iter().map(|(experiment, _)| experiment), cancel)?;
         let mut variances = self.unmeasured(method);
         for (moments, (_, share)) in moments.iter().zip(&experiments) {
             moments.iter().for_each(|m| variances[m.row] += m.variance / share);
         }
         Ok(variances)
+    }
+
+    /// The moments of experiments on the states that their circuits prepare.
+    pub(super) fn exact_moments<'e>(
+        &self,
+        experiments: impl Iterator<Item = &'e Experiment>,
+        cancel: &Cancel,
+    ) -> Result<Vec<Vec<Moment>>> {
+        let (input, experiments) = (product(self.input()?, cancel)?, experiments.collect::<Vec<_>>());
+        on_states(&experiments, &input, &self.theta, cancel, |i, state| {
+            experiments[i].moments_on(state, cancel)
+        })
     }
 
     /// A gradient from simulated shots. The same seed gives the same outcome.

@@ -12,7 +12,7 @@
 use super::approach::Source;
 use super::run::round;
 use super::{Method, Plan, Simulated};
-use crate::bits::parallel::{self, Cancel};
+use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
 use crate::design::Route;
 use crate::error::{Error, Result};
@@ -85,11 +85,9 @@ impl Plan {
             let of_one = self.exact(method, cancel)?;
             return Ok(of_one.into_iter().map(|v| v / shots as f64).collect());
         };
-        let input = self.input()?;
         let all: Vec<usize> = (0..sources.len()).collect();
         let experiments = self.build_some(method, &sources, &shares, &all, cancel)?;
-        let moments =
-            parallel::map(experiments.len(), cancel, |i| experiments[i].moments(&self.theta, input, cancel))?;
+        let moments = self.exact_moments(experiments.iter(), cancel)?;
         let of_draws = choice.shots(shots) as f64;
         let in_always: f64 = choice.always.iter().map(|&u| units[u].share).sum();
         let mut variances = self.unmeasured(method);

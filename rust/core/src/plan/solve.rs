@@ -90,6 +90,7 @@ impl Solver<'_> {
             extra: figures.extra,
             served: figures.served,
             bound,
+            at_state: false,
             note: solution.reason().cloned(),
         })
     }

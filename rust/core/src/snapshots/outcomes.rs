@@ -5,20 +5,19 @@
 //! Cost: [`measure`] takes one pass over the state per gate of the setting and a binary search per shot, counting a
 //! sort of the shots.
 
-use crate::bits::parallel::{self, Cancel};
+use crate::bits::parallel::Cancel;
 use crate::bits::philox::{philox, unit_interval};
 use crate::bits::{limbs, room};
-use crate::circuit::simulate;
+use crate::circuit::{product, simulate};
 use crate::error::{Error, Result};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, on_states};
+use crate::pauli::word::check_width;
 use crate::stabiliser::Setting;
 use crate::state::ProductState;
 use num_complex::Complex64;
 
 /// Stream of the key, so that runs share no random number with other uses of a seed.
 const STREAM: u64 = u64::from_le_bytes(*b"measured");
-/// Bytes of state vectors that are held at once.
-const MOST_STATES: usize = 64 << 20;
 
 /// The outcomes of shots of a state vector in a setting, one after the other, qubit q in bit q.
 ///
@@ -88,26 +87,13 @@ pub fn measure_experiments(
     if runs.iter().any(|(_, shots, _)| *shots == 0) {
         return Err(Error::invalid("shots", "at least 1", "0"));
     }
-    let circuit = |run: &usize| runs[*run].0.identity();
-    let mut order: Vec<usize> = (0..runs.len()).collect();
-    order.sort_by_key(circuit); // stable; any order of circuits gives the same outcomes
-    let groups: Vec<&[usize]> = order.chunk_by(|a, b| circuit(a) == circuit(b)).collect();
-    let mut outcomes = vec![Vec::new(); runs.len()];
-    let bytes = |group: &&[usize]| size_of::<Complex64>() << runs[group[0]].0.n_qubits();
-    let together = groups.first().map_or(1, |group| (MOST_STATES / bytes(group)).max(1));
-    for groups in groups.chunks(together) {
-        let states = parallel::map(groups.len(), cancel, |i| {
-            simulate(&runs[groups[i][0]].0.circuit(), theta, input, cancel)
-        })?;
-        let own: Vec<(usize, usize)> =
-            groups.iter().enumerate().flat_map(|(i, group)| group.iter().map(move |run| (i, *run))).collect();
-        let found = parallel::map(own.len(), cancel, |j| {
-            let (state, (experiment, shots, seed)) = (&states[own[j].0], runs[own[j].1]);
-            measure(state.clone(), experiment.setting(), shots, seed, cancel)
-        })?;
-        own.iter().zip(found).for_each(|((_, run), shots)| outcomes[*run] = shots);
-    }
-    Ok(outcomes)
+    let Some((first, ..)) = runs.first() else { return Ok(Vec::new()) };
+    check_width("input", first.n_qubits(), input.n_qubits())?;
+    let experiments: Vec<&Experiment> = runs.iter().map(|(experiment, ..)| *experiment).collect();
+    on_states(&experiments, &product(input, cancel)?, theta, cancel, |i, state| {
+        let (experiment, shots, seed) = runs[i];
+        measure(state, experiment.setting(), shots, seed, cancel)
+    })
 }
 
 /// Different outcomes, ascending, and how often each came.
@@ -182,9 +168,9 @@ impl Outcomes {
         8 * (self.rows.len() + self.counts.len())
     }
 
-    /// Number of different outcomes.
-    pub(crate) fn different(&self) -> usize {
-        self.counts.len()
+    /// The different outcomes, packed row after row.
+    pub(crate) fn rows(&self) -> &[u64] {
+        &self.rows
     }
 
     /// Each different outcome, as a packed row, with how often it came.

@@ -8,6 +8,7 @@
 
 use crate::bits::parallel::Cancel;
 use crate::circuit::Size;
+use crate::design::Mix;
 use crate::ensemble::Ensemble;
 use crate::error::Result;
 use crate::experiment::Readings;
@@ -15,6 +16,7 @@ use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start, 
 use crate::plan::candidates::Candidates;
 use crate::plan::commuting_families::CommutingFamilies;
 use crate::plan::solver::Solver;
+use std::sync::Arc;
 
 /// The settings of the commuting families.
 pub(super) struct Commuting;
@@ -73,6 +75,10 @@ impl Design for Shared {
     fn ensemble(&self, structure: &Candidates, _: &Cancel) -> Result<Option<Ensemble>> {
         let settings = structure.commuting.iter().flat_map(CommutingFamilies::settings).cloned();
         Ensemble::settings(settings.collect(), self.shares.clone()).map(Some)
+    }
+
+    fn with_shares(&self, shares: &[f64], _: Option<&[Mix]>) -> Option<Arc<dyn Design>> {
+        Some(Arc::new(Shared { shares: shares.to_vec(), readings: self.readings.clone() }))
     }
 
     fn sources<'p>(&'p self, structure: &'p Candidates) -> Option<Vec<(Source<'p>, f64)>> {

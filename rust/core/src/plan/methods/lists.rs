@@ -19,6 +19,7 @@ use crate::plan::candidates::Candidates;
 use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
+use std::sync::Arc;
 
 /// A list of product settings.
 pub(super) struct Product;
@@ -143,7 +144,7 @@ impl Design for ListDesign {
 
     fn figures(&self, structure: &Candidates, cancel: &Cancel) -> Result<Figures> {
         let settings = map(self.families.len(), cancel, |i| self.families[i].setting(cancel).map(size_of))?;
-        let circuits = usize::from(!self.families.is_empty());
+        let circuits = usize::from(self.shares.families.iter().any(|share| *share > 0.0));
         let mut figures = Figures {
             circuits,
             extra: settings.into_iter().fold(Size::default(), Size::largest),
@@ -167,6 +168,18 @@ impl Design for ListDesign {
             self.routes.iter().flat_map(|route| structure.pairs(*route).into_iter().map(|p| (p, *route)));
         let turned = pairs.zip(&self.shares.direct).flat_map(|((p, route), s)| Source::both(p, route, *s));
         Some(families.chain(turned).collect())
+    }
+
+    fn with_shares(&self, shares: &[f64], mix: Option<&[Mix]>) -> Option<Arc<dyn Design>> {
+        let mut other = self.clone();
+        let (families, turned) = shares.split_at(self.families.len().min(shares.len()));
+        other.shares.families = families.to_vec();
+        other.shares.direct = turned.chunks(2).map(|both| both.iter().sum()).collect();
+        if let Some(mix) = mix {
+            let first = other.shares.mix.len() - mix.len();
+            other.shares.mix[first..].copy_from_slice(mix);
+        }
+        Some(Arc::new(other))
     }
 
     fn list(&self) -> Option<&ListDesign> {
