@@ -46,8 +46,12 @@ def run(measurement=None, options=None, shots=None, **arguments):
         ({"options": {"shots": 10, "report": 3}}, TypeError, "report: expected a list or a function"),
         ({"options": {"shots": 10, "argnum": 0.5}}, TypeError, "argnum: expected an integer"),
         ({"options": {"shots": 10, "seed": -1}}, ValueError, "seed: expected an integer from 0"),
-        ({"measurement": lambda: qml.var(qml.Z(0))}, ValueError, "qml.expval.*parameter-shift"),
-        ({"measurement": lambda: qml.probs(wires=0)}, ValueError, "qml.expval.*parameter-shift"),
+        ({"measurement": lambda: qml.purity(wires=0)}, ValueError, "qml.expval.*parameter-shift"),
+        (
+            {"measurement": lambda: qml.var(qml.Z(0)), "options": {"target": 0.1}},
+            ValueError,
+            "target: expected shots for qml.var",
+        ),
         (
             {"measurement": lambda: qml.expval(qml.Projector([0], wires=0)), "max_diff": 2},
             ValueError,
@@ -106,7 +110,7 @@ def test_arrays_that_no_angle_is():
 
     device = qml.device("default.qubit")
     qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 100})
-    with pytest.raises(ValueError, match="angles or coefficients"):
+    with pytest.raises(ValueError, match="angles, or coefficients of exp"):
         qml.jacobian(qnode)(matrix)
 
 

@@ -222,7 +222,7 @@ def turning(w):
         (broadcast, 0.3, "circuit: expected one circuit, got a broadcast of 2"),
         (coefficient, 0.3, "params: expected numbers that turn gates"),
         (nothing, 0.3, "params: expected numbers that a gate depends on"),
-        (sampled, 0.3, "expected measurements qml.expval"),
+        (sampled, 0.3, "circuit: expected one expectation value"),
         (rotations, None, "params: expected the array of parameters"),
         (turning, 0.3j, "params: expected finite real numbers"),
         (turning, np.nan, "params: expected finite real numbers"),

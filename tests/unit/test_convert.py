@@ -328,8 +328,14 @@ REFUSED = {
         lambda: tape(qml.X(0), measured=[qml.expval(qml.Hermitian(np.eye(32), range(5)))]),
         r"at most 4 wires, got Hermitian\(.*sum of Pauli words",
     ),
-    "variance": (lambda: tape(qml.X(0), measured=[qml.var(qml.Z(0))]), r"qml\.expval\(observable\), got var"),
-    "probabilities": (lambda: tape(qml.X(0), measured=[qml.probs(0)]), "got probs"),
+    "probabilities of many wires": (
+        lambda: tape(qml.X(0), measured=[qml.probs(range(9))]),
+        "at most 8 wires, got 9, which are 512",
+    ),
+    "probabilities of a wide sum": (
+        lambda: tape(qml.X(0), measured=[qml.probs(op=qml.prod(*map(qml.Hadamard, range(5))))]),
+        "an observable on at most 4 wires",
+    ),
     "sample": (lambda: tape(qml.X(0), measured=[qml.sample(wires=0)]), "got sample"),
     "counts": (lambda: tape(qml.X(0), measured=[qml.counts(wires=0)]), "got .*[cC]ounts"),
     "state": (lambda: tape(qml.X(0), measured=[qml.state()]), "got state"),

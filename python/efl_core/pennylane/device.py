@@ -27,17 +27,18 @@ from pennylane.measurements import (
     ClassicalShadowMP,
     ExpectationMP,
     MeasurementProcess,
+    ProbabilityMP,
     SampleMeasurement,
     ShadowExpvalMP,
     Shots,
     StateMeasurement,
+    VarianceMP,
 )
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
 from efl_core.arguments import real
 from efl_core.errors import InputTypeError, InvalidInputError
-from efl_core.observables import PauliSum
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.calling import Found, find_tapes
 from efl_core.pennylane.differentiated import slopes_of
@@ -46,7 +47,8 @@ from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import value_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
-from efl_core.pennylane.tapes.conversion import from_tape
+from efl_core.pennylane.tapes.conversion import converted
+from efl_core.pennylane.tapes.outputs import Outputs
 from efl_core.pennylane.transforms import expand, nested
 
 __all__ = ["FleetDevice"]
@@ -89,8 +91,9 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     report
         A list or a function that is handed a `Report` for every measured Jacobian, one for each tape.
 
-    Expectation values are measured in settings that are designed for them. Anything else (``sample``,
-    ``counts``, ``probs``, ``var``, states) runs on the inner device as usual and has no device gradient.
+    ``expval``, ``var`` and ``probs`` (of at most 8 wires) are measured in settings that are designed for
+    them. Probabilities are estimates as all values are, and may be a little below zero. Anything else
+    (``sample``, ``counts``, states) runs on the inner device as usual and has no device gradient.
 
     Examples
     --------
@@ -257,11 +260,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         self, tape: QuantumScript, values: bool, jacobians: bool, slopes: NDArray[np.float64] | None = None
     ) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
-        observables = _observables(tape)
-        if observables is None:
+        outputs = _outputs(tape)
+        if outputs is None:
             if jacobians:
                 raise InvalidInputError(
-                    f"measurements: expected expectation values of Pauli words and sums after gates, for a "
+                    f"measurements: expected expval, var or probs of Pauli words and sums after gates, for a "
                     f"gradient that {self.name} measures, got {tape.measurements}; {OTHER_GRADIENT}"
                 )
             return [tape], lambda results: (results[0], None)
@@ -275,12 +278,12 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         if tape.shots.has_partitioned_shots:
             parts = [self._job(tape.copy(shots=shots), values, jacobians, slopes) for shots in tape.shots]
             return [t for tapes, _ in parts for t in tapes], partial(_read_parts, parts)
-        return self._measure(tape, observables, values, jacobians, slopes)
+        return self._measure(tape, outputs, values, jacobians, slopes)
 
     def _measure(
         self,
         tape: QuantumScript,
-        observables: Sequence[PauliSum],
+        outputs: Outputs,
         values: bool,
         jacobians: bool,
         slopes: NDArray[np.float64] | None,
@@ -296,9 +299,9 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             )
         if jacobians and tape.trainable_params:
             return self._values_and_jacobian(tape, options, values, slopes)
-        if not values or not observables:
-            return [], lambda _: (None, nested(tape, np.zeros((len(tape.measurements), 0))))
-        return self._values(tape, options, observables)
+        if not values or not outputs.items:
+            return [], lambda _: (None, nested(tape, np.zeros((outputs.n_rows, 0))))
+        return self._values(tape, options)
 
     def _values_and_jacobian(
         self, tape: QuantumScript, options: Options, values: bool, slopes: NDArray[np.float64] | None
@@ -317,15 +320,19 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:
             found = job.read(results)
-            return (_nested(found.value) if values else None), nested(tape, found.gradient)
+            return (_nested(tape, found.value) if values else None), nested(tape, found.gradient)
 
         return job.tapes, read
 
-    def _values(self, tape: QuantumScript, options: Options, observables: Sequence[PauliSum]) -> Job:
+    def _values(self, tape: QuantumScript, options: Options) -> Job:
         """Measure the values alone; derivatives by no parameter come with them."""
-        job = value_job(tape, observables, options, self._inner, self._value_target)
-        no_derivatives = np.zeros((len(tape.measurements), 0))
-        return job.tapes, lambda results: (_nested(job.read(results)), nested(tape, no_derivatives))
+        job = value_job(tape, options, self._inner, self._value_target)
+
+        def read(results: Sequence[Any]) -> tuple[Any, Any]:
+            found = job.read(results)
+            return _nested(tape, found), nested(tape, np.zeros((len(found), 0)))
+
+        return job.tapes, read
 
     def _next_seed(self) -> int:
         with self._lock:
@@ -369,8 +376,8 @@ def _is_differentiated(parameter: Any) -> bool:  # noqa: ANN401
 
 
 def _expanded(tape: QuantumScript) -> tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]:
-    """Expand broadcasts and arrays of angles, in a tape of expectation values."""
-    if all(isinstance(m, ExpectationMP) for m in tape.measurements):
+    """Expand broadcasts and arrays of angles, in a tape that is read from settings."""
+    if all(isinstance(m, (ExpectationMP, VarianceMP, ProbabilityMP)) for m in tape.measurements):
         return expand(tape)
     return [tape], itemgetter(0)
 
@@ -383,20 +390,19 @@ def _is_measurement(measurement: MeasurementProcess) -> bool:
     return isinstance(measurement, known)
 
 
-def _observables(tape: QuantumScript) -> tuple[PauliSum, ...] | None:
-    """Return the observables of a tape whose results can be read from settings."""
+def _outputs(tape: QuantumScript) -> Outputs | None:
+    """Return what a tape returns, if that can be read from settings."""
     if not tape.measurements or any(isinstance(op, NOT_GATES) for op in tape.operations):
         return None
     try:
-        return from_tape(QuantumScript([], tape.measurements), wires=tape.wires).observables
+        return converted(QuantumScript([], tape.measurements), wires=tape.wires)[1]
     except InvalidInputError:
         return None
 
 
-def _nested(row: NDArray[np.float64]) -> Any:  # noqa: ANN401
+def _nested(tape: QuantumScript, rows: NDArray[np.float64]) -> Any:  # noqa: ANN401
     """One measurement is an array, several are a tuple of arrays."""
-    parts = tuple(np.asarray(x) for x in row)
-    return parts[0] if len(parts) == 1 else parts
+    return nested(tape, rows[:, None])
 
 
 def _read_parts(parts: Sequence[Job], results: Sequence[Any]) -> tuple[Any, Any]:

@@ -35,7 +35,9 @@ class Report:
     tapes: int
     """Tapes in the one batch that was submitted."""
     gradient: NDArray[np.float64] = field(repr=False)
-    """Derivatives by measurement and trainable parameter; with a leading axis for a shot vector."""
+    """Derivatives by row and trainable parameter; with a leading axis for a shot vector.
+
+    A measurement has a row, ``probs`` one for every outcome."""
     stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     predicted: float
@@ -55,7 +57,7 @@ class Report:
     dropped: Dropped
     """What truncation left out."""
     value: NDArray[np.float64] = field(repr=False)
-    """Values by measurement, if they were measured with the gradient; a shot vector leads."""
+    """Values by row, if they were measured with the gradient; a shot vector leads."""
     value_stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     _measured: Measured | None = field(repr=False)
@@ -65,7 +67,7 @@ class Report:
         """Return the standard errors of linear combinations of the derivatives, covariances included.
 
         Weights have the shape (combinations, trainable parameters): the chain rule through classical code is
-        such a matrix. The result is of shape (measurements, combinations); a shot vector leads.
+        such a matrix. The result is of shape (rows, combinations); a shot vector leads.
         """
         matrix = np.atleast_2d(np.asarray(weights, dtype=np.float64))
         if matrix.ndim != 2 or matrix.shape[1] != self.gradient.shape[-1]:

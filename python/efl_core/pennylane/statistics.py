@@ -7,9 +7,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core.pennylane.tapes.outputs import Readout
+
 __all__ = ["Found", "Measured", "Table"]
 
 Table: TypeAlias = NDArray[np.float64]
+
+# Of combinations that are read together: 32 MB.
+MOST_WEIGHTS = 2**22
 
 
 class Found(Protocol):
@@ -17,7 +22,7 @@ class Found(Protocol):
 
     @property
     def value(self) -> Table:
-        """Derivatives, shape (measurements, trainable parameters); 0 where the part measures none."""
+        """Derivatives, shape (observables, trainable parameters); 0 where the part measures none."""
 
     @property
     def variance(self) -> Table:
@@ -28,9 +33,9 @@ class Found(Protocol):
         """Memory of what is kept."""
 
     def variances(self, weights: Table) -> Table:
-        """Return variances of combinations, shape (measurements, combinations), covariances included.
+        """Return variances of combinations, covariances included.
 
-        Weights have the shape (combinations, trainable parameters).
+        Weights have the shape (combinations, observables, trainable parameters).
         """
 
 
@@ -40,17 +45,26 @@ class Measured:
 
     copies: tuple[tuple[Found, ...], ...]
     shape: tuple[int, int]
+    """Numbers of observables and of trainable parameters."""
     is_partitioned: bool
+    readouts: tuple[Readout, ...] | None = None
+    """How the rows of results depend on observables, for each copy; None where they are the observables."""
 
     @property
     def gradient(self) -> Table:
-        """Derivatives, shape (measurements, trainable parameters); a shot vector leads."""
-        return self._summed([[found.value for found in copy] for copy in self.copies], self.shape)
+        """Derivatives, shape (rows, trainable parameters); a shot vector leads."""
+        found = self._by_observables
+        if self.readouts is not None:
+            found = [own.slopes @ table for own, table in zip(self.readouts, found, strict=True)]
+        return self._stacked(found)
 
     @property
     def stderr(self) -> Table:
         """Their standard errors."""
-        return np.sqrt(self._summed([[found.variance for found in copy] for copy in self.copies], self.shape))
+        if self.readouts is not None:
+            return self.errors(np.eye(self.shape[1]))
+        variances = [sum((found.variance for found in copy), np.zeros(self.shape)) for copy in self.copies]
+        return np.sqrt(self._stacked(variances))
 
     @property
     def nbytes(self) -> int:
@@ -58,13 +72,37 @@ class Measured:
         return sum(found.nbytes for copy in self.copies for found in copy)
 
     def errors(self, weights: Table) -> Table:
-        """Return the standard errors of combinations of derivatives."""
-        variances = [[found.variances(weights) for found in copy] for copy in self.copies]
-        return np.sqrt(self._summed(variances, (self.shape[0], len(weights))))
+        """Return the standard errors of combinations of derivatives, shape (rows, combinations)."""
+        observables = np.eye(self.shape[0])
+        if self.readouts is None:
+            return np.sqrt(self._stacked([_spread(copy, observables, weights) for copy in self.copies]))
+        spread = []
+        by_observables = self._by_observables
+        for copy, readout, gradient in zip(self.copies, self.readouts, by_observables, strict=True):
+            # A slope that is measured itself blurs what it multiplies.
+            blurred = readout.blur @ np.square(gradient @ weights.T)
+            spread.append(_spread(copy, readout.slopes, weights) + blurred)
+        return np.sqrt(self._stacked(spread))
 
-    def _summed(self, tables: Sequence[Sequence[Table]], shape: tuple[int, int]) -> Table:
-        summed = np.zeros((len(tables), *shape))
-        for total, copy in zip(summed, tables, strict=True):
-            for table in copy:
-                total += table
-        return summed if self.is_partitioned else summed[0]
+    @property
+    def _by_observables(self) -> list[Table]:
+        return [sum((found.value for found in copy), np.zeros(self.shape)) for copy in self.copies]
+
+    def _stacked(self, tables: Sequence[Table]) -> Table:
+        return np.stack(tables) if self.is_partitioned else tables[0]
+
+
+def _spread(copy: Sequence[Found], slopes: Table, weights: Table) -> Table:
+    """Return the variances of rows by combinations of parameters, from independent parts."""
+    piece = max(1, MOST_WEIGHTS // max(1, slopes.shape[1] * weights.size))
+    found = [_spread_of(copy, slopes[i : i + piece], weights) for i in range(0, len(slopes), piece)]
+    return np.concatenate(found) if found else np.zeros((0, len(weights)))
+
+
+def _spread_of(copy: Sequence[Found], slopes: Table, weights: Table) -> Table:
+    rows, combinations = len(slopes), len(weights)
+    joined = np.einsum("ro,cp->rcop", slopes, weights).reshape(
+        rows * combinations, slopes.shape[1], weights.shape[1]
+    )
+    total = sum((found.variances(joined) for found in copy), np.zeros(rows * combinations))
+    return total.reshape(rows, combinations)

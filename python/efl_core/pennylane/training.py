@@ -131,12 +131,12 @@ class Model:
         [tape] = recorded(lambda *values: [tape_of(self._qnode, values, {})], args, [0])
         if tape.batch_size is not None:
             raise InvalidInputError(f"circuit: expected one circuit, got a broadcast of {tape.batch_size}")
-        if len(tape.measurements) != 1:
-            raise InvalidInputError(
-                f"circuit: expected one expectation value to be made small, got {len(tape.measurements)} "
-                "measurements; write their sum as one observable"
-            )
         wanted = read_tape(tape, Options(shots=1))
+        if wanted.outputs.n_rows != 1 or not wanted.outputs.is_linear:
+            raise InvalidInputError(
+                f"circuit: expected one expectation value to be made small, got {tape.measurements}; "
+                "write their sum as one observable"
+            )
         if wanted.coefficients:
             raise InvalidInputError(
                 "params: expected numbers that turn gates, got some that are coefficients of the observable"

@@ -28,6 +28,7 @@ from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink, last_report
 from efl_core.pennylane.tapes.operations import AFFINE, NOT_ANGLES
+from efl_core.pennylane.tapes.outputs import n_outcomes, with_wires
 from efl_core.propagation import Truncation
 
 __all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
@@ -123,17 +124,19 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
     if any(map(qml.math.is_abstract, tape.get_parameters(trainable_only=False))):
         return _within_jit(tape, options)
     known = _kept.get(tape, options)
+    device = find_device(options.device)
+    named = with_wires(tape, device.device)
     if known is not None:
-        return [], lambda _: nested(tape, known)
+        return [], lambda _: nested(named, known)
     slopes = slopes_of(tape)
     if slopes is None:
         slopes = find_slopes(len(tape.trainable_params))
-    job = gradient_job(tape, options, find_device(options.device), slopes=slopes)
+    job = gradient_job(named, options, device, slopes=slopes)
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
         gradient = job.read(results).gradient
         _kept.put(tape, options, gradient)
-        return nested(tape, gradient)
+        return nested(named, gradient)
 
     return job.tapes, post
 
@@ -148,10 +151,12 @@ def _within_jit(tape: QuantumScript, options: Options) -> Batch:
             'device_options: expected "device" inside jax.jit, where the transform submits its tapes itself, '
             "got none"
         )
+    tape = with_wires(tape, found.device)
     device, parameters = found.device, tape.get_parameters(trainable_only=False)
     dtype = jax.numpy.zeros(0, dtype=float).dtype  # double precision, if that is on
     copies = (tape.shots.num_copies,) if tape.shots.has_partitioned_shots else ()
-    shape = (*copies, len(tape.measurements), len(tape.trainable_params))
+    rows = sum(count or 1 for count in n_outcomes(tape))
+    shape = (*copies, rows, len(tape.trainable_params))
 
     def measure(*values: Any) -> Gradient:  # noqa: ANN401 (JAX's arrays)
         numbers = [np.asarray(value) for value in values]
@@ -173,14 +178,22 @@ def nested(
     gradient: Any,  # noqa: ANN401 (an array)
     number: Callable[[Any], Any] = np.asarray,
 ) -> Any:  # noqa: ANN401 (nested tuples of numbers)
-    """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out."""
+    """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out.
+
+    Derivatives of probabilities are arrays of one for each outcome.
+    """
+    counts = n_outcomes(tape)
+    ends = np.cumsum([count or 1 for count in counts])
 
     def row(values: Any) -> Any:  # noqa: ANN401
         numbers = tuple(number(v) for v in values)
         return numbers[0] if len(numbers) == 1 else numbers
 
     def table(values: Any) -> Any:  # noqa: ANN401
-        rows = tuple(map(row, values))
+        rows = tuple(
+            row(values[end - 1] if count is None else values[end - count : end].T)
+            for end, count in zip(ends, counts, strict=True)
+        )
         return rows[0] if len(rows) == 1 else rows
 
     return tuple(map(table, gradient)) if tape.shots.has_partitioned_shots else table(gradient)
@@ -212,8 +225,9 @@ def shadow_grad(
     """Estimate the gradient by all parameters from one measurement that is designed for it.
 
     A gradient transform, for ``diff_method=`` (options in ``gradient_kwargs=``) or for a QNode:
-    ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with several
-    ``qml.expval`` of words, sums, Hamiltonians and Hermitian matrices; with shot vectors and broadcasts.
+    ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with
+    ``qml.expval`` and ``qml.var`` of words, sums, Hamiltonians and Hermitian matrices, and ``qml.probs`` of
+    at most 8 wires, in any mixture; with shot vectors and broadcasts.
 
     Parameters
     ----------

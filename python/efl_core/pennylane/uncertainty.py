@@ -16,6 +16,7 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.pennylane.calling import Found
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options
+from efl_core.pennylane.tapes.outputs import n_outcomes, with_wires
 from efl_core.pennylane.transforms import echo_grad, expand, shadow_grad
 
 __all__ = ["gradient_with_errors"]
@@ -38,8 +39,9 @@ def gradient_with_errors(
     -------
     Callable
         Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard
-        error of every entry. Several outputs have an axis of their own, in front; several trainable arguments
-        have a tuple. Arguments are ``pennylane.numpy`` arrays.
+        error of every entry. Several outputs have an axis of their own, in front, on which probabilities are
+        one output for each outcome; several trainable arguments have a tuple. Arguments are
+        ``pennylane.numpy`` arrays.
 
     Examples
     --------
@@ -74,7 +76,7 @@ def gradient_with_errors(
         batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
         device = Found(qnode.device if read.device is None else read.device, "option")
         jobs = [
-            gradient_job(tape, read, device, slopes=_joined(matrices))
+            gradient_job(with_wires(tape, device.device), read, device, slopes=_joined(matrices))
             for tape, matrices in zip(tapes, jacobians, strict=True)
         ]
         batch = [tape for job in jobs for tape in job.tapes]
@@ -135,6 +137,8 @@ def _linearised(
 
 def _shaped(values: Sequence[NDArray[Any]], tape: QuantumScript, batched: bool) -> NDArray[Any]:
     """Return the entries of all tapes in one array; the axis of a broadcast is where PennyLane has it."""
-    axis = 2 if tape.shots.has_partitioned_shots else 1
-    found = np.stack(values, axis=axis) if batched else values[0]
-    return np.squeeze(found, axis - 1) if len(tape.measurements) == 1 else found
+    rows, single = int(tape.shots.has_partitioned_shots), len(tape.measurements) == 1
+    found = np.stack(values, axis=rows if single else rows + 1) if batched else values[0]
+    if n_outcomes(tape) != [None]:
+        return found
+    return np.squeeze(found, rows + int(batched))

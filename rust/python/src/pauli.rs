@@ -62,6 +62,8 @@ pub(crate) fn read_word(
         core::PauliWord::from_label(&label.to_string_lossy())
             .map_err(|error| error.named(name.to_owned()))
             .or_raise()?
+    } else if let Ok(word) = value.cast::<PauliWord>() {
+        word.get().0.clone()
     } else if let Some(dict) = mapping(value)? {
         let Some(n_qubits) = n_qubits else {
             return Err(invalid(name, "n_qubits beside a dict of letters", "none"));
@@ -74,8 +76,6 @@ pub(crate) fn read_word(
         core::PauliWord::from_sparse(n_qubits, letters)
             .map_err(|error| error.named(name.to_owned()))
             .or_raise()?
-    } else if let Ok(word) = value.cast::<PauliWord>() {
-        word.get().0.clone()
     } else {
         let expected = "a Pauli word (a label 'XIZ', a dict {0: 'X'} or a PauliWord)";
         return Err(wrong_type(name, expected, value));
@@ -236,6 +236,10 @@ pub(crate) fn read_sum(
             _ => Ok(sum.clone()),
         };
     }
+    // Before anything is asked whether it is a mapping, which takes Python a microsecond.
+    if value.is_instance_of::<PyString>() || value.is_instance_of::<PauliWord>() {
+        return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
+    }
     // A dict from qubits to letters is a word; one from words to coefficients is a sum.
     let is_letter =
         |key: &Bound<'_, PyAny>| !key.is_instance_of::<PyString>() && !key.is_instance_of::<PauliWord>();
@@ -244,9 +248,6 @@ pub(crate) fn read_sum(
             return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
         }
         Some(dict) => dict.iter().collect(),
-        None if value.is_instance_of::<PyString>() || value.is_instance_of::<PauliWord>() => {
-            return Ok(core::PauliSum::from_word(&read_word(name, value, n_qubits)?));
-        }
         None => {
             let items = value.try_iter().and_then(|items| items.collect::<PyResult<Vec<_>>>());
             let pairs = items.and_then(|items| items.iter().map(|item| item.extract()).collect());

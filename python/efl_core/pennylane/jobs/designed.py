@@ -34,10 +34,8 @@ class DesignedFound:
 
     def variances(self, weights: Table) -> Table:
         """Return variances of combinations."""
-        measurements, own = len(self.value), weights[:, list(self.by_gates)]
-        # A row of weights for each measurement and combination: those of other measurements are zero.
-        rows = np.ascontiguousarray(np.kron(np.eye(measurements), own), dtype=np.float64)
-        return _native.read_combined(self.outcomes, rows).reshape(measurements, len(weights))
+        own = weights[:, :, list(self.by_gates)].reshape(len(weights), -1)
+        return _native.read_combined(self.outcomes, np.ascontiguousarray(own, dtype=np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,9 +23,10 @@ from efl_core.pennylane.calling import Found
 from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, known_cost, submit
 from efl_core.pennylane.execution.runs import different_settings
 from efl_core.pennylane.jobs.budget import Budget, share
-from efl_core.pennylane.jobs.parts import Copy, Values, write_copies
+from efl_core.pennylane.jobs.parts import Copy, write_copies
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.steps import Numbering
+from efl_core.pennylane.jobs.values import Values
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, make_plans
@@ -60,8 +61,13 @@ class GradientJob:
         outcomes = self.submission.read(results)
         taken = iter(outcomes)
         found = [copy.read(list(islice(taken, len(copy.jobs)))) for copy in self.copies]
-        measured = Measured(tuple(parts for parts, _ in found), self.wanted.shape, self.wanted.is_partitioned)
-        report = self._report(measured, outcomes, [values for _, values in found if values is not None])
+        values = [values for _, values in found if values is not None]
+        readouts = None
+        if not self.wanted.outputs.is_linear:
+            readouts = tuple(own.readout for own in values if own.readout is not None)
+        parts = tuple(parts for parts, _ in found)
+        measured = Measured(parts, self.wanted.shape, self.wanted.is_partitioned, readouts)
+        report = self._report(measured, outcomes, values)
         deliver(report, self.options.report)
         return report
 
@@ -76,7 +82,8 @@ class GradientJob:
             predicted = float(np.sqrt(chosen.row.cost / shots))
         gradient, stderr = measured.gradient, measured.stderr
         squeeze = slice(None) if self.wanted.is_partitioned else 0
-        value, value_stderr = np.swapaxes(values, 0, 1)[:, squeeze] if values else np.zeros((2, 0))
+        shown = np.array([[own.value for own in values], [own.stderr for own in values]])
+        value, value_stderr = shown[:, squeeze] if values else np.zeros((2, 0))
         drawn = self.plans.drawn
         return Report(
             method=name,
@@ -112,7 +119,8 @@ def gradient_job(
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
-    The values are to have the error ``value_target``; without one they share the shots of the gradient.
+    The values are to have the error ``value_target``; without one they share the shots of the gradient. They
+    are measured too where derivatives follow from them, as those of a variance do.
     Steps of a few settings are numbered by ``numbering``, by default that of all transforms.
     """
     wanted = read_tape(tape, options)
@@ -124,7 +132,7 @@ def gradient_job(
         options,
         shots=math.inf if wanted.shots is None else min(wanted.shots),
         copies=wanted.copies,
-        values=values,
+        values=values or not wanted.outputs.is_linear,
         chain=None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates)),
     )
     equal = has_equal_shots(options.mode, device.device, options.equal_shots)

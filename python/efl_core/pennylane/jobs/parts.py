@@ -16,16 +16,14 @@ from efl_core.pennylane.jobs.designed import DesignedPart, designed_part
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.steps import Step
 from efl_core.pennylane.jobs.sums import DrawnPart, WordsPart, drawn_part
-from efl_core.pennylane.jobs.values import ValuePart, value_runs
+from efl_core.pennylane.jobs.values import ValuePart, Values, value_runs
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.planning import Plans
-from efl_core.pennylane.statistics import Found, Table
+from efl_core.pennylane.statistics import Found
 
-__all__ = ["Copy", "Values", "write_copies"]
+__all__ = ["Copy", "write_copies"]
 
 Part: TypeAlias = DesignedPart | DrawnPart | WordsPart
-Values: TypeAlias = tuple[Table, Table]
-"""Values and their standard errors."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +78,6 @@ def write_copies(
         elif plans.chosen is not None and plans.chosen.row.cost > 0:
             seed, number = (seeds.seed(Purpose.GATES, i), 0) if step is None else (step.seed(i), step.number)
             parts.append(designed_part(wanted, final, plans, share.gates, budget.piece, seed, number))
-        own = None if plans.values is None else ValuePart(wanted.circuit.observables, values)
+        own = None if plans.values is None else ValuePart(wanted.circuit.observables, values, wanted.outputs)
         copies.append(Copy(final, tuple(parts), own))
     return tuple(copies)

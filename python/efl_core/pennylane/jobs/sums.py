@@ -24,7 +24,7 @@ __all__ = ["DrawnPart", "WordsPart", "drawn_part"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """Sums, and the derivative that each is: (measurement, trainable parameter)."""
+    """Sums, and the derivative that each is: (observable, trainable parameter)."""
 
     sums: tuple[PauliSum, ...]
     places: tuple[tuple[int, int], ...]
@@ -58,15 +58,16 @@ class SumsFound:
 
     def variances(self, weights: Table) -> Table:
         """Return variances of combinations."""
-        variances = np.zeros((len(self.value), len(weights)))
-        places = self.sums.places
-        for m in sorted({m for m, _ in places}):
-            own = [(total, t) for total, (row, t) in zip(self.sums.sums, places, strict=True) if row == m]
-            moved = [c for c in range(len(weights)) if any(weights[c, t] for _, t in own)]
-            if moved:
-                combined = [sum((total * weights[c, t] for total, t in own), 0 * own[0][0]) for c in moved]
-                found = estimate(self.snaps, combined, combine=self.sums.combine)
-                variances[m, moved] = np.square(found.stderr)
+        variances = np.zeros(len(weights))
+        sums, places = self.sums.sums, self.sums.places
+        own = np.array([weights[:, m, t] for m, t in places]).reshape(len(places), len(weights))
+        moved = np.flatnonzero(own.any(axis=0))
+        if len(moved):
+            combined = [
+                sum((sums[i] * own[i, c] for i in np.flatnonzero(own[:, c])), 0 * sums[0]) for c in moved
+            ]
+            found = estimate(self.snaps, combined, combine=self.sums.combine)
+            variances[moved] = np.square(found.stderr)
         return variances
 
 
@@ -103,7 +104,7 @@ class WordsPart:
     def read(self, outcomes: Sequence[Bits]) -> SumsFound:
         """Return what the outcomes of the jobs say."""
         own = self.wanted.coefficients
-        places = tuple((c.measurement, c.parameter) for c in own)
+        places = tuple((c.observable, c.parameter) for c in own)
         sums = Sums(tuple(c.sum for c in own), places, self.wanted.shape, "hit_normalised")
         settings = [run.setting for run in self.runs]
         return sums.read(value_snapshots(list(zip(settings, outcomes, strict=True))))

@@ -25,12 +25,16 @@ from efl_core.pennylane.jobs.budget import equal_piece, needed_shots
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import ValuePlan, plan_values
+from efl_core.pennylane.tapes.conversion import converted
+from efl_core.pennylane.tapes.numbers import with_numbers
+from efl_core.pennylane.tapes.outputs import Outputs, Readout
 from efl_core.snapshots import Snapshots
 
 __all__ = [
     "InSetting",
     "ValueJob",
     "ValuePart",
+    "Values",
     "value_job",
     "value_runs",
     "value_snapshots",
@@ -42,26 +46,56 @@ Row = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Values:
+    """The values of observables, and the results of the tape that are made of them."""
+
+    value: Row
+    """Of the rows of the results."""
+    stderr: Row
+    """Their standard errors."""
+    readout: Readout | None
+    """How the rows depend on observables; None where they are the observables."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ValuePart:
     """Values, from settings of their own and from others of the same state."""
 
     sums: tuple[PauliSum, ...]
     runs: tuple[Run, ...]
+    outputs: Outputs
 
     @property
     def jobs(self) -> list[Job]:
         """What is to be run."""
         return list(self.runs)
 
-    def read(self, outcomes: Sequence[Any], others: Sequence[InSetting] = ()) -> tuple[Row, Row]:
+    def read(self, outcomes: Sequence[Any], others: Sequence[InSetting] = ()) -> Values:
         """Return the values and their standard errors."""
         settings = [run.setting for run in self.runs]
         measured = [*others, *zip(settings, outcomes, strict=True)]
         if not measured:  # nothing but multiples of the identity
-            constants = [float(sum.coefficients.sum()) for sum in self.sums]
-            return np.array(constants), np.zeros(len(constants))
-        found = estimate(value_snapshots(measured), self.sums, combine="hit_normalised")
-        return np.asarray(found.value), np.asarray(found.stderr)
+            value = np.array([float(total.coefficients.sum()) for total in self.sums])
+            return self._made_of(value, np.zeros(len(value)), None)
+        snaps = value_snapshots(measured)
+        found = estimate(snaps, self.sums, combine="hit_normalised")
+        return self._made_of(np.asarray(found.value), np.asarray(found.stderr), snaps)
+
+    def _made_of(self, value: Row, stderr: Row, snaps: Snapshots | None) -> Values:
+        if self.outputs.is_linear:
+            return Values(value, stderr, None)
+        variances = np.square(stderr)
+        readout = self.outputs.readout(value, variances)
+        errors = np.zeros(len(readout.slopes))
+        if snaps is not None:
+            combined = [
+                sum((self.sums[i] * row[i] for i in np.flatnonzero(row)), 0 * self.sums[0])
+                for row in readout.slopes
+            ]
+            errors = np.asarray(estimate(snaps, combined, combine="hit_normalised").stderr)
+        # What is left where a slope is zero: the square of a value that may as well be another.
+        blurred = readout.blur @ variances / 2
+        return Values(self.outputs.values(value, variances), np.sqrt(errors**2 + blurred), readout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,25 +112,26 @@ class ValueJob:
 
     def read(self, results: Sequence[Any]) -> Row:
         """Return the values, from the results of the tapes."""
-        return self.part.read(self.submission.read(results))[0]
+        return self.part.read(self.submission.read(results)).value
 
 
 def value_job(
     tape: QuantumScript,
-    sums: Sequence[PauliSum],
     options: Options,
     device: Device,
     target: float | None,
 ) -> ValueJob:
     """Measure the values by the shots of the options, or with the RMS error ``target``."""
-    plan = plan_values(sums)
+    circuit, outputs = converted(with_numbers(QuantumScript([], tape.measurements)), wires=tape.wires)
+    plan = plan_values(circuit.observables)
     shots = needed_shots(plan, target) if options.shots is None else options.shots
     seeds = Seeds.of(options.seed)
     equal = has_equal_shots(options.mode, device, options.equal_shots)
     cost = known_cost(device, options.mode) if options.cost is None else options.cost
     piece = equal_piece(shots, max(1, plan.n_settings), cost) if equal else 1
     final = Program(lambda: tape.operations)
-    part = ValuePart(tuple(sums), value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES)))
+    runs = value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES))
+    part = ValuePart(circuit.observables, runs, outputs)
     wires: Sequence[Hashable] = tape.wires
     return ValueJob(
         part,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pennylane as qml
 from pennylane.gradients.gradient_transform import choose_trainable_param_indices
-from pennylane.measurements import ExpectationMP
+from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP, VarianceMP
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
@@ -17,9 +17,10 @@ from efl_core.circuits import Circuit
 from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.tapes.conversion import convert
+from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.tapes.observables import derivative_by_coefficient
+from efl_core.pennylane.tapes.outputs import Outputs
 from efl_core.pennylane.tapes.tracing import described
 
 __all__ = ["Coefficient", "Wanted", "read_tape"]
@@ -29,7 +30,7 @@ __all__ = ["Coefficient", "Wanted", "read_tape"]
 class Coefficient:
     """A trainable coefficient of an observable."""
 
-    measurement: int
+    observable: int
     parameter: int
     """Its number among the trainable parameters of the tape."""
     sum: PauliSum
@@ -44,6 +45,8 @@ class Wanted:
     """With plain numbers."""
     circuit: Circuit
     """Its parameters are those of `by_gates`; fixed angles are inputs."""
+    outputs: Outputs
+    """How the results of the tape follow from the circuit's observables."""
     by_gates: tuple[int, ...]
     """Trainable parameters of the tape that turn gates."""
     coefficients: tuple[Coefficient, ...]
@@ -53,8 +56,8 @@ class Wanted:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Numbers of measurements and of trainable parameters."""
-        return len(self.tape.measurements), len(self.tape.trainable_params)
+        """Numbers of observables and of trainable parameters."""
+        return self.outputs.n_observables, len(self.tape.trainable_params)
 
     @property
     def copies(self) -> int:
@@ -74,25 +77,33 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
     by_gates, places = _parameters(tape, options.argnum)
     plain = with_numbers(tape)
     marked = [plain.trainable_params[t] for t in by_gates]
-    circuit = convert(plain.copy(trainable_params=marked), inputs=True)
+    circuit, outputs = converted(plain.copy(trainable_params=marked), inputs=True)
     if circuit.n_parameters != len(marked):
         raise InvalidInputError(
             "tape: expected trainable parameters that are numbers, got an array; decompose its operation"
         )
+    if shots is None and not outputs.is_linear:
+        raise InvalidInputError(
+            "target: expected shots for qml.var, whose derivatives depend on values that nobody knows yet, "
+            "got a target"
+        )
     coefficients = tuple(
-        Coefficient(m, t, derivative_by_coefficient(plain.measurements[m].obs, place, circuit))
+        Coefficient(
+            outputs.items[m].first, t, derivative_by_coefficient(plain.measurements[m].obs, place, circuit)
+        )
         for t, (m, place) in places.items()
     )
-    return Wanted(plain, circuit, by_gates, coefficients, shots)
+    return Wanted(plain, circuit, outputs, by_gates, coefficients, shots)
 
 
 def _check_measurements(tape: QuantumScript) -> None:
     """Refuse what has no gradient from snapshots."""
     for measurement in tape.measurements:
-        if not isinstance(measurement, ExpectationMP) or measurement.obs is None:
+        known = isinstance(measurement, (ExpectationMP, VarianceMP)) and measurement.obs is not None
+        if not known and not isinstance(measurement, ProbabilityMP):
             raise InvalidInputError(
-                f"diff_method: expected measurements qml.expval(observable), got {described(measurement)}; "
-                'write it by expectation values, or use diff_method="parameter-shift"'
+                "diff_method: expected measurements qml.expval, qml.var or qml.probs, got "
+                f'{described(measurement)}; write it by these, or use diff_method="parameter-shift"'
             )
 
 
@@ -124,18 +135,21 @@ def _parameters(
     places = {
         t: (which - n_gates, place)
         for t, (observable, which, place) in chosen.items()
-        if which >= n_gates and _is_coefficient(observable, place, t, tape)
+        if which >= n_gates
+        and _is_coefficient(observable, tape.measurements[which - n_gates], place, t, tape)
     }
     return by_gates, places
 
 
-def _is_coefficient(observable: Operator, place: int, t: int, tape: QuantumScript) -> bool:
+def _is_coefficient(
+    observable: Operator, measurement: MeasurementProcess, place: int, t: int, tape: QuantumScript
+) -> bool:
     """Say whether a parameter of an observable is a number; PennyLane marks constant matrices as well."""
-    if np.ndim(observable.data[place]) == 0:
+    if np.ndim(observable.data[place]) == 0 and isinstance(measurement, ExpectationMP):
         return True
     if qml.math.requires_grad(tape.get_parameters()[t]):
         raise InvalidInputError(
-            "tape: expected trainable parameters that are angles or coefficients, got one of "
-            f"{described(observable)}; leave it out of tape.trainable_params (requires_grad=False)"
+            "tape: expected trainable parameters that are angles, or coefficients of expectation values, got "
+            f"one of {described(measurement)}; leave it out of tape.trainable_params (requires_grad=False)"
         )
     return False

@@ -17,10 +17,10 @@ from pennylane.tape import QuantumScript
 from efl_core.circuits import Circuit
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.pennylane.tapes.numbers import with_numbers
-from efl_core.pennylane.tapes.observables import measured
 from efl_core.pennylane.tapes.operations import Conversion, parameters
+from efl_core.pennylane.tapes.outputs import Outputs, read_outputs
 
-__all__ = ["convert", "from_qnode", "from_tape", "one_tape", "trainable"]
+__all__ = ["converted", "from_qnode", "from_tape", "one_tape", "trainable"]
 
 
 def from_tape(
@@ -43,7 +43,8 @@ def from_tape(
     Returns
     -------
     Circuit
-        The circuit with its observables, one per ``expval``, and `Circuit.wires`.
+        The circuit with its observables and `Circuit.wires`: one for each ``expval``, the projectors of
+        ``probs``, an observable and its square for ``var``.
 
     Examples
     --------
@@ -61,11 +62,13 @@ def from_tape(
             f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
             "qml.transforms.broadcast_expand first"
         )
-    return convert(with_numbers(tape), wires=wires, inputs=inputs)
+    return converted(with_numbers(tape), wires=wires, inputs=inputs)[0]
 
 
-def convert(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inputs: bool = False) -> Circuit:
-    """Convert a tape of plain numbers; see `from_tape`."""
+def converted(
+    tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inputs: bool = False
+) -> tuple[Circuit, Outputs]:
+    """Convert a tape of plain numbers, see `from_tape`; and say how its results follow from observables."""
     labels = tuple(_wire_order(tape) if wires is None else wires)
     unknown = [w for w in tape.wires if w not in labels]
     if unknown or len(set(labels)) < len(labels) or not labels:
@@ -79,9 +82,8 @@ def convert(tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inp
     conversion = Conversion(circuit, inputs=inputs)
     for operation, own in zip(tape.operations, forms, strict=True):
         conversion.convert(operation, own)
-    qubits = conversion.qubits
-    circuit.observables = tuple(measured(m, qubits) for m in tape.measurements)
-    return circuit
+    outputs, circuit.observables = read_outputs(tape.measurements, conversion.qubits)
+    return circuit, outputs
 
 
 def one_tape(qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, object]) -> QuantumScript:

@@ -8,7 +8,6 @@ from functools import reduce
 from operator import matmul
 
 import pennylane as qml
-from pennylane.measurements import MeasurementProcess
 from pennylane.operation import Operator
 from pennylane.pauli import PauliSentence
 
@@ -17,7 +16,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum
 from efl_core.pennylane.tapes.tracing import described
 
-__all__ = ["derivative_by_coefficient", "measured", "pauli_sum"]
+__all__ = ["derivative_by_coefficient", "pauli_sum", "square"]
 
 # Widest operator that is expanded in Pauli words by its matrix: 256 words.
 MAX_EXPANDED_WIRES = 4
@@ -36,20 +35,20 @@ def derivative_by_coefficient(observable: Operator, position: int, circuit: Circ
         return pauli_sum(more, qubits) - pauli_sum(observable, qubits)
 
 
-def measured(measurement: MeasurementProcess, qubits: Mapping[Hashable, int]) -> PauliSum:
-    """Return the sum whose expectation value is measured."""
-    if not isinstance(measurement, qml.measurements.ExpectationMP) or measurement.obs is None:
-        raise InvalidInputError(
-            f"tape: expected measurements qml.expval(observable), got {described(measurement)}; only "
-            "expectation values of observables can be converted"
-        )
-    return pauli_sum(measurement.obs, qubits)
-
-
 def pauli_sum(operator: Operator, qubits: Mapping[Hashable, int]) -> PauliSum:
     """Expand an operator in Pauli words."""
+    return _real(_sentence(operator), operator, qubits)
+
+
+def square(operator: Operator, qubits: Mapping[Hashable, int]) -> PauliSum:
+    """Expand the square of an operator."""
+    sentence = _sentence(operator)
+    return _real(sentence @ sentence, operator, qubits)
+
+
+def _real(sentence: PauliSentence, operator: Operator, qubits: Mapping[Hashable, int]) -> PauliSum:
     terms = []
-    for word, coefficient in _sentence(operator).items():
+    for word, coefficient in sentence.items():
         number = complex(coefficient)
         if not abs(number.imag) <= ROUNDING * (1 + abs(number)):
             raise InvalidInputError(

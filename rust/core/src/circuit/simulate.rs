@@ -13,6 +13,7 @@ use crate::pauli::word::check_width;
 use crate::state::ProductState;
 use crate::state::{apply, rotate};
 use num_complex::Complex64;
+use std::ops::Range;
 
 /// Widest circuit that is simulated: 2^26 amplitudes are 1 GiB.
 pub const MAX_SIMULATED_QUBITS: usize = 26;
@@ -41,13 +42,24 @@ pub fn simulate(
     cancel: &Cancel,
 ) -> Result<Vec<Complex64>> {
     check_width("input", circuit.n_qubits(), input.n_qubits())?;
-    let mut amplitudes = product(input)?;
+    let mut amplitudes = product(input, cancel)?;
     evolve(circuit, theta, &mut amplitudes, cancel)?;
     Ok(amplitudes)
 }
 
 /// Moves a state vector through a circuit, in place.
 pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], cancel: &Cancel) -> Result<()> {
+    evolve_through(circuit, 0..circuit.operations().len(), theta, amplitudes, cancel)
+}
+
+/// Moves a state vector through some operations of a circuit.
+pub(crate) fn evolve_through(
+    circuit: &Circuit,
+    operations: Range<usize>,
+    theta: &[f64],
+    amplitudes: &mut [Complex64],
+    cancel: &Cancel,
+) -> Result<()> {
     let n = circuit.n_qubits();
     check_simulated(n)?;
     if amplitudes.len() != 1 << n {
@@ -58,18 +70,24 @@ pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], ca
         ));
     }
     let angles = circuit.angles(theta)?;
-    for (index, (operation, angle)) in circuit.operations().iter().zip(angles).enumerate() {
+    for index in operations {
+        let (operation, angle) = (&circuit.operations()[index], angles[index]);
         cancel.check()?;
         match operation {
             Operation::Rotation { letters, .. } => {
-                rotate(PauliWord::from_sparse(n, letters.iter().copied())?.view(), angle, amplitudes)?;
+                rotate(
+                    PauliWord::from_sparse(n, letters.iter().copied())?.view(),
+                    angle,
+                    amplitudes,
+                    cancel,
+                )?;
             }
             Operation::Permutation { wires, matrix, .. }
             | Operation::Transfer { wires, matrix: Some(matrix), .. } => {
-                apply(matrix.entries(), wires, amplitudes)?;
+                apply(matrix.entries(), wires, amplitudes, cancel)?;
             }
             Operation::Evolution { wires, generator, .. } => {
-                apply(exponential(wires.len(), generator, angle)?.entries(), wires, amplitudes)?;
+                apply(exponential(wires.len(), generator, angle)?.entries(), wires, amplitudes, cancel)?;
             }
             Operation::Transfer { matrix: None, .. } => {
                 return Err(Error::invalid(
@@ -96,32 +114,43 @@ pub(crate) fn check_simulated(n_qubits: usize) -> Result<()> {
 }
 
 /// The amplitudes of a product of pure qubits.
-pub(crate) fn product(input: &ProductState) -> Result<Vec<Complex64>> {
+pub(crate) fn product(input: &ProductState, cancel: &Cancel) -> Result<Vec<Complex64>> {
     check_simulated(input.n_qubits())?;
+    let qubits: Vec<[Complex64; 2]> = input.bloch().iter().enumerate().map(pure).collect::<Result<_>>()?;
+    let (front, back) = qubits.split_at(qubits.len().saturating_sub(REPEATED));
+    let repeated = kron(back);
     let mut amplitudes = room("the state vector", 1 << input.n_qubits(), 1)?;
-    amplitudes.push(Complex64::new(1.0, 0.0));
-    for (q, r) in input.bloch().iter().enumerate() {
-        let length = r.iter().map(|c| c * c).sum::<f64>().sqrt();
-        if (length - 1.0).abs() > PURITY {
-            return Err(Error::invalid(
-                "input",
-                "pure qubits, Bloch vectors of length 1",
-                format!("length {length} at qubit {q}"),
-            ));
-        }
-        let [x, y, z] = r.map(|c| c / length);
-        // The larger amplitude is made real, so that nothing is divided by a small number.
-        let large = ((1.0 + z.abs()) / 2.0).sqrt();
-        let small = Complex64::new(x, if z >= 0.0 { y } else { -y }) / (2.0 * large);
-        let large = Complex64::new(large, 0.0);
-        let qubit = if z >= 0.0 { [large, small] } else { [small, large] };
-        let before = amplitudes.len();
-        amplitudes.resize(2 * before, Complex64::default());
-        for i in (0..before).rev() {
-            let amplitude = amplitudes[i];
-            amplitudes[2 * i] = amplitude * qubit[0];
-            amplitudes[2 * i + 1] = amplitude * qubit[1];
-        }
+    for factor in kron(front) {
+        cancel.check()?;
+        amplitudes.extend(repeated.iter().map(|amplitude| factor * amplitude));
     }
     Ok(amplitudes)
+}
+
+/// Qubits whose amplitudes are made once.
+const REPEATED: usize = 16;
+
+/// The amplitudes of a qubit with a Bloch vector of length one.
+fn pure((q, r): (usize, &[f64; 3])) -> Result<[Complex64; 2]> {
+    let length = r.iter().map(|c| c * c).sum::<f64>().sqrt();
+    if (length - 1.0).abs() > PURITY {
+        return Err(Error::invalid(
+            "input",
+            "pure qubits, Bloch vectors of length 1",
+            format!("length {length} at qubit {q}"),
+        ));
+    }
+    let [x, y, z] = r.map(|c| c / length);
+    // The larger amplitude is made real, so that nothing is divided by a small number.
+    let large = ((1.0 + z.abs()) / 2.0).sqrt();
+    let small = Complex64::new(x, if z >= 0.0 { y } else { -y }) / (2.0 * large);
+    let large = Complex64::new(large, 0.0);
+    Ok(if z >= 0.0 { [large, small] } else { [small, large] })
+}
+
+fn kron(qubits: &[[Complex64; 2]]) -> Vec<Complex64> {
+    let one = vec![Complex64::new(1.0, 0.0)];
+    qubits.iter().fold(one, |before, qubit| {
+        before.iter().flat_map(|amplitude| qubit.map(|own| amplitude * own)).collect()
+    })
 }

@@ -187,7 +187,7 @@ fn of_list(
         let (setting, share) = drawn[f];
         let mut amplitudes = state.amplitudes().to_vec();
         for gate in setting.gates() {
-            apply(&gate.clifford().matrix(), gate.wires(), &mut amplitudes)?;
+            apply(&gate.clifford().matrix(), gate.wires(), &mut amplitudes, cancel)?;
         }
         let probabilities: Vec<f64> = amplitudes.iter().map(num_complex::Complex64::norm_sqr).collect();
         let reading = |word| {

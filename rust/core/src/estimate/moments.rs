@@ -275,7 +275,7 @@ mod tests {
         let shots = measure(amplitudes, &setting, 500, 3, &cancel).unwrap();
         let bits: Vec<u8> = shots.iter().flat_map(|s| (0..5).map(move |q| (s >> q & 1) as u8)).collect();
         let outcomes = Outcomes::from_bits(5, &bits, &cancel).unwrap();
-        assert!(outcomes.shots() == 500 && outcomes.different() > 16);
+        assert!(outcomes.shots() == 500 && outcomes.iter().count() > 16);
         let weights: Vec<f64> = outcomes.iter().map(|(_, count)| count as f64).collect();
         let outcomes = Weighed { rows: outcomes.rows(), weights: &weights };
         let counts = all_parities(5, &outcomes);

@@ -144,7 +144,7 @@ pub fn chained_exact(
     let n_rows = chain.n_rows(n_observables);
     let combined = parallel::map(runs.len(), cancel, |run| chain.combined(runs[run].0, n_observables))?;
     let experiments: Vec<&Experiment> = combined.iter().map(|(_, experiment)| experiment).collect();
-    let found = on_states(&experiments, &product(input)?, theta, cancel, |run, state| {
+    let found = on_states(&experiments, &product(input, cancel)?, theta, cancel, |run, state| {
         let (rows, shots) = (&combined[run].0, runs[run].1);
         let moments = experiments[run].moments_on(state, cancel)?;
         Ok(moments.iter().map(|moment| (rows[moment.row], moment.variance / shots)).collect())

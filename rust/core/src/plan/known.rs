@@ -47,7 +47,7 @@ impl<'a> Known<'a> {
         Ok(match state {
             State::Memory(memory) => Known::Memory(memory),
             State::Prepared => {
-                let input = product(plan.input()?)?;
+                let input = product(plan.input()?, cancel)?;
                 let mut last = input.clone();
                 evolve(circuit, theta, &mut last, cancel)?;
                 Known::Vectors { input, last, theta }

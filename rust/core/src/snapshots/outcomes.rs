@@ -90,7 +90,7 @@ pub fn measure_experiments(
     let Some((first, ..)) = runs.first() else { return Ok(Vec::new()) };
     check_width("input", first.n_qubits(), input.n_qubits())?;
     let experiments: Vec<&Experiment> = runs.iter().map(|(experiment, ..)| *experiment).collect();
-    on_states(&experiments, &product(input)?, theta, cancel, |i, state| {
+    on_states(&experiments, &product(input, cancel)?, theta, cancel, |i, state| {
         let (experiment, shots, seed) = runs[i];
         measure(state, experiment.setting(), shots, seed, cancel)
     })

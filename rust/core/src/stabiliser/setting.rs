@@ -145,8 +145,7 @@ impl Setting {
             return Err(Error::shape("amplitudes", expected, amplitudes.len().to_string()));
         }
         for gate in self.gates() {
-            cancel.check()?;
-            apply(&gate.clifford().matrix(), gate.wires(), amplitudes)?;
+            apply(&gate.clifford().matrix(), gate.wires(), amplitudes, cancel)?;
         }
         Ok(())
     }

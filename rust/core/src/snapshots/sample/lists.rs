@@ -204,7 +204,7 @@ impl Tree<'_> {
             let shots = &mut shots[run];
             rotated.copy_from_slice(vector);
             for gate in &self.gates[block][(shots[0] >> 32) as usize] {
-                apply(&self.matrices[gate.clifford() as usize], gate.wires(), rotated)?;
+                apply(&self.matrices[gate.clifford() as usize], gate.wires(), rotated, self.cancel)?;
             }
             let weights: Vec<f64> =
                 rotated.chunks_exact(part).map(|c| c.iter().map(Complex64::norm_sqr).sum()).collect();
