@@ -558,3 +558,13 @@ def test_the_options_are_stated_alike_for_callers_and_for_the_plan():
         PlanOptions().target = 0.1
     with pytest.raises(TypeError, match="unexpected keyword argument 'tarGet'"):
         efl.plan(efl.Circuit(1), "Z", tarGet=0.1)
+
+
+def test_settings_of_one_shift_share_its_circuits():
+    circuit = efl.Circuit(3, parameters=[0.3, 0.4, 0.5])
+    for q in range(3):
+        circuit.ry(efl.Parameter(q), q)
+    circuit.clifford("CZ", 0, 1).clifford("CZ", 1, 2)
+    plan = efl.plan(circuit, {"ZZI": 1.0, "IZZ": 1.0, "XII": 0.5, "IXI": 0.5, "IIX": 0.5})
+    for name in ("shift", "shift-pruned"):
+        assert (plan[name].settings, plan[name].circuits) == (12, 6)

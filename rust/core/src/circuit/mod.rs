@@ -16,8 +16,8 @@ pub use angle::Angle;
 use generator::Form;
 pub use generator::Generator;
 pub use layers::RotationLayers;
-pub(crate) use simulate::product;
 pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
+pub(crate) use simulate::{evolve_through, product};
 pub use size::Size;
 
 use crate::bits::check_qubits;

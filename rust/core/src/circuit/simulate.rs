@@ -13,6 +13,7 @@ use crate::pauli::word::check_width;
 use crate::state::ProductState;
 use crate::state::{apply, rotate};
 use num_complex::Complex64;
+use std::ops::Range;
 
 /// Widest circuit that is simulated: 2^26 amplitudes are 1 GiB.
 pub const MAX_SIMULATED_QUBITS: usize = 26;
@@ -48,6 +49,17 @@ pub fn simulate(
 
 /// Moves a state vector through a circuit, in place.
 pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], cancel: &Cancel) -> Result<()> {
+    evolve_through(circuit, 0..circuit.operations().len(), theta, amplitudes, cancel)
+}
+
+/// Moves a state vector through some operations of a circuit.
+pub(crate) fn evolve_through(
+    circuit: &Circuit,
+    operations: Range<usize>,
+    theta: &[f64],
+    amplitudes: &mut [Complex64],
+    cancel: &Cancel,
+) -> Result<()> {
     let n = circuit.n_qubits();
     check_simulated(n)?;
     if amplitudes.len() != 1 << n {
@@ -58,7 +70,8 @@ pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], ca
         ));
     }
     let angles = circuit.angles(theta)?;
-    for (index, (operation, angle)) in circuit.operations().iter().zip(angles).enumerate() {
+    for index in operations {
+        let (operation, angle) = (&circuit.operations()[index], angles[index]);
         cancel.check()?;
         match operation {
             Operation::Rotation { letters, .. } => {

@@ -18,6 +18,9 @@ pub trait Pair: Sync {
     /// The experiment whose angle is turned by `-pi/2`.
     fn minus(&self) -> Result<Experiment>;
 
+    /// What tells its two circuits from those of other pairs: pairs that differ in their setting alone share them.
+    fn circuits(&self) -> usize;
+
     /// The one that turns by a positive angle, or the other.
     fn experiment(&self, plus: bool) -> Result<Experiment> {
         if plus { self.plus() } else { self.minus() }

@@ -106,6 +106,10 @@ impl Pair for Shift {
         self.read(true, self.readings.clone())
     }
 
+    fn circuits(&self) -> usize {
+        Arc::as_ptr(&self.turned).addr()
+    }
+
     /// The experiment with the angle turned by `-pi/2`.
     fn minus(&self) -> Result<Experiment> {
         self.read(false, self.readings.negated())

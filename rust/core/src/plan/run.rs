@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::estimate::{Run, read_all};
 use crate::experiment::{Experiment, Moment, Readings, on_states};
 use crate::pauli::{Sums, Words};
-use crate::snapshots::{Outcomes, measure_experiment};
+use crate::snapshots::{Outcomes, measure_experiments};
 use crate::stabiliser::Setting;
 use crate::state::ProductState;
 
@@ -208,12 +208,14 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Simulated> {
         let input = self.input()?;
-        let outcomes = parallel::map(experiments.len(), cancel, |i| {
-            let (experiment, shots) = &experiments[i];
-            let stream = philox([seed, ROUNDING], [i as u64, 1, 0, 0])[0];
-            let found = measure_experiment(experiment, &self.theta, input, *shots as usize, stream, cancel)?;
-            Ok(Outcomes::narrow(experiment.circuit().n_qubits(), found))
-        })?;
+        let streams = (0..).map(|i| philox([seed, ROUNDING], [i, 1, 0, 0])[0]);
+        let wanted: Vec<(&Experiment, usize, u64)> = (experiments.iter().zip(streams))
+            .map(|((experiment, shots), stream)| (experiment, *shots as usize, stream))
+            .collect();
+        let outcomes: Vec<Outcomes> = measure_experiments(&wanted, &self.theta, input, cancel)?
+            .into_iter()
+            .map(|found| Outcomes::narrow(input.n_qubits(), found))
+            .collect();
         let runs: Vec<Run<'_>> =
             experiments.iter().map(|(experiment, _)| experiment).zip(&outcomes).collect();
         let unmeasured = self.unmeasured(method);

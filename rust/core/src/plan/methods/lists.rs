@@ -19,6 +19,7 @@ use crate::plan::candidates::Candidates;
 use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A list of product settings.
@@ -151,10 +152,12 @@ impl Design for ListDesign {
             served: self.is_served(),
         };
         let pairs = self.routes.iter().flat_map(|route| structure.pairs(*route));
+        let mut turned = BTreeSet::new();
         for (pair, _) in pairs.zip(&self.shares.direct).filter(|(_, share)| **share > 0.0) {
-            figures.circuits += 2;
+            turned.insert(pair.circuits());
             figures.extra = figures.extra.largest(pair.extra());
         }
+        figures.circuits += 2 * turned.len();
         Ok(figures)
     }
 

@@ -12,6 +12,7 @@ use crate::experiment::{Pair, Shift};
 use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start};
 use crate::plan::candidates::Candidates;
 use crate::plan::solver::Solver;
+use std::collections::BTreeSet;
 
 /// Relevant gates only, shots where they help most.
 pub(super) struct Pruned;
@@ -60,8 +61,10 @@ impl Design for Equal {
     }
 
     fn figures(&self, structure: &Candidates, _: &Cancel) -> Result<Figures> {
-        let extra = structure.wired.iter().flatten().map(Shift::extra).fold(Size::default(), Size::largest);
-        Ok(Figures { circuits: 2 * self.shifts, extra, served: false })
+        let shifts = || structure.wired.iter().flatten();
+        let extra = shifts().map(Shift::extra).fold(Size::default(), Size::largest);
+        let circuits: BTreeSet<usize> = shifts().map(Shift::circuits).collect();
+        Ok(Figures { circuits: 2 * circuits.len(), extra, served: false })
     }
 
     fn ensemble(&self, _: &Candidates, _: &Cancel) -> Result<Option<Ensemble>> {
