@@ -1,0 +1,171 @@
+"""The loss as a random function of few parameters, of which all that was measured is known.
+
+A Gaussian process with a squared-exponential covariance: every value that was measured, with its error, says
+something of the points around it, for good. The trainer measures where the loss may be lowest, near the
+best point known, and that is where a bound on the loss is lowest. So no shot is forgotten, and few circuits
+are enough: where a circuit costs as much as many shots, a value is nearly exact.
+
+Invariant: what comes next is a function of the values so far and of the random numbers given. Cost: of N
+values at most `WINDOW` are kept, and a step takes about 20 factorisations of that size.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["MOST_PARAMETERS", "Surface"]
+
+Vector: TypeAlias = NDArray[np.float64]
+Table: TypeAlias = NDArray[np.float64]
+# With more parameters points lie too far from each other to say anything of one another.
+MOST_PARAMETERS = 8
+WINDOW = 150
+# Lengths of the covariance and its variance that are compared, in units of what the circuit says beforehand.
+LENGTHS, VARIANCES = (0.5, 0.7, 1.0, 1.4, 2.0), (1 / 16, 1 / 4, 1.0, 4.0)
+# How many standard errors the best point is above the mean, and the next one below.
+SURE, HOPEFUL = 1.0, 2.0
+# How far the next point is from the best, in lengths of the covariance.
+REACH = 0.7
+CANDIDATES, FINALISTS = 64, 4
+
+
+class Surface:
+    """What is known of a loss, and where to look next.
+
+    ``unit`` is the distance over which the loss changes, and ``variance`` that of one shot.
+    """
+
+    name = "surface"
+
+    def __init__(self, start: Vector, unit: float, variance: float) -> None:
+        self._start, self._unit, self._variance = np.array(start), unit, variance
+        self._points = np.zeros((0, len(start)))
+        self._values, self._errors = np.zeros(0), np.zeros(0)
+        self._best = np.zeros(len(start))
+        self._length, self._scale, self._mean = 1.0, variance, 0.0
+        self._weights, self._inverse = np.zeros(0), np.zeros((0, 0))
+
+    @property
+    def best(self) -> Vector:
+        """The parameters where a bound on the loss is lowest."""
+        found: Vector = self._start + self._unit * self._best
+        return found
+
+    @property
+    def value(self) -> tuple[float, float] | None:
+        """The loss there, from all that was measured, and its standard error."""
+        if not len(self._values):
+            return None
+        mean, error, *_ = self._at(self._best[None])
+        return float(mean[0]), float(error[0])
+
+    @property
+    def slope(self) -> tuple[Vector, float]:
+        """The gradient there, by the parameters, and the sum of the squared errors of its entries."""
+        if not len(self._values):
+            return np.zeros(len(self._start)), np.inf
+        apart = (self._best - self._points) / self._length
+        near = self._scale * np.exp(-0.5 * (apart**2).sum(axis=1))
+        slopes = -near[:, None] * apart / self._length
+        square = len(self._start) * self._scale / self._length**2
+        known = float(np.sum((self._inverse @ slopes) ** 2))
+        return self._weights @ slopes / self._unit, max(square - known, 0.0) / self._unit**2
+
+    def next(self, random: np.random.Generator) -> Vector:
+        """Return where the loss may be lowest, near the best point."""
+        if not len(self._values):
+            return self.best
+        reach = REACH * self._length
+        sides = random.normal(size=(CANDIDATES, len(self._start)))
+        sides *= (
+            reach * random.uniform(0.3, 1, (CANDIDATES, 1)) / np.linalg.norm(sides, axis=1, keepdims=True)
+        )
+        mean, error, *_ = self._at(self._best + sides)
+        order = np.argsort(mean - HOPEFUL * error, kind="stable")[:FINALISTS]
+        found, bounds = self._descend(self._best + sides[order], -HOPEFUL, reach, steps=15)
+        place: Vector = self._start + self._unit * found[np.argmin(bounds)]
+        return place
+
+    def add(self, point: Vector, value: float, variance: float) -> None:
+        """Take note of a value, and find the best point anew."""
+        moved = (np.asarray(point) - self._start) / self._unit
+        self._points = np.vstack([self._points, moved])[-WINDOW:]
+        self._values = np.append(self._values, value)[-WINDOW:]
+        self._errors = np.append(self._errors, variance)[-WINDOW:]
+        self._fit()
+        mean, error, *_ = self._at(self._points)
+        order = np.argsort(mean + SURE * error, kind="stable")[:3]
+        found, bounds = self._descend(np.vstack([self._best, self._points[order]]), SURE, np.inf, steps=40)
+        self._best = found[np.argmin(bounds)]
+
+    def _fit(self) -> None:
+        """Choose the length and the variance that explain the values best, and solve for them."""
+        squares = ((self._points[:, None] - self._points[None]) ** 2).sum(axis=2)
+        best = -np.inf
+        for length in LENGTHS:
+            shape = np.exp(-0.5 * squares / length**2)
+            for factor in VARIANCES:
+                scale = self._variance * factor
+                # A part in 1e10 more on the diagonal: points that coincide stay apart.
+                noise = np.diag(self._errors + 1e-10 * scale)
+                root = np.linalg.cholesky(scale * shape + noise)
+                one, values = np.linalg.solve(root, np.stack([np.ones(len(squares)), self._values], axis=1)).T
+                # The mean is unknown, by about what a shot is.
+                precision = one @ one + 1 / self._variance
+                mean = (one @ values) / precision
+                rest = values - mean * one
+                score = -0.5 * (rest @ rest + mean**2 / self._variance + np.log(precision))
+                score -= np.log(np.diag(root)).sum() + 0.5 * (np.log(length) / 0.7) ** 2
+                score -= 0.25 * (np.log(factor) / 1.4) ** 2
+                if score > best:
+                    best, self._length, self._scale, self._mean = score, length, scale, float(mean)
+                    self._inverse = np.linalg.inv(root)
+                    self._weights = self._inverse.T @ rest
+
+    def _at(self, places: Table) -> tuple[Vector, Vector, Table, Table]:
+        """Return means and standard errors at some places, and the gradients of both."""
+        apart = (places[:, None] - self._points[None]) / self._length
+        near = self._scale * np.exp(-0.5 * (apart**2).sum(axis=2))
+        known = near @ self._inverse.T
+        error = np.sqrt(np.maximum(self._scale - (known**2).sum(axis=1), 1e-12 * self._scale))
+        slopes = -near[:, :, None] * apart / self._length
+        of_mean = np.einsum("pnm,n->pm", slopes, self._weights)
+        of_error = -np.einsum("pnm,pn->pm", slopes, known @ self._inverse) / error[:, None]
+        return self._mean + near @ self._weights, error, of_mean, of_error
+
+    def _descend(self, places: Table, errors: float, reach: float, steps: int) -> tuple[Table, Vector]:
+        """Return where the mean plus so many errors is lowest, from each place and near the best point."""
+
+        def bound(at: Table) -> tuple[Vector, Table]:
+            mean, error, of_mean, of_error = self._at(at)
+            return mean + errors * error, of_mean + errors * of_error
+
+        size = np.full(len(places), 0.3 * self._length)
+        value, slope = bound(places)
+        for _ in range(steps):
+            long = np.linalg.norm(slope, axis=1, keepdims=True)
+            moved = places - size[:, None] * slope / np.maximum(long, 1e-300)
+            away = moved - self._best
+            far = np.linalg.norm(away, axis=1, keepdims=True)
+            moved = self._best + away * np.minimum(1, reach / np.maximum(far, 1e-12))
+            other, turned = bound(moved)
+            lower = other < value
+            places, slope = (np.where(lower[:, None], a, b) for a, b in ((moved, places), (turned, slope)))
+            value, size = np.where(lower, other, value), np.where(lower, 1.3 * size, 0.5 * size)
+        return places, value
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps, ready for JSON."""
+        kept = {"points": self._points, "values": self._values, "errors": self._errors, "best": self._best}
+        return {name: table.tolist() for name, table in kept.items()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        size = len(self._start)
+        self._points = np.array(state["points"], dtype=np.float64).reshape(-1, size)
+        self._values = np.array(state["values"], dtype=np.float64)
+        self._errors = np.array(state["errors"], dtype=np.float64)
+        self._best = np.array(state["best"], dtype=np.float64)
+        if len(self._values):
+            self._fit()
