@@ -23,9 +23,9 @@ rate below 1e-4); the counts of circuits and shots are those of the settings sub
 
     python benches/python/bench_race.py [--smoke] [--only TEXT] [--methods TEXT] [--seconds N] [--json FILE]
 
-`--methods` takes names with commas between. `--seconds` bounds the time of a method on a problem: half of it is
-for trials, and trials and seeds that do not begin in time are not run; their numbers are printed. Without it
-one problem takes minutes to an hour.
+`--methods` takes names with commas between. `--seconds` bounds the time of a method on a problem: half of it
+is for trials, and trials and seeds that do not begin in time are not run; their numbers are printed. Without
+it one problem takes minutes to an hour.
 """
 
 import sidebyside  # isort: skip (before numpy)

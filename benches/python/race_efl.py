@@ -13,9 +13,10 @@ import numpy as np
 from race_measure import RATIO
 
 import efl_core as efl
-from efl_core.training import Adam, Designed, Directions, Points, natural_length
+from efl_core.training import Adam, Designed, Directions, Points, Surface, natural_length
 from efl_core.training.directions import REACH
 from efl_core.training.sources import simulated
+from efl_core.training.values import Loss
 
 PLANS, METHODS = {}, {}
 
@@ -54,7 +55,10 @@ def run_efl(problem, seed, hyper, trace):
     if method == "directions":
         method = Directions(circuit, loss, simulated, hyper["reach"] * REACH * natural_length(circuit, loss))
         optimizer, noise = Adam(method.rate * hyper["rate"]), method.noise * hyper["noise"]
-    elif method != "surface":
+    elif method == "surface":
+        square = Loss(loss, simulated).square
+        method = Surface(problem.initial(seed), hyper["reach"] * natural_length(circuit, loss), square)
+    else:
         inputs = [c.inputs for c in problem.circuits]
         method = (
             Designed(made, simulated) if problem.labels is None else Points(made, inputs, problem.weights)

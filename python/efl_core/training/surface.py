@@ -2,7 +2,7 @@
 
 A Gaussian process with a squared-exponential covariance: every value that was measured, with its error, says
 something of the points around it, for good. The trainer measures where the loss may be lowest, near the
-best point known, and that is where a bound on the loss is lowest. So no shot is forgotten, and few circuits
+best point, and moves that downhill, by short steps. So no shot is forgotten, and few circuits
 are enough: where a circuit costs as much as many shots, a value is nearly exact.
 
 Invariant: what comes next is a function of the values so far and of the random numbers given. Cost: of N
@@ -23,23 +23,26 @@ MOST_PARAMETERS = 8
 WINDOW = 150
 # Lengths of the covariance and its variance that are compared, in units of what the circuit says beforehand.
 LENGTHS, VARIANCES = (0.5, 0.7, 1.0, 1.4, 2.0), (1 / 16, 1 / 4, 1.0, 4.0)
-# How many standard errors the best point is above the mean, and the next one below.
-SURE, HOPEFUL = 1.0, 2.0
-# How far the next point is from the best, in lengths of the covariance.
-REACH = 0.7
+# By how many standard errors the loss may be lower than it seems, where the next point is chosen.
+HOPEFUL = 2.0
+# How far the best point may move in a step, and how far the next is from it, in lengths of the covariance.
+# Long moves leave the valley that a run starts in.
+MOVE, REACH = 0.2, 0.4
 CANDIDATES, FINALISTS = 64, 4
 
 
 class Surface:
     """What is known of a loss, and where to look next.
 
-    ``unit`` is the distance over which the loss changes, and ``variance`` that of one shot.
+    ``length`` is the `natural_length` of the circuit, and ``variance`` that of one shot.
     """
 
     name = "surface"
 
-    def __init__(self, start: Vector, unit: float, variance: float) -> None:
-        self._start, self._unit, self._variance = np.array(start), unit, variance
+    def __init__(self, start: Vector, length: float, variance: float) -> None:
+        self._start, self._variance = np.array(start), variance
+        # The length of one parameter alone: of all together it is shorter.
+        self._unit = length * float(np.sqrt(2 * len(start)))
         self._points = np.zeros((0, len(start)))
         self._values, self._errors = np.zeros(0), np.zeros(0)
         self._best = np.zeros(len(start))
@@ -48,7 +51,7 @@ class Surface:
 
     @property
     def best(self) -> Vector:
-        """The parameters where a bound on the loss is lowest."""
+        """The parameters that the run has come to."""
         found: Vector = self._start + self._unit * self._best
         return found
 
@@ -88,16 +91,14 @@ class Surface:
         return place
 
     def add(self, point: Vector, value: float, variance: float) -> None:
-        """Take note of a value, and find the best point anew."""
+        """Take note of a value, and move the best point downhill."""
         moved = (np.asarray(point) - self._start) / self._unit
         self._points = np.vstack([self._points, moved])[-WINDOW:]
         self._values = np.append(self._values, value)[-WINDOW:]
         self._errors = np.append(self._errors, variance)[-WINDOW:]
         self._fit()
-        mean, error, *_ = self._at(self._points)
-        order = np.argsort(mean + SURE * error, kind="stable")[:3]
-        found, bounds = self._descend(np.vstack([self._best, self._points[order]]), SURE, np.inf, steps=40)
-        self._best = found[np.argmin(bounds)]
+        found, _ = self._descend(self._best[None], 0.0, MOVE * self._length, steps=40)
+        self._best = found[0]
 
     def _fit(self) -> None:
         """Choose the length and the variance that explain the values best, and solve for them."""

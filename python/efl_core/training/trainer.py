@@ -120,7 +120,7 @@ class Trainer:
         shots: SupportsIndex | None = None,
         settings_per_step: SupportsIndex | None = None,
         noise: SupportsFloat | None = None,
-        method: str | Source = "auto",
+        method: str | Source | Surface = "auto",
         budget: Budget | None = None,
         goal: SupportsFloat | None = None,
         cost: Cost | None = None,
@@ -370,7 +370,7 @@ class Problem:
     source: Source | Surface
 
 
-def _problem(circuit: object, loss: Any, method: str | Source, execute: Run, dear: bool) -> Problem:  # noqa: ANN401
+def _problem(circuit: object, loss: Any, method: str | Source | Surface, execute: Run, dear: bool) -> Problem:  # noqa: ANN401
     if isinstance(circuit, (Circuit, Plan)):
         return _of_circuit(circuit, loss, method, execute, dear)
     if not callable(circuit):
@@ -387,7 +387,9 @@ def _problem(circuit: object, loss: Any, method: str | Source, execute: Run, dea
     return Problem(model, model.loss, model.run, start, ways.chosen(method, dear))
 
 
-def _of_circuit(circuit: Circuit | Plan, loss: object, method: str | Source, run: Run, dear: bool) -> Problem:
+def _of_circuit(
+    circuit: Circuit | Plan, loss: object, method: str | Source | Surface, run: Run, dear: bool
+) -> Problem:
     made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
     if not circuit.n_parameters:
         raise InvalidInputError.of("circuit", "one with parameters", f"{circuit!r}")
@@ -428,9 +430,11 @@ class Ways:
     length: Callable[[], float]
     designed: Callable[[str | None, Run], Designed]
 
-    def chosen(self, method: str | Source, dear: bool) -> Source | Surface:
+    def chosen(self, method: str | Source | Surface, dear: bool) -> Source | Surface:
         """Return the way that is asked for, or the cheapest; ``dear`` says that circuits cost much."""
         if not isinstance(method, str):
+            if isinstance(method, Surface):
+                return method
             if not all(hasattr(method, name) for name in ("measure", "noise", "rate", "least")):
                 expected = "the name of a method, or a source with measure, noise, rate and least"
                 raise InputTypeError.of("method", expected, described(method))
@@ -457,5 +461,4 @@ class Ways:
         return Directions(self.circuit, self.loss, self.run, REACH * self.length())
 
     def _surface(self, directions: Directions) -> Surface:
-        unit = directions.distance / REACH * np.sqrt(2 * self.circuit.n_parameters)
-        return Surface(self.start.ravel(), float(unit), directions.square)
+        return Surface(self.start.ravel(), directions.distance / REACH, directions.square)
