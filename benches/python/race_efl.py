@@ -23,8 +23,24 @@ PLANS, METHODS = {}, {}
 
 def _plan(problem):
     if problem.name not in PLANS:
-        PLANS[problem.name] = efl.plan(problem.circuits[0], problem.circuits[0].observables[0])
+        [loss] = problem.circuits[0].observables
+        circuit = problem.circuits[0] if problem.labels is None else _with_inputs(problem)
+        PLANS[problem.name] = efl.plan(circuit, loss)
     return PLANS[problem.name]
+
+
+def _with_inputs(problem):
+    """The circuit of a classifier, whose first gates are turned by its inputs."""
+    circuit, numbers = efl.Circuit(problem.n, problem.initial(1000)), iter(range(problem.n_parameters))
+    for operation in problem.tape.operations:
+        wires, name = operation.wires.tolist(), operation.name
+        if circuit.n_gates < problem.n:
+            circuit.ry(circuit.input(problem.inputs[0, wires[0]]), wires[0])
+        elif operation.num_params:
+            {"RY": circuit.ry, "RZ": circuit.rz}[name](efl.Parameter(next(numbers)), wires[0])
+        else:
+            circuit.clifford(name, *wires)
+    return circuit
 
 
 def _method(problem, circuit):
@@ -59,10 +75,10 @@ def run_efl(problem, seed, hyper, trace):
         square = Loss(loss, simulated).square
         method = Surface(problem.initial(seed), hyper["reach"] * natural_length(circuit, loss), square)
     else:
-        inputs = [c.inputs for c in problem.circuits]
-        method = (
-            Designed(made, simulated) if problem.labels is None else Points(made, inputs, problem.weights)
-        )
+        if problem.labels is None:
+            method = Designed(made, simulated)
+        else:
+            method = Points(made, problem.inputs, problem.weights)
         optimizer, noise = Adam(hyper["rate"]), hyper["noise"]
     options = {"optimizer": optimizer, "noise": noise, "cost": cost, "seed": seed}
     trainer = efl.Trainer(circuit, loss, method=method, **options)
