@@ -57,7 +57,7 @@ def draw_efl(problem, rng):
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     circuit = float(rng.choice([0, RATIO]))
-    if _method(problem, 0.0) == "directions":
+    if _method(problem, 0.0) in ("directions", "surface"):
         scales = {"rate": log(0.4, 2.5), "noise": log(0.4, 2.5), "reach": log(0.6, 1 / 0.6)}
     else:
         scales = {"rate": problem.length * log(0.01, 0.3), "noise": log(2, 20)}
@@ -73,7 +73,8 @@ def run_efl(problem, seed, hyper, trace):
         optimizer, noise = Adam(method.rate * hyper["rate"]), method.noise * hyper["noise"]
     elif method == "surface":
         square = Loss(loss, simulated).square
-        method = Surface(problem.initial(seed), hyper["reach"] * natural_length(circuit, loss), square)
+        length, noisy = hyper["reach"] * natural_length(circuit, loss), not hyper["circuit"]
+        method = Surface(problem.initial(seed), length, square, noisy)
     else:
         if problem.labels is None:
             method = Designed(made, simulated)

@@ -1,46 +1,66 @@
 """The loss as a random function of few parameters, of which all that was measured is known.
 
 A Gaussian process with a squared-exponential covariance: every value that was measured, with its error, says
-something of the points around it, for good. The trainer measures where the loss may be lowest, near the
-best point, and moves that downhill, by short steps. So no shot is forgotten, and few circuits
-are enough: where a circuit costs as much as many shots, a value is nearly exact.
+something of the points around it, for good. The trainer moves the best point downhill, by short steps. Where
+values are nearly exact, as where a circuit costs as much as many shots, it measures where the loss may be
+lowest, and few circuits are enough; where they are noisy it measures around the best point, on both sides.
 
 Invariant: what comes next is a function of the values so far and of the random numbers given. Cost: of N
 values at most `WINDOW` are kept, and a step takes about 20 factorisations of that size.
 """
 
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MOST_PARAMETERS", "Surface"]
+__all__ = ["MOST_NOISY", "MOST_PARAMETERS", "Surface"]
 
 Vector: TypeAlias = NDArray[np.float64]
 Table: TypeAlias = NDArray[np.float64]
-# With more parameters points lie too far from each other to say anything of one another.
-MOST_PARAMETERS = 8
-WINDOW = 150
-# Lengths of the covariance and its variance that are compared, in units of what the circuit says beforehand.
-LENGTHS, VARIANCES = (0.5, 0.7, 1.0, 1.4, 2.0), (1 / 16, 1 / 4, 1.0, 4.0)
+# With more parameters points lie too far from each other to say anything of one another; noisy ones sooner.
+MOST_PARAMETERS, MOST_NOISY = 8, 4
+WINDOW = 200
+# Variances of the covariance that are compared, in units of what a shot says.
+VARIANCES = (1 / 16, 1 / 4, 1.0, 4.0)
+# How far the best point may move in a step, in lengths of the covariance. Long moves leave the valley that a
+# run starts in.
+MOVE = 0.2
 # By how many standard errors the loss may be lower than it seems, where the next point is chosen.
 HOPEFUL = 2.0
-# How far the best point may move in a step, and how far the next is from it, in lengths of the covariance.
-# Long moves leave the valley that a run starts in.
-MOVE, REACH = 0.2, 0.4
 CANDIDATES, FINALISTS = 64, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """What suits values of a kind."""
+
+    lengths: tuple[float, ...]
+    """Lengths of the covariance that are compared, in units of what the circuit says: noise looks short."""
+    reach: float
+    """How far the next point is from the best, in lengths."""
+    sure: float
+    """How many standard errors count against a point where nothing is known."""
+
+
+EXACT = Habits(lengths=(0.5, 0.7, 1.0, 1.4, 2.0), reach=0.4, sure=0.0)
+NOISY = Habits(lengths=(1.0, 1.4, 2.0), reach=0.6, sure=0.5)
 
 
 class Surface:
     """What is known of a loss, and where to look next.
 
-    ``length`` is the `natural_length` of the circuit, and ``variance`` that of one shot.
+    ``length`` is the `natural_length` of the circuit, ``variance`` that of one shot, and ``noisy`` says that
+    values are of few shots each.
     """
 
     name = "surface"
 
-    def __init__(self, start: Vector, length: float, variance: float) -> None:
+    def __init__(self, start: Vector, length: float, variance: float, noisy: bool = False) -> None:
         self._start, self._variance = np.array(start), variance
+        self.noisy, self._habits = noisy, NOISY if noisy else EXACT
+        self._opposite: Vector | None = None
         # The length of one parameter alone: of all together it is shorter.
         self._unit = length * float(np.sqrt(2 * len(start)))
         self._points = np.zeros((0, len(start)))
@@ -52,8 +72,11 @@ class Surface:
     @property
     def best(self) -> Vector:
         """The parameters that the run has come to."""
-        found: Vector = self._start + self._unit * self._best
-        return found
+        return self._place(self._best)
+
+    def _place(self, moved: Vector) -> Vector:
+        place: Vector = self._start + self._unit * moved
+        return place
 
     @property
     def value(self) -> tuple[float, float] | None:
@@ -76,19 +99,23 @@ class Surface:
         return self._weights @ slopes / self._unit, max(square - known, 0.0) / self._unit**2
 
     def next(self, random: np.random.Generator) -> Vector:
-        """Return where the loss may be lowest, near the best point."""
+        """Return where to measure: around the best point, or where the loss may be lowest near it."""
         if not len(self._values):
             return self.best
-        reach = REACH * self._length
-        sides = random.normal(size=(CANDIDATES, len(self._start)))
-        sides *= (
-            reach * random.uniform(0.3, 1, (CANDIDATES, 1)) / np.linalg.norm(sides, axis=1, keepdims=True)
-        )
+        if self._opposite is not None:
+            place, self._opposite = self._opposite, None
+            return place
+        reach, size = self._habits.reach * self._length, len(self._start)
+        sides = random.normal(size=(1 if self.noisy else CANDIDATES, size))
+        sides *= reach / np.linalg.norm(sides, axis=1, keepdims=True)
+        if self.noisy:
+            self._opposite = self._place(self._best - sides[0])
+            return self._place(self._best + sides[0])
+        sides *= random.uniform(0.3, 1, (CANDIDATES, 1))
         mean, error, *_ = self._at(self._best + sides)
         order = np.argsort(mean - HOPEFUL * error, kind="stable")[:FINALISTS]
         found, bounds = self._descend(self._best + sides[order], -HOPEFUL, reach, steps=15)
-        place: Vector = self._start + self._unit * found[np.argmin(bounds)]
-        return place
+        return self._place(found[np.argmin(bounds)])
 
     def add(self, point: Vector, value: float, variance: float) -> None:
         """Take note of a value, and move the best point downhill."""
@@ -97,14 +124,14 @@ class Surface:
         self._values = np.append(self._values, value)[-WINDOW:]
         self._errors = np.append(self._errors, variance)[-WINDOW:]
         self._fit()
-        found, _ = self._descend(self._best[None], 0.0, MOVE * self._length, steps=40)
+        found, _ = self._descend(self._best[None], self._habits.sure, MOVE * self._length, steps=40)
         self._best = found[0]
 
     def _fit(self) -> None:
         """Choose the length and the variance that explain the values best, and solve for them."""
         squares = ((self._points[:, None] - self._points[None]) ** 2).sum(axis=2)
         best = -np.inf
-        for length in LENGTHS:
+        for length in self._habits.lengths:
             shape = np.exp(-0.5 * squares / length**2)
             for factor in VARIANCES:
                 scale = self._variance * factor
@@ -159,11 +186,13 @@ class Surface:
     def to_dict(self) -> dict[str, Any]:
         """Return what is kept between steps, ready for JSON."""
         kept = {"points": self._points, "values": self._values, "errors": self._errors, "best": self._best}
-        return {name: table.tolist() for name, table in kept.items()}
+        opposite = None if self._opposite is None else self._opposite.tolist()
+        return {"opposite": opposite, **{name: table.tolist() for name, table in kept.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `to_dict` returned."""
-        size = len(self._start)
+        size, opposite = len(self._start), state["opposite"]
+        self._opposite = None if opposite is None else np.array(opposite, dtype=np.float64)
         self._points = np.array(state["points"], dtype=np.float64).reshape(-1, size)
         self._values = np.array(state["values"], dtype=np.float64)
         self._errors = np.array(state["errors"], dtype=np.float64)

@@ -24,7 +24,7 @@ from efl_core.training.optimizers import Optimizer, Update, read_optimizer
 from efl_core.training.pace import LEAST_STEPS, Budget, Pace, Progress, shots_per_setting
 from efl_core.training.points import Points
 from efl_core.training.sources import Designed, Measured, Movable, Run, Source, simulated
-from efl_core.training.surface import MOST_PARAMETERS, Surface
+from efl_core.training.surface import MOST_NOISY, MOST_PARAMETERS, Surface
 from efl_core.training.values import Loss
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ SURE = 2.0
 LEAST_KNOWN = 5
 # What the loss gets beside gradients, where a goal asks for it, and from how many shots on it is measured.
 VALUES, FEWEST_VALUES = 0.2, 4
-# A surface pays where a circuit costs as much as so many shots; each value gets a part of that in shots, some
-# at least, and a part of all shots before, so that late ones are not lost among them.
-DEAR, PART, FEWEST, SHARE = 100, 1 / 3, 16, 1 / 20
+# Values of a surface are nearly exact where a circuit costs as much as so many shots: each has a part of that
+# in shots, some at least; otherwise as few as can be. And a part of all shots before, so that late values are
+# not lost among them.
+DEAR, PART, EXACT_FEWEST, NOISY_FEWEST = 100, 1 / 3, 16, 2
+EXACT_SHARE, NOISY_SHARE = 1 / 20, 1 / 100
 
 
 Taken: TypeAlias = tuple[list[int], float, float, bool]
@@ -60,8 +62,8 @@ class Trainer:
     It minimises the expectation value of an observable. A step runs a few settings of the plan's best list,
     drawn by their shares, with as many shots as make the noise ``noise`` times as large as the gradient: few
     at first, more as the gradient falls. Where few parameters feed many gates it compares the loss in random
-    directions instead, which is biased a little; where circuits cost much besides, it models the loss from
-    all that was measured (``method`` says which is taken).
+    directions instead, which is biased a little, or, up to 4 parameters, and up to 8 where circuits cost
+    much, models the loss from all that was measured (``method`` says which is taken).
 
     Parameters
     ----------
@@ -130,14 +132,14 @@ class Trainer:
         self.cost = Cost() if cost is None else cost
         # What an optimizer is asked for, it gets.
         plain = optimizer is None and lr is None and noise is None
-        dear = plain and shots_per_setting(self.cost) ** 2 >= DEAR
-        made = _problem(circuit, loss, method, execute, dear)
+        self._dear = shots_per_setting(self.cost) ** 2 >= DEAR
+        made = _problem(circuit, loss, method, execute, self._dear, plain)
         self._circuit, self._loss, self._source, start = made.circuit, made.loss, made.source, made.start
         self._shape = start.shape
         if isinstance(self._source, Surface):
             if not plain:
                 raise InvalidInputError.of("method", "a gradient beside optimizer, lr or noise", "'surface'")
-            ratio, least, usual = 1.0, FEWEST, 0.1
+            ratio, least, usual = 1.0, NOISY_FEWEST, 0.1
         else:
             ratio = self._source.noise if noise is None else real("noise", noise)
             least, usual = self._source.least, self._source.rate
@@ -238,8 +240,11 @@ class Trainer:
     def _looked(self, surface: Surface, number: int) -> Taken:
         """Measure the loss where it may be lowest, and go where it is known to be low."""
         point = surface.next(np.random.default_rng((self._seed, number)))
-        least = max(FEWEST, min(PART * shots_per_setting(self.cost) ** 2, MOST_PER_SETTING))
-        shots = self._within(self._fixed or min(max(least, SHARE * self._totals[0]), LARGEST))
+        least, share = float(NOISY_FEWEST), NOISY_SHARE
+        if not surface.noisy:
+            usual = min(PART * shots_per_setting(self.cost) ** 2, MOST_PER_SETTING)
+            least, share = max(EXACT_FEWEST, usual), EXACT_SHARE
+        shots = self._within(self._fixed or min(max(least, share * self._totals[0]), LARGEST))
         at = [self._circuit.at(point)]
         found = self._values.measure(at, self._draws(shots), shots, number, self._seed)
         surface.add(point, *found.combined([1.0]))
@@ -370,9 +375,16 @@ class Problem:
     source: Source | Surface
 
 
-def _problem(circuit: object, loss: Any, method: str | Source | Surface, execute: Run, dear: bool) -> Problem:  # noqa: ANN401
+def _problem(
+    circuit: object,
+    loss: Any,  # noqa: ANN401 (an observable, or a QNode's array)
+    method: str | Source | Surface,
+    execute: Run,
+    dear: bool,
+    free: bool,
+) -> Problem:
     if isinstance(circuit, (Circuit, Plan)):
-        return _of_circuit(circuit, loss, method, execute, dear)
+        return _of_circuit(circuit, loss, method, execute, dear, free)
     if not callable(circuit):
         raise InputTypeError.of("circuit", "a Circuit, a Plan or a PennyLane QNode", described(circuit))
     if execute is not simulated:
@@ -384,11 +396,11 @@ def _problem(circuit: object, loss: Any, method: str | Source | Surface, execute
     model = Model(circuit, loss)
     start = model.parameters.reshape(model.shape)
     ways = Ways(model, model.loss, model.run, model.parameters, model.length, model.designed)
-    return Problem(model, model.loss, model.run, start, ways.chosen(method, dear))
+    return Problem(model, model.loss, model.run, start, ways.chosen(method, dear, free))
 
 
 def _of_circuit(
-    circuit: Circuit | Plan, loss: object, method: str | Source | Surface, run: Run, dear: bool
+    circuit: Circuit | Plan, loss: object, method: str | Source | Surface, run: Run, dear: bool, free: bool
 ) -> Problem:
     made, circuit = (circuit, circuit.circuit) if isinstance(circuit, Plan) else (None, circuit)
     if not circuit.n_parameters:
@@ -402,7 +414,7 @@ def _of_circuit(
         return natural_length(circuit, observable)
 
     ways = Ways(circuit, observable, run, circuit.parameters, length, designed)
-    return Problem(circuit, observable, run, circuit.parameters, ways.chosen(method, dear))
+    return Problem(circuit, observable, run, circuit.parameters, ways.chosen(method, dear, free))
 
 
 def _loss(circuit: Circuit, loss: Any, made: Plan | None) -> PauliSum:  # noqa: ANN401 (checked when it is read)
@@ -430,8 +442,11 @@ class Ways:
     length: Callable[[], float]
     designed: Callable[[str | None, Run], Designed]
 
-    def chosen(self, method: str | Source | Surface, dear: bool) -> Source | Surface:
-        """Return the way that is asked for, or the cheapest; ``dear`` says that circuits cost much."""
+    def chosen(self, method: str | Source | Surface, dear: bool, free: bool) -> Source | Surface:
+        """Return the way that is asked for, or the cheapest.
+
+        Circuits may be ``dear``, and whether there is an optimizer may be ``free``.
+        """
         if not isinstance(method, str):
             if isinstance(method, Surface):
                 return method
@@ -447,7 +462,7 @@ class Ways:
             if number > MOST_PARAMETERS:
                 expected = f"at most {MOST_PARAMETERS} parameters for 'surface'"
                 raise InvalidInputError.of("method", expected, number)
-            return self._surface(self._directions())
+            return self._surface(self._directions(), dear)
         if method == "directions":
             return self._directions()
         if method != "auto":
@@ -455,10 +470,11 @@ class Ways:
         directions, designed = self._directions(), self.designed(None, self.run)
         if directions.spread > ALIKE * designed.spread:
             return designed
-        return self._surface(directions) if dear and number <= MOST_PARAMETERS else directions
+        few = number <= (MOST_PARAMETERS if dear else MOST_NOISY)
+        return self._surface(directions, dear) if free and few else directions
 
     def _directions(self) -> Directions:
         return Directions(self.circuit, self.loss, self.run, REACH * self.length())
 
-    def _surface(self, directions: Directions) -> Surface:
-        return Surface(self.start.ravel(), directions.distance / REACH, directions.square)
+    def _surface(self, directions: Directions, dear: bool) -> Surface:
+        return Surface(self.start.ravel(), directions.distance / REACH, directions.square, not dear)
