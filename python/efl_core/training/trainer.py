@@ -35,9 +35,9 @@ __all__ = ["Trainer"]
 LARGEST = 10**9
 # Shots of a setting, where shots cost nothing.
 MOST_PER_SETTING = 1000
-# A design says what its shots leave, not what its settings differ by, of which a step draws a few: random
-# directions are taken up to so much more variance.
-ALIKE = 3.0
+# A design says what its shots leave, not what its settings differ by, of which a step draws a few: directions
+# are taken up to as much more variance as they have for a single rotation, whose design has one setting.
+ALIKE = 0.98 / REACH**2
 # Values of the loss are averaged over about 10, 40 and 200 steps.
 FORGET = (0.8, 0.95, 0.99)
 # A goal is reached where the mean is so many standard errors below, and is of five steps at least.
