@@ -19,7 +19,7 @@ GROWTH = 1.2
 # A minimum is reached where the gradient is not seen, with an error of so much of the largest that was.
 SMALL = 0.03
 # A gradient is seen where its square is so many deviations above what errors alone make.
-SEEN = 3.0
+SEEN = 8.0
 # Over so many steps at least.
 LEAST_STEPS = 20
 

@@ -6,7 +6,7 @@ values are nearly exact, as where a circuit costs as much as many shots, it meas
 lowest, and few circuits are enough; where they are noisy it measures around the best point, on both sides.
 
 Invariant: what comes next is a function of the values so far and of the random numbers given. Cost: of N
-values at most `WINDOW` are kept, and a step takes about 20 factorisations of that size.
+values at most `WINDOW` are kept, and a step takes a factorisation of that size.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ VARIANCES = (1 / 16, 1 / 4, 1.0, 4.0)
 MOVE = 0.2
 # By how many standard errors the loss may be lower than it seems, where the next point is chosen.
 HOPEFUL = 2.0
+# The covariance is chosen anew after each of so many values, and then after so many more.
+SETTLED = 16
 CANDIDATES, FINALISTS = 64, 4
 
 
@@ -66,8 +68,9 @@ class Surface:
         self._points = np.zeros((0, len(start)))
         self._values, self._errors = np.zeros(0), np.zeros(0)
         self._best = np.zeros(len(start))
-        self._length, self._scale, self._mean = 1.0, variance, 0.0
-        self._weights, self._inverse = np.zeros(0), np.zeros((0, 0))
+        self._length, self._factor, self._mean, self._count = 1.0, 1.0, 0.0, 0
+        self._weights: Vector = np.zeros(0)
+        self._inverse: Table = np.zeros((0, 0))
 
     @property
     def best(self) -> Vector:
@@ -77,6 +80,10 @@ class Surface:
     def _place(self, moved: Vector) -> Vector:
         place: Vector = self._start + self._unit * moved
         return place
+
+    @property
+    def _scale(self) -> float:
+        return self._variance * self._factor
 
     @property
     def value(self) -> tuple[float, float] | None:
@@ -123,33 +130,40 @@ class Surface:
         self._points = np.vstack([self._points, moved])[-WINDOW:]
         self._values = np.append(self._values, value)[-WINDOW:]
         self._errors = np.append(self._errors, variance)[-WINDOW:]
+        self._count += 1
         self._fit()
-        found, _ = self._descend(self._best[None], self._habits.sure, MOVE * self._length, steps=40)
+        found, _ = self._descend(self._best[None], self._habits.sure, MOVE * self._length, steps=15)
         self._best = found[0]
 
     def _fit(self) -> None:
-        """Choose the length and the variance that explain the values best, and solve for them."""
+        """Solve for the values; now and then choose the length and the variance that explain them best."""
         squares = ((self._points[:, None] - self._points[None]) ** 2).sum(axis=2)
-        best = -np.inf
-        for length in self._habits.lengths:
-            shape = np.exp(-0.5 * squares / length**2)
-            for factor in VARIANCES:
-                scale = self._variance * factor
-                # A part in 1e10 more on the diagonal: points that coincide stay apart.
-                noise = np.diag(self._errors + 1e-10 * scale)
-                root = np.linalg.cholesky(scale * shape + noise)
-                one, values = np.linalg.solve(root, np.stack([np.ones(len(squares)), self._values], axis=1)).T
-                # The mean is unknown, by about what a shot is.
-                precision = one @ one + 1 / self._variance
-                mean = (one @ values) / precision
-                rest = values - mean * one
-                score = -0.5 * (rest @ rest + mean**2 / self._variance + np.log(precision))
-                score -= np.log(np.diag(root)).sum() + 0.5 * (np.log(length) / 0.7) ** 2
-                score -= 0.25 * (np.log(factor) / 1.4) ** 2
-                if score > best:
-                    best, self._length, self._scale, self._mean = score, length, scale, float(mean)
-                    self._inverse = np.linalg.inv(root)
-                    self._weights = self._inverse.T @ rest
+        if self._count <= SETTLED or self._count % SETTLED == 0:
+            tried = [
+                (self._solved(squares, length, factor)[0], length, factor)
+                for length in self._habits.lengths
+                for factor in VARIANCES
+            ]
+            _, self._length, self._factor = max(tried)
+        _, mean, rest, root = self._solved(squares, self._length, self._factor)
+        self._mean = mean
+        self._inverse = np.linalg.inv(root)
+        self._weights = self._inverse.T @ rest
+
+    def _solved(self, squares: Table, length: float, factor: float) -> tuple[float, float, Any, Any]:
+        """Return how well a length and a variance explain the values; their mean, the rest, and the root."""
+        scale = self._variance * factor
+        # A part in 1e10 more on the diagonal: points that coincide stay apart.
+        noise = np.diag(self._errors + 1e-10 * scale)
+        root = np.linalg.cholesky(scale * np.exp(-0.5 * squares / length**2) + noise)
+        one, values = np.linalg.solve(root, np.stack([np.ones(len(squares)), self._values], axis=1)).T
+        # The mean is unknown, by about what a shot is.
+        precision = one @ one + 1 / self._variance
+        mean = float((one @ values) / precision)
+        rest = values - mean * one
+        score = -0.5 * (rest @ rest + mean**2 / self._variance + np.log(precision))
+        score -= np.log(np.diag(root)).sum() + 0.5 * (np.log(length) / 0.7) ** 2
+        return float(score - 0.25 * (np.log(factor) / 1.4) ** 2), mean, rest, root
 
     def _at(self, places: Table) -> tuple[Vector, Vector, Table, Table]:
         """Return means and standard errors at some places, and the gradients of both."""
@@ -187,7 +201,8 @@ class Surface:
         """Return what is kept between steps, ready for JSON."""
         kept = {"points": self._points, "values": self._values, "errors": self._errors, "best": self._best}
         opposite = None if self._opposite is None else self._opposite.tolist()
-        return {"opposite": opposite, **{name: table.tolist() for name, table in kept.items()}}
+        kind = {"length": self._length, "factor": self._factor, "count": self._count}
+        return {"opposite": opposite, **kind, **{name: table.tolist() for name, table in kept.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `to_dict` returned."""
@@ -197,5 +212,7 @@ class Surface:
         self._values = np.array(state["values"], dtype=np.float64)
         self._errors = np.array(state["errors"], dtype=np.float64)
         self._best = np.array(state["best"], dtype=np.float64)
+        self._length, self._factor = float(state["length"]), float(state["factor"])
+        self._count = int(state["count"])
         if len(self._values):
             self._fit()

@@ -48,8 +48,8 @@ VALUES, FEWEST_VALUES = 0.2, 4
 # Values of a surface are nearly exact where a circuit costs as much as so many shots: each has a part of that
 # in shots, some at least; otherwise as few as can be. And a part of all shots before, so that late values are
 # not lost among them.
-DEAR, PART, EXACT_FEWEST, NOISY_FEWEST = 100, 1 / 3, 16, 2
-EXACT_SHARE, NOISY_SHARE = 1 / 20, 1 / 100
+DEAR, PART, EXACT_FEWEST, NOISY_FEWEST = 100, 1 / 3, 16, 4
+EXACT_SHARE, NOISY_SHARE = 1 / 20, 1 / 50
 
 
 Taken: TypeAlias = tuple[list[int], float, float, bool]
