@@ -21,9 +21,11 @@ time.
 Checks: losses agree with PennyLane's default.qubit; gradients from shots have the right mean (false-alarm
 rate below 1e-4); the counts of circuits and shots are those of the settings submitted.
 
-    python benches/python/bench_race.py [--smoke] [--only TEXT] [--methods TEXT] [--json FILE]
+    python benches/python/bench_race.py [--smoke] [--only TEXT] [--methods TEXT] [--seconds N] [--json FILE]
 
-`--methods` takes names with commas between. One problem takes minutes, all of them 40 on one core.
+`--methods` takes names with commas between. `--seconds` bounds the time of a method on a problem: half of it
+is for trials, and trials and seeds that do not begin in time are not run; their numbers are printed. Without
+it one problem takes minutes to an hour.
 """
 
 import sidebyside  # isort: skip (before numpy)
@@ -112,11 +114,11 @@ class Score:
         return costs[min(1, len(costs) - 1)], costs[max(len(costs) - 2, 0)]
 
 
-def runs(method, problem, hyper, seeds, bounds, times, enough=math.inf):
-    """Run the seeds, or until so many have failed that the median has."""
+def runs(method, problem, hyper, seeds, bounds, times, enough=math.inf, until=math.inf):
+    """Run the seeds, or until so many have failed that the median has, or the time is over."""
     traces = []
     for seed in seeds:
-        if sum(not t.reached for t in traces) >= enough:
+        if sum(not t.reached for t in traces) >= enough or (traces and time.perf_counter() > until):
             break
         trace = Trace(problem, times * bounds.shots, times * bounds.time)
         traces.append(method.run(problem, seed, hyper, trace).settle())
@@ -135,11 +137,13 @@ class Middle:
         return values[0]
 
 
-def tune(method, problem, trials, seeds, bounds):
-    """The hyper-parameters with the fewest shots, and those with the least time."""
+def tune(method, problem, trials, seeds, bounds, until):
+    """The hyper-parameters with the fewest shots, and those with the least time; the number of trials."""
     rng = np.random.default_rng(zlib.crc32(f"{problem.name} {method.name}".encode()))
     own, found = Bounds(bounds.shots, bounds.time), []
     for trial in range(trials):
+        if found and time.perf_counter() > until:
+            break
         hyper = method.draw(problem, rng if trial else Middle)
         # once a trial has reached the target, what takes twice as long need not end
         limit = Bounds(2 * own.shots, 2 * own.time)
@@ -150,10 +154,10 @@ def tune(method, problem, trials, seeds, bounds):
             own.lower(score)
     closest = [np.mean([min(t.losses) for t in score.traces]) for score, _ in found]
     best = [
-        min(range(trials), key=lambda i: (of(found[i][0]), closest[i]))
+        min(range(len(found)), key=lambda i: (of(found[i][0]), closest[i]))
         for of in (lambda s: s.shots, lambda s: s.time)
     ]
-    return [found[i][1] for i in best]
+    return [found[i][1] for i in best], len(found)
 
 
 def race(report, problem, methods):
@@ -162,14 +166,18 @@ def race(report, problem, methods):
         f"{problem.name}: {problem.n_parameters} parameters, {problem.n_settings} settings; "
         f"from {problem.figures['initial']:.4f} to {problem.target:.4f}"
     )
-    report.head("", ["shots", "low", "high", "circuits", "fail", "time", "circuits", "fail", "seconds"])
+    columns = ["shots", "low", "high", "circuits", "fail", "time", "circuits", "fail"]
+    report.head("", [*columns, "seconds", "trials", "seeds"])
     trials, tuning, fresh = (2, 1, 2) if report.smoke else (TRIALS, TUNING_SEEDS, SEEDS)
     bounds, scores, chosen = Bounds(), {}, {}
     for method in methods:
         start = time.perf_counter()
-        hyper = tune(method, problem, trials, range(1000, 1000 + tuning), bounds)
-        few = runs(method, problem, hyper[0], range(fresh), bounds, LATE)
-        quick = few if hyper[1] == hyper[0] else runs(method, problem, hyper[1], range(fresh), bounds, LATE)
+        most = float(report.options.seconds or math.inf)
+        hyper, tried = tune(method, problem, trials, range(1000, 1000 + tuning), bounds, start + most / 2)
+        few = runs(method, problem, hyper[0], range(fresh), bounds, LATE, until=start + most * 3 / 4)
+        quick = few
+        if hyper[1] != hyper[0]:
+            quick = runs(method, problem, hyper[1], range(fresh), bounds, LATE, until=start + most)
         for score in (few, quick):
             bounds.lower(score)
         low, high = few.spread(lambda t: t.shots[-1])
@@ -183,6 +191,8 @@ def race(report, problem, methods):
             "time_circuits": quick.circuits,
             "time_failed": str(quick.failed),
             "seconds": time.perf_counter() - start,
+            "trials": str(tried),
+            "seeds": str(min(len(few.traces), len(quick.traces))),
         }
         report.row(method.name, figures)
         scores[method.name], chosen[method.name] = (few.shots, quick.time), hyper
@@ -276,4 +286,5 @@ if __name__ == "__main__":
         "Shots and circuits to the target, beside what people train circuits with.",
         only="problems with TEXT in their name",
         methods="methods to race, commas between",
+        seconds="at most so many seconds for a method on a problem; what did not fit is not run",
     )

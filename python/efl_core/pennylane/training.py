@@ -33,7 +33,8 @@ from efl_core.pennylane.planning import Costs, Figure, kept_plan, same_gates
 from efl_core.pennylane.qnodes import tape_of
 from efl_core.pennylane.tapes.writing import Writer
 from efl_core.plans import Plan, PlanOptions
-from efl_core.training.sources import Designed, Request, Source
+from efl_core.training.directions import natural_length
+from efl_core.training.sources import Designed, Request
 
 if TYPE_CHECKING:
     from efl_core.training.sources import Run as Execute
@@ -107,6 +108,11 @@ class Model:
         assert self._first is not None
         return self._first.observables[0]
 
+    def length(self) -> float:
+        """Return how far the user's numbers can move until the loss is another function."""
+        point = self.point(self.parameters)
+        return natural_length(point.circuit, self.loss, point.slopes)
+
     def at(self, parameters: NDArray[np.float64]) -> Circuit:
         """Return the circuit at some parameters, ready to be run."""
         return self.point(parameters).circuit
@@ -152,7 +158,7 @@ class Model:
         table = np.zeros((0, vector.size)) if slopes is None else slopes[list(wanted.by_gates)]
         return Point(wanted, np.ascontiguousarray(table))
 
-    def designed(self, method: str | None, run: "Execute") -> Source:
+    def designed(self, method: str | None, run: "Execute") -> Designed:
         """Return the designed settings, echoes and shifts of its gradient: of a method, or the best."""
         point = self.point(self.parameters)
         circuit = point.circuit

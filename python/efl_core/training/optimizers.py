@@ -117,10 +117,13 @@ class Given:
         """Take over nothing."""
 
 
-def read_optimizer(optimizer: object, lr: object) -> Optimizer:
-    """Return an optimizer by its name, an object that is one, or a function in its place."""
+def read_optimizer(optimizer: object, lr: object, usual: float = 0.1) -> Optimizer:
+    """Return an optimizer by its name, an object that is one, or a function in its place.
+
+    ``usual`` is the learning rate of Adam where none is given.
+    """
     if isinstance(optimizer, str):
-        rate = real("lr", 0.1 if lr is None else lr)
+        rate = real("lr", (usual if optimizer == "adam" else 0.1) if lr is None else lr)
         if not (np.isfinite(rate) and rate > 0):
             raise InvalidInputError.of("lr", "a number above zero", rate)
         made: dict[str, Optimizer] = {"adam": Adam(rate), "descent": Descent(rate)}

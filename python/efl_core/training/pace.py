@@ -1,21 +1,27 @@
-"""How much a step may cost: the budget, and how many shots and settings come next.
+"""How much a step may cost: the budget, the shots that come next, and when no gradient is left to see.
 
 Invariant: shots and circuits of a step follow from what was measured before, never from the step itself, so
 that gradients stay unbiased.
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from efl_core.arguments import integer, real
 from efl_core.errors import InvalidInputError
 from efl_core.plans import Cost
 
-__all__ = ["Budget", "Pace", "shots_per_setting"]
+__all__ = ["Budget", "Pace", "Progress", "shots_per_setting"]
 
 # How much larger a step may be than the largest before: where the gradient vanishes no number is enough.
 GROWTH = 1.2
+# A minimum is reached where the gradient is not seen, with an error of so much of the largest that was.
+SMALL = 0.03
+# A gradient is seen where its square is so many deviations above what errors alone make.
+SEEN = 8.0
+# Over so many steps at least.
+LEAST_STEPS = 20
 
 
 def shots_per_setting(cost: Cost) -> float:
@@ -108,3 +114,53 @@ class Pace:
         for name in ("variance", "weight", "error", "largest"):
             setattr(self, name, float(state[name]))
         self.mean = [float(m) for m in state["mean"]]
+
+
+@dataclass
+class Progress:
+    """Whether there is a gradient still: its mean over the steps since it was last seen, by their shots.
+
+    Where the mean stands out from its error there is one, and the mean begins anew. Where it does not, while
+    its error is a small part of the largest gradient that was seen, the run has converged.
+    """
+
+    largest: float = 0.0
+    mean: list[float] = field(default_factory=list)
+    variance: float = 0.0
+    shots: float = 0.0
+    steps: int = 0
+
+    def add(self, gradient: list[float], variance: float, shots: int) -> bool:
+        """Take note of a step, its variance for all derivatives together; return whether to end."""
+        if not self.mean:
+            self.mean = [0.0] * len(gradient)
+        self.mean = [m + shots * g for m, g in zip(self.mean, gradient, strict=True)]
+        self.variance += shots**2 * variance
+        self.shots += shots
+        self.steps += 1
+        return self.judge(sum(m * m for m in self.mean), self.variance, self.shots, self.steps >= LEAST_STEPS)
+
+    def judge(self, square: float, variance: float, shots: float, long: bool) -> bool:
+        """Return whether a gradient of this square, and variance, both times the squared shots, is none."""
+        if not shots > 0:
+            return False
+        if square > variance * (1 + SEEN * math.sqrt(2 / max(len(self.mean), 1))):
+            self.largest = max(self.largest, math.sqrt(square - variance) / shots)
+            self.mean, self.variance, self.shots, self.steps = [0.0] * len(self.mean), 0.0, 0.0, 0
+            return False
+        return long and math.sqrt(variance) / shots < SMALL * self.largest
+
+    @property
+    def error(self) -> float:
+        """The error of the gradient since it was last seen."""
+        return math.sqrt(self.variance) / self.shots if self.shots else math.inf
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept between steps."""
+        return asdict(self)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over what `to_dict` returned."""
+        for name in ("largest", "variance", "shots"):
+            setattr(self, name, float(state[name]))
+        self.mean, self.steps = [float(m) for m in state["mean"]], int(state["steps"])
