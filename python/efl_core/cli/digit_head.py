@@ -33,6 +33,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 QUBITS, LAYERS, SCALE = 10, 2, 6.0
 SHOTS, SHARE, BATCH, LATE = 64, 0.25, 64, 500
+# Every teaching shot in a setting of its own: where shots are simulated that costs little.
+SETTINGS = 16
 # Of Adam at the beginning; at the end it is a tenth of that.
 RATE = 0.05
 LOSS = losses.Logistic(SCALE)
@@ -148,7 +150,14 @@ def by_fleet(
     found, waiting = Run(name, teach_shots * queries), deque[_Label]()
     found.curve.append((0, *judged(circuit, circuit.parameters, data)))
     with Fleet(
-        circuit, replicas=replicas, seed=seed, loss=LOSS, method=method, shots=shots, share=share
+        circuit,
+        replicas=replicas,
+        seed=seed,
+        loss=LOSS,
+        method=method,
+        shots=shots,
+        share=share,
+        settings=SETTINGS,
     ) as fleet:
         learner, step = fleet.learner, 0
         for start in range(0, queries, BATCH):
