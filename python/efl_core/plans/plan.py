@@ -239,7 +239,7 @@ class Plan:
         >>> circuit = efl.Circuit(2, parameters=[0.1, 0.2]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
         >>> plan = efl.plan(circuit.clifford("CZ", 0, 1), "ZZ")
         >>> plan.best.shots, plan.at_state("prepared").best.shots
-        (10000, 4814)
+        (10000, 9757)
         """
         goal, chain = self._options.goal, self._chain
         slopes: NDArray[np.float64] | None = None
