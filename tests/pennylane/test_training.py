@@ -82,7 +82,7 @@ def test_devices_of_the_former_interface_train():
 @pytest.mark.parametrize("method", ["auto", "directions"])
 def test_few_parameters_of_many_gates(method):
     start = np.array([[0.3, 0.4]])
-    found = trainer(maxcut, start=start, method=method, budget=efl.Budget(shots=30_000))
+    found = trainer(maxcut, start=start, method=method, budget=efl.Budget(shots=1_500))
     found.run()
     best = min(
         exactly(maxcut, np.array([[g, b]])) for g in np.linspace(0, 3, 16) for b in np.linspace(0, 1.5, 16)
