@@ -47,7 +47,9 @@ def exactly(model, params):
 
 
 def trainer(model=rotations, device="default.qubit", start=START, **options):
-    made = qml.device(device, wires=4 if model is maxcut else 3) if isinstance(device, str) else device
+    # Seeded: one run in some tens ends in a minimum that is not the lowest.
+    wires = 4 if model is maxcut else 3
+    made = qml.device(device, wires=wires, seed=1) if isinstance(device, str) else device
     return efl.Trainer(qml.QNode(model, made), start, **{"seed": 1, **options})
 
 
