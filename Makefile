@@ -74,10 +74,15 @@ $(STAMPS)/wheel: $(SOURCES) $(STAMPS)/build | need-cargo
 	$(PIP) install --constraint requirements/test.txt dist/efl_core-*.whl
 	@touch $@
 
+# What the demonstration takes beside the wheel: PennyLane's interfaces and a figure.
+$(STAMPS)/demo: $(STAMPS)/wheel requirements/test.txt
+	$(PIP) install --constraint requirements/test.txt "$$(ls dist/efl_core-*.whl)[pennylane,plot]"
+	@touch $@
+
 # ---- using ---------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMPS)/wheel ## build, install, and run `python -m efl_core demo`
+demo: $(STAMPS)/demo ## build, install, and run `python -m efl_core demo`
 	$(BIN)/python -m efl_core demo
 
 .PHONY: test test-rust test-python test-aer test-torch
