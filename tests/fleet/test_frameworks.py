@@ -24,7 +24,7 @@ def made(outputs="many", **options):
 
 
 def test_a_layer_of_torch_hands_in_its_gradients():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs torch: make test-torch")
     circuit, learner, replica = made()
     twin = Replica(circuit, Learner(circuit, inputs=X[0], seed=1, shots=16, loss="squared"), seed=2)
     head = torch.nn.Linear(5, 1)
@@ -46,7 +46,7 @@ def test_a_layer_of_torch_hands_in_its_gradients():
 
 
 def test_a_row_is_one_query_and_one_output_has_no_axis():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs torch: make test-torch")
     _, learner, replica = made("word")
     one = replica.layer(torch.as_tensor(X[0]))
     assert one.shape == ()
@@ -59,7 +59,7 @@ def test_a_row_is_one_query_and_one_output_has_no_axis():
 
 
 def test_late_labels_are_recalled():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs torch: make test-torch")
     _, learner, replica = made()
     answers = replica.answers(X)
     features = replica.recall(answers.tickets)
@@ -72,7 +72,7 @@ def test_late_labels_are_recalled():
 
 
 def test_inputs_that_want_gradients_are_refused():
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs torch: make test-torch")
     _, _, replica = made()
     with pytest.raises(efl.InvalidInputError, match=r"^inputs: expected data"):
         replica.layer(torch.as_tensor(X).requires_grad_())
@@ -122,7 +122,7 @@ def test_a_service_gets_it_with_six_changed_lines():
     Its labels say whether the first two inputs have one sign, which the head alone cannot tell of features
     at the start; the loss of the last 10 batches is below that of the first 10 (5 seeds tried).
     """
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs torch: make test-torch")
     before, after = (
         [line for line in (HERE / f"{name}.py").read_text().splitlines()[1:] if line.strip()]
         for name in ("service_before", "service_after")

@@ -18,6 +18,7 @@ another output                                              where a setting has 
 =================  =======================================  ==============================================
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, cast
@@ -143,7 +144,7 @@ class Squared:
         return 2 * (readout.mean - cast(Floats, labels))
 
 
-class Margin:
+class Margin(ABC):
     """A loss of one output whose label is -1 or 1; subclasses say which."""
 
     needs_label = True
@@ -174,13 +175,13 @@ class Margin:
 
         return readout.jackknifed(slope, own)
 
+    @abstractmethod
     def loss(self, values: Floats, labels: Floats) -> Floats:
         """Return the loss of values, elementwise."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slope(self, values: Floats, labels: Floats) -> Floats:
         """Return its derivative by the value, elementwise."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
