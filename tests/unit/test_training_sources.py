@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import efl_core as efl
-from efl_core.training import Adam, Directions, Points, Request, natural_length
+from efl_core.training import Adam, Designed, Directions, Points, Request, natural_length
 from efl_core.training.sources import simulated
 from efl_core.training.values import Loss
 
@@ -190,3 +190,52 @@ def alone(circuit, experiment, seed):
 
     [bits] = _native.simulated([(experiment._native, 400, seed)], circuit._theta, circuit.bloch)
     return bits
+
+
+# ---- memory ---------------------------------------------------------------------------------------
+
+
+class Forgetful(Designed):
+    """Every step is the first one."""
+
+    def measure(self, parameters, shots, settings, step, seed):
+        self._memory = efl.Memory()
+        return super().measure(parameters, shots, settings, step, seed)
+
+
+def hartree_fock():
+    """Near a state of the computational basis, where words of Z are nearly known and others are not."""
+    circuit, angles = efl.Circuit(4, parameters=[0.05, -0.04, 0.06, 0.03]), iter(range(4))
+    circuit.clifford("X", 0).clifford("X", 1)
+    for word in ("XXXY", "XYII", "IIYX", "YXXX"):
+        circuit.rotation(word, efl.Parameter(next(angles)))
+    return circuit
+
+
+MOLECULE = {"ZIII": 0.4, "IZII": 0.4, "IIZI": -0.6, "IIIZ": -0.6, "ZZII": 0.5, "XXYY": -0.2, "YYXX": -0.2}
+MOLECULE |= {"XYYX": 0.2, "YXXY": 0.2, "ZIZI": 0.3, "IZIZ": 0.3, "XXII": 0.1}
+
+
+def test_shots_follow_what_was_seen():
+    """Of 200 steps that do not move: no bias within 4.5 standard errors (once in 10^5), and less variance."""
+    made, parameters = efl.plan(hartree_fock(), MOLECULE), hartree_fock().parameters
+    exact = np.asarray(efl.propagate(made.circuit, MOLECULE).gradient).ravel()
+    seen = {}
+    for kind in (Designed, Forgetful):
+        source = kind(made, simulated)
+        steps = [source.measure(parameters, 400, 400, step, 3) for step in range(200)]
+        found = np.array([step.gradient for step in steps])
+        off = (found.mean(0) - exact) / (found.std(0, ddof=1) / 200**0.5)
+        assert np.abs(off).max() < 4.5
+        seen[kind] = found.var(0, ddof=1).sum()
+        assert 0.8 < seen[kind] / np.mean([step.variance.sum() for step in steps]) < 1.25
+    assert seen[Designed] < 0.75 * seen[Forgetful]
+
+
+def test_few_shots_do_not_ask_the_memory():
+    made = efl.plan(hartree_fock(), MOLECULE)
+    parameters, most = made.circuit.parameters, made.best.settings
+    one, other = Designed(made, simulated), Forgetful(made, simulated)
+    for step in range(5):
+        pair = [source.measure(parameters, most - 1, most, step, 1) for source in (one, other)]
+        assert (pair[0].gradient == pair[1].gradient).all()

@@ -17,6 +17,7 @@ from efl_core.circuits import Circuit, simulate
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.experiments import Experiment
+from efl_core.memory import Memory
 from efl_core.plans import Plan
 
 __all__ = [
@@ -125,7 +126,12 @@ def simulated(requests: Sequence[Request], seed: int) -> list[NDArray[np.uint8]]
 
 
 class Designed:
-    """The settings, echoes and shifts of a plan, drawn by their shares."""
+    """The settings, echoes and shifts of a plan, drawn by their shares.
+
+    What they answer is remembered: a step of at least as many shots as the list has settings shares them by
+    the variances that steps before have seen. With fewer most settings are not run anyway, and following the
+    state would take longer than the shots.
+    """
 
     noise, rate, least = 3.0, 0.1, 4
 
@@ -141,6 +147,7 @@ class Designed:
         # Every design is searched from the first one, so that it is a function of the angles it is made at.
         self._first, self._plan, self._run, self._age = made, made, run, 0
         self._designed_at: Vector | None = None
+        self._memory = Memory()
         self.spread = made[self._method].cost * made.n_derivatives
         """What one shot leaves as variance, all derivatives together, on average over states."""
 
@@ -159,15 +166,16 @@ class Designed:
         self._designed_at, self._age = parameters, 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is kept between steps: where the design was made, and how old it is."""
+        """Return what is kept between steps: where the design was made, its age, and what was measured."""
         where = None if self._designed_at is None else self._designed_at.tolist()
-        return {"designed_at": where, "age": self._age}
+        return {"designed_at": where, "age": self._age, "memory": self._memory.to_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over what `to_dict` returned."""
         if state["designed_at"] is not None:
             self._design(np.array(state["designed_at"], dtype=np.float64))
         self._age = int(state["age"])
+        self._memory = Memory.from_dict(state["memory"])
 
     def measure(self, parameters: Vector, shots: int, settings: int, step: int, seed: int) -> Measured:
         """Return a gradient from so many shots in at most so many settings."""
@@ -175,11 +183,14 @@ class Designed:
         if not held[self._method].cost > 0:  # nothing moves the loss here
             nothing = np.zeros(len(parameters))
             return Measured(nothing, nothing, 0, 0)
+        if self._memory.steps and shots >= (held[self._method].settings or 0):
+            held = held.at_state(self._memory)
         least = 2 if any(not e.served for e, _ in held.allocate(2, self._method, settings=1)) else 1
         found = held.allocate(max(shots, least), self._method, settings=settings, step=step, seed=seed)
         requests = [Request(held.circuit, e.setting, number, e) for e, number in found]
         bits = self._run(requests, mixed(seed, step))
         counted = _native.Outcomes.count([(e._native, own) for (e, _), own in zip(found, bits, strict=True)])
+        self._memory.observe_counted(counted)
         value, variance = self._read(counted, held.circuit.n_parameters)
         return Measured(value, variance, sum(number for _, number in found), len(found))
 
