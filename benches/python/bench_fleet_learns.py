@@ -83,7 +83,7 @@ def right(goals, options):
 def digit_runs(goals, options):
     """Training losses after the same queries."""
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         data = digits(10, seed=seed)
         exact = by_exact_gradients(data, options.queries, seed, every=1000)
         fleet, _ = by_fleet(data, options.queries, seed, every=1000)
@@ -105,7 +105,7 @@ def digit_runs(goals, options):
 def shift(goals, options, wanted):
     """Parameter-shift with eight times the teaching shots, on the first seeds."""
     found = []
-    for seed in range(min(options.seeds, 3)):
+    for seed in range(options.first_seed, options.first_seed + min(options.seeds, 3)):
         run, _ = by_fleet(
             digits(10, seed=seed), options.queries, seed, method="shift-pruned", every=1000, teach_shots=128
         )
@@ -119,7 +119,7 @@ def shift(goals, options, wanted):
 def late(goals, options):
     """Labels late, missing, repeated and of unknown queries, against as many clean ones."""
     clean, messy = [], []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         data, more = digits(10, seed=seed), round(options.queries / (1 - LATE.missing) / 64) * 64
         clean.append(by_fleet(data, options.queries, seed, every=1000, rate=LATE_RATE)[0].loss)
         run, counts = by_fleet(data, more, seed, labels=LATE, every=1000, rate=LATE_RATE)
@@ -147,7 +147,8 @@ def rings(goals, options):
     goals(
         "squared loss after 15,360 queries, over that before", ratio, "<= 0.5", ratio <= 0.5 or options.smoke
     )
-    ratios = np.array([factor(seed, steps, options) for seed in range(options.seeds)])
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    ratios = np.array([factor(seed, steps, options) for seed in seeds])
     mean, error = ratios.mean(), ratios.std() / np.sqrt(max(len(ratios) - 1, 1))
     print(f"    (of {len(ratios)} seeds: standard error {error:.3f})")
     goals(
@@ -263,6 +264,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--queries", type=int, default=QUERIES)
     parser.add_argument("--fleets", type=int, default=2000)
     parser.add_argument("--only", default="", help="of part right: cases with this in their name")
