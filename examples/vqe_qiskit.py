@@ -64,7 +64,7 @@ def main(seed=0):
         mean, square = 0.9 * mean + 0.1 * slopes, 0.99 * square + 0.01 * slopes**2
         moved = (mean / (1 - 0.9**step)) / (np.sqrt(square / (1 - 0.99**step)) + 1e-8)
         angles = angles - 0.1 * (1 - (step - 1) / STEPS) * moved
-    state = Statevector(circuit.assign_parameters(angles))
+    state = Statevector(circuit.decompose("PauliEvolution").assign_parameters(angles))
     reached = state.expectation_value(energy).real
     exact = float(np.linalg.eigvalsh(energy.to_matrix())[0])
     print(f"energy {reached:.6f}, exact {exact:.6f} hartree, error {reached - exact:.1e}")

@@ -99,8 +99,8 @@ def from_circuit(circuit: QuantumCircuit, parameters: ArrayLike | None = None) -
     >>> circuit = efl.Circuit.from_qiskit(real_amplitudes(3, reps=1), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     >>> circuit
     Circuit(3 qubits, 8 gates, 6 parameters)
-    >>> efl.plan(circuit, "ZII").best.name
-    'product'
+    >>> efl.propagate(circuit, "ZII").value.round(3)
+    0.914
     """
     check_circuit(circuit)
     order = list(circuit.parameters)
