@@ -9,7 +9,10 @@ from tests.pennylane.models import trainable
 
 import efl_core as efl
 
-pytestmark = pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # of PennyLane
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning"),  # of PennyLane
+    pytest.mark.filterwarnings("ignore:method .echo. needs"),
+]
 SIGMAS = 5
 THETA = (0.4, 0.7)
 EXACT = np.array([-np.sin(0.4) * np.cos(0.7), -np.cos(0.4) * np.sin(0.7)])
