@@ -125,10 +125,6 @@ def test_torch_broadcast(torch):
 # ---- the table of models -------------------------------------------------------------------------
 
 
-def listed(found):
-    return [*found] if isinstance(found, (tuple, list)) else [found]
-
-
 def model(name, wrapped):
     device = qml.device("default.qubit", wires=wires_of(name))
     if wrapped:
@@ -151,7 +147,7 @@ def assert_model(name, found, wrapped):
 @pytest.mark.parametrize("name", list(MODELS)[::4])
 def test_models_in_jax(jax, name, wrapped):
     qnode, args = model(name, wrapped), [jax.numpy.array(part) for part in arguments(name)]
-    jacobian = jax.jacobian(lambda *args: jax.numpy.stack(listed(qnode(*args))), argnums=range(len(args)))
+    jacobian = jax.jacobian(models.stacked(qnode), argnums=range(len(args)))
     assert_model(name, jax.jit(jacobian)(*args), wrapped)
 
 
@@ -161,6 +157,5 @@ def test_models_in_jax(jax, name, wrapped):
 def test_models_in_torch(torch, name, wrapped):
     qnode = model(name, wrapped)
     args = tuple(torch.tensor(np.array(part), requires_grad=True) for part in arguments(name))
-    functional = torch.autograd.functional.jacobian
-    found = functional(lambda *args: torch.stack(listed(qnode(*args))), args)
+    found = torch.autograd.functional.jacobian(models.stacked(qnode), args)
     assert_model(name, found, wrapped)
