@@ -144,7 +144,8 @@ def assert_model(name, found, wrapped):
 
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["transform", "device"])
-@pytest.mark.parametrize("name", list(MODELS)[::4])
+# PennyLane binds no states of projectors inside jit.
+@pytest.mark.parametrize("name", [name for name in list(MODELS)[::4] if not name.endswith("projectors")])
 def test_models_in_jax(jax, name, wrapped):
     qnode, args = model(name, wrapped), [jax.numpy.array(part) for part in arguments(name)]
     jacobian = jax.jacobian(models.stacked(qnode), argnums=range(len(args)))

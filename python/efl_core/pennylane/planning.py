@@ -45,6 +45,8 @@ __all__ = [
 
 LOGGER = logging.getLogger("efl_core")
 PLANS = Cache(128)
+# The plan of the last gradient: inputs of a batch that come before the trained gates have it in common.
+LAST = Cache(1)
 COSTS = Cache(128)
 # Circuits and methods that there was a warning for.
 _TOLD = Cache(1024)
@@ -273,7 +275,7 @@ def choose(
 
     base, known = best_base(circuit, options, chain, figure, method)
     if method == "auto":
-        found = base.through(chain, circuit, known.promising)
+        found = _through(base, chain, circuit, known.promising)
         row = preferred(found, figure)
         if not fits(row):
             found = fewer()
@@ -282,7 +284,7 @@ def choose(
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
     _warn_if_losing(base, known, method)
-    found = base.through(chain, circuit, [method])
+    found = _through(base, chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
     _warn_if_many(circuit, found[method])
@@ -300,14 +302,40 @@ def _choose_list(
     known = Costs.of(base, chain, Figure(None, math.inf, options.target))
     if method == "auto":
         names = known.promising_lists if most >= 2 else known.served_lists
-        found = base.through(chain, circuit, names or known.promising_lists)
+        found = _through(base, chain, circuit, names or known.promising_lists)
         lists = [row for row in found if row.applies and row.settings is not None]
         row = preferred(lists, lambda row: row.cost)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
     _warn_if_losing(base, known, method)
-    found = base.through(chain, circuit, [method])
+    found = _through(base, chain, circuit, [method])
     return Chosen(found, found[method], known.best, known.factor(method), base)
+
+
+def _through(base: Plan, chain: Chain | None, circuit: Circuit, methods: Sequence[str]) -> Plan:
+    """Plan at the angles of a circuit, or take the plan of the last one if it is the same.
+
+    What is measured depends on the gates from the first trained one on.
+    """
+    seen = [
+        angle[0]
+        for _, arguments in circuit._gates[circuit._native.trainable_block :]
+        for angle in arguments
+        if isinstance(angle, tuple) and len(angle) == 1
+    ]
+    key = (
+        id(base),
+        None if chain is None else _key(chain.slopes),
+        tuple(methods),
+        _key(circuit.parameters),
+        tuple(seen),
+        _key(circuit.inputs[seen]),
+    )
+
+    def make() -> tuple[Plan, Plan]:  # with the base, whose identity it is known by
+        return base, base.through(chain, circuit, methods)
+
+    return LAST.get(key, make)[1].of_circuit(circuit)
 
 
 def _check_applies(base: Plan, method: str) -> None:

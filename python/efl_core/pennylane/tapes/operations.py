@@ -220,7 +220,11 @@ class Conversion:
                 f"tape: expected an operation {small}with a Pauli generator or with a decomposition, got the "
                 f"{'trained ' if trained else ''}{kind} {described(op)}; write it as gates"
             )
-        if trained:
+        if type(op) is qml.Rot:  # the gate of most layers, whose angles are those of its parts
+            with qml.QueuingManager.stop_recording():
+                made = zip((qml.RZ, qml.RY, qml.RZ), op.data, strict=True)
+                parts, slopes = [gate(angle, wires=op.wires) for gate, angle in made], list(forms)
+        elif trained:
             parts, rows = trace(op, trained)
             slopes = [_combined(row, [forms[i] for i in trained]) for row in rows]
         else:
