@@ -122,6 +122,23 @@ def test_torch_broadcast(torch):
     assert_close(theta.grad.numpy(), wanted, reports=len(INPUTS))
 
 
+def test_torch_errors(torch):
+    """Errors are those by the tensors, through what torch computes."""
+    scale = torch.tensor(0.7, requires_grad=True, dtype=torch.float64)
+    theta = torch.tensor(THETA, requires_grad=True)
+
+    def model(theta, scale):
+        return classifier(torch.sin(theta) * scale, INPUTS[0])
+
+    qnode = qml.QNode(model, qml.device("default.qubit"))
+    found, stderr = efl.gradient_with_errors(qnode, **OPTIONS)(theta, scale)
+    exactly = qml.QNode(model, qml.device("default.qubit"), diff_method="backprop")
+    wanted = torch.autograd.functional.jacobian(exactly, (theta, scale))
+    for own, error, true in zip(found, stderr, wanted, strict=True):
+        assert np.all(np.abs(own - true.numpy()) <= 5 * error + 1e-9)
+        assert np.any(error > 0)
+
+
 # ---- the table of models -------------------------------------------------------------------------
 
 
