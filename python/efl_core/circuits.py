@@ -1,8 +1,9 @@
 """Parameterised circuits, as the classical half of the method sees them.
 
 A `Circuit` is gates in order and the current values of its parameters and inputs. It is built by hand here,
-or made from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`). Pauli sums move through it at any
-width; `simulate` gives the state vector of a narrow one.
+or made from a PennyLane tape or QNode (`Circuit.from_tape`, `circuit`), or from a circuit of Qiskit
+(`Circuit.from_qiskit`). Pauli sums move through it at any width; `simulate` gives the state vector of a
+narrow one.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -20,6 +21,7 @@ from efl_core.observables import Observable, PauliSum, WordLike, read_sum, read_
 if TYPE_CHECKING:
     from pennylane import QNode
     from pennylane.tape import QuantumScript
+    from qiskit import QuantumCircuit
 
 __all__ = ["Angle", "Circuit", "Input", "Parameter", "circuit", "simulate"]
 
@@ -138,6 +140,16 @@ class Circuit:
         from efl_core.pennylane import from_tape
 
         return from_tape(tape)
+
+    @staticmethod
+    def from_qiskit(circuit: "QuantumCircuit", parameters: ArrayLike | None = None) -> "Circuit":
+        """Convert a circuit of Qiskit; its parameters, in Qiskit's order, become those of the result.
+
+        Qubit i is qubit i. Values of the parameters are zeros if not given.
+        """
+        from efl_core.qiskit import from_circuit
+
+        return from_circuit(circuit, parameters)
 
     @property
     def n_qubits(self) -> int:

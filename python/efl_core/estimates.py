@@ -17,7 +17,7 @@ from efl_core._native import Tally
 from efl_core.arguments import described, integer, listed
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.gradients import GradientObservables
-from efl_core.observables import Observable, PauliWord, WordLike, read_observables
+from efl_core.observables import Observable, PauliWord, WordLike, read_observables, without_operators
 from efl_core.snapshots import Snapshots
 
 __all__ = ["Combine", "Estimate", "Gradient", "Tally", "estimate", "gradient", "tally"]
@@ -80,6 +80,7 @@ def tally(snaps: Snapshots, words: Iterable[WordLike] | WordLike, *, buckets: Su
     """
     if not isinstance(snaps, Snapshots):
         raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    words = without_operators("words", words, snaps.n_qubits, words=True)
     one = isinstance(words, (str, PauliWord, Mapping))
     found: list[Any] = [words] if one else listed("words", words, "a sequence of Pauli words")
     return _native.tally(snaps._native, found, integer("buckets", buckets, 1))

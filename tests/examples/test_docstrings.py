@@ -25,6 +25,8 @@ def modules():
     for info in pkgutil.walk_packages(efl_core.__path__, "efl_core."):
         if info.name.endswith("torch_layer") and not importlib.util.find_spec("torch"):
             continue
+        if info.name.startswith("efl_core.qiskit") and not importlib.util.find_spec("qiskit"):
+            continue
         if not info.name.endswith(("__main__", "._native")):
             yield importlib.import_module(info.name)
 

@@ -33,6 +33,15 @@ def test_vqe_reaches_chemical_accuracy():
     assert found.shots < found.pruned < found.shift
 
 
+def test_vqe_by_qiskit_reaches_chemical_accuracy():
+    pytest.importorskip("qiskit", reason="`make test-qiskit` installs it")
+    vqe = load("vqe_qiskit")
+    found = vqe.main()
+    assert -1e-9 < found.energy - found.exact < vqe.CHEMICAL_ACCURACY
+    assert found.shots == vqe.SHOTS * vqe.STEPS
+    assert found.circuits <= 2
+
+
 def test_vqe_keeps_the_excitations_that_matter():
     """Six pairs that go up together; the smallest derivative first."""
     vqe = load("vqe")

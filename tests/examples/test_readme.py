@@ -87,6 +87,8 @@ def run_command(words, where):
 @each_page
 @pytest.mark.timeout(600)
 def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
+    if page.stem == "qiskit":
+        pytest.importorskip("qiskit", reason="`make test-qiskit` installs it")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     run_python(page, {"__name__": "__main__"})

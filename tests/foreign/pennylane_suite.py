@@ -42,9 +42,9 @@ ABOUT_TAPES = (
 )
 
 KINDS = {
-    "max_diff": ("max_diff: expected 1",),
+    "Hessian": ("got a derivative of one",),
     "measurement": ("expected measurements", "device gradient"),
-    "one shot": ("shots: expected at least", "shot vector"),
+    "few shots": ("shots: expected",),
     "other refusal": ("InputTypeError", "InvalidInputError", "ResourceLimitError", "ShapeError"),
     "the peer's own": (
         "DID NOT RAISE",

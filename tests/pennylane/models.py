@@ -17,6 +17,7 @@ import pennylane as qml
 from pennylane import numpy as pnp
 from pennylane.devices import QubitDevice
 from tests.oracle.programs import CLIFFORDS, random_program
+from tests.pennylane import returns
 
 
 class Model(NamedTuple):
@@ -500,6 +501,10 @@ for seed in range(5):
     given((6,), name=f"program_{seed}")(program(seed))
 
 
+for name, function, shape in returns.entries():
+    given(shape, name=name)(function)
+
+
 # ---- what is done with them ----------------------------------------------------------------------
 
 
@@ -517,12 +522,15 @@ def wires_of(name):
 
 def stacked(qnode):
     """The QNode as a function with one array for its outputs."""
+    return lambda *args: as_array(qnode(*args))
 
-    def array(*args):
-        found = qnode(*args)
-        return qml.math.stack([*found] if isinstance(found, (tuple, list)) else [found])
 
-    return array
+def as_array(found):
+    """What a QNode returns as one array: an axis of outputs, where they have one shape, or of all numbers."""
+    outputs = [*found] if isinstance(found, (tuple, list)) else [found]
+    if len({qml.math.shape(output) for output in outputs}) == 1:
+        return qml.math.stack(outputs)
+    return qml.math.concatenate([qml.math.reshape(output, (-1,)) for output in outputs])
 
 
 def exact(model, *args):

@@ -13,6 +13,7 @@ from tests.pennylane.models import exact, trainable
 import efl_core as efl
 from efl_core.pennylane import planning
 from efl_core.pennylane.caches import Cache
+from efl_core.plans import Plan
 
 pytestmark = pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # of PennyLane
 OPTIONS = {"shots": 5_000, "seed": 3}
@@ -203,3 +204,32 @@ def test_small_angles_have_a_plan_of_their_own():
     efl.gradient_with_errors(qnode, target=0.05, seed=1)(theta)
     predicted = efl.plan(qnode, target=0.05)(theta)
     assert efl.shadow_grad.last_report().shots < 1.15 * predicted.best.shots
+
+
+def batched(theta, x, again):
+    qml.AngleEmbedding(x, wires=range(3))
+    qml.StronglyEntanglingLayers(theta, wires=range(3))
+    if again:
+        qml.AngleEmbedding(x, wires=range(3), rotation="Z")
+        qml.RY(theta[0, 0, 0], wires=0)
+    return qml.expval(qml.X(0))
+
+
+@pytest.mark.parametrize(("again", "plans"), [(False, 1), (True, 4)], ids=["first", "uploaded again"])
+def test_a_batch_is_planned_once_where_its_inputs_come_first(monkeypatch, again, plans):
+    """What is measured then is the same, and so are the gradients, bit by bit."""
+    theta = trainable(np.random.default_rng(0).uniform(-1, 1, (1, 3, 3)))
+    x = pnp.array(np.random.default_rng(1).uniform(-1, 1, (4, 3)), requires_grad=False)
+    made, through = [], Plan.through
+    monkeypatch.setattr(Plan, "through", lambda *args, **options: made.append(0) or through(*args, **options))
+    options = {"shots": 2_000, "seed": 1}
+    qnode = qml.QNode(batched, qml.device("default.qubit"))
+    monkeypatch.setattr(planning, "LAST", Cache(1))
+    together = efl.gradient_with_errors(qnode, **options)(theta, x, again)
+    assert len(made) == plans
+    apart = []
+    for row in x:
+        monkeypatch.setattr(planning, "LAST", Cache(1))
+        apart.append(efl.gradient_with_errors(qnode, **options)(theta, row, again))
+    for i in (0, 1):
+        assert np.array_equal(together[i], [found[i] for found in apart])

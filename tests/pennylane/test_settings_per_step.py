@@ -311,3 +311,36 @@ def test_echoes_are_drawn_too():
     qnode = qml.QNode(model, qml.device("lightning.qubit", wires=4), diff_method=efl.echo_grad)
     qml.grad(qnode.update(gradient_kwargs=options))(THETA)
     assert (reports[0].method, reports[0].shots, reports[0].settings) == ("echo", 6, 2)
+
+
+@pytest.mark.parametrize(("shots", "method"), [(1, "auto"), (2, "auto"), (2, "echo"), (3, "shift-pruned")])
+def test_fewer_shots_than_circuits(shots, method):
+    """Some are drawn: without bias, and errors say so. By chance it fails once in 10,000 runs."""
+
+    def model(theta):
+        qml.StronglyEntanglingLayers(theta, wires=range(3))
+        return qml.expval(qml.Z(0))
+
+    theta = trainable(np.random.default_rng(0).uniform(-1, 1, (1, 3, 3)))
+    device, reports = qml.device("default.qubit"), []
+    exact = qml.grad(qml.QNode(model, device))(theta)
+    options = {"shots": shots, "method": method, "report": reports}
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+    found = np.array([qml.grad(qnode)(theta) for _ in range(400)])
+    assert {report.shots for report in reports} == {shots}
+    assert np.all(np.abs(found.mean(axis=0) - exact) <= 4.5 * found.std(axis=0) / 20 + 1e-9)
+    errors = np.mean([report.stderr**2 for report in reports])
+    assert 0.6 * errors < found.var(axis=0).mean() < 1.2 * errors
+
+
+def test_copies_of_one_shot():
+    qnode = qml.QNode(
+        lambda x: (qml.RY(x, wires=0), qml.expval(qml.Z(0)))[1],
+        qml.device("default.qubit", seed=1),
+        diff_method=efl.shadow_grad,
+        gradient_kwargs={"seed": 1},
+    )
+    found = qml.jacobian(lambda x: qml.math.stack(qml.set_shots(qnode, (1, 1, 10_000))(x)))(trainable(0.4))
+    assert found.shape == (3,)
+    assert set(np.abs(found[:2])) == {1.0}
+    assert abs(found[2] + np.sin(0.4)) < 0.05

@@ -1,7 +1,7 @@
 """Every model of the table on several devices: gradients within five standard errors, and true error bars.
 
 Exact gradients are PennyLane's, by backpropagation. Seeds are fixed where outcomes are drawn here. With fresh
-ones the 5,700 comparisons of this file would fail by chance once in 300 runs, at 6e-7 each; the bounds of
+ones the 9,000 comparisons of this file would fail by chance once in 190 runs, at 6e-7 each; the bounds of
 the error bars state their own rate.
 """
 

@@ -37,7 +37,7 @@ from pennylane.measurements import (
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
-from efl_core.arguments import real
+from efl_core.arguments import described, real
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.calling import Found, find_tapes
@@ -48,8 +48,9 @@ from efl_core.pennylane.jobs.values import value_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
 from efl_core.pennylane.tapes.conversion import converted
-from efl_core.pennylane.tapes.outputs import Outputs
-from efl_core.pennylane.transforms import expand, nested
+from efl_core.pennylane.tapes.operations import MEASURED_MIDWAY
+from efl_core.pennylane.tapes.outputs import DRAWN, Outputs
+from efl_core.pennylane.transforms import deferred, expand, nested
 
 __all__ = ["FleetDevice"]
 
@@ -57,7 +58,6 @@ Batch = Sequence[QuantumScript]
 Job = tuple[list[QuantumScript], Callable[[Sequence[Any]], tuple[Any, Any]]]
 """Tapes for the inner device, and what takes their results to a result and a Jacobian."""
 
-NOT_GATES = (qml.ops.MidMeasure, qml.ops.PauliMeasure, qml.ops.Conditional)
 OTHER_GRADIENT = 'write diff_method="parameter-shift", which runs on this device as on the one that it wraps'
 
 
@@ -95,8 +95,9 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         A list or a function that is handed a `Report` for every measured Jacobian, one for each tape.
 
     ``expval``, ``var`` and ``probs`` (of at most 8 wires) are measured in settings that are designed for
-    them. Probabilities are estimates as all values are, and may be a little below zero. Anything else
-    (``sample``, ``counts``, states) runs on the inner device as usual and has no device gradient.
+    them. Probabilities are estimates as all values are, and may be a little below zero. Samples and counts
+    beside them are a tape more of the same submission. Anything else (states, or samples alone) runs on the
+    inner device as usual and has no device gradient.
 
     Examples
     --------
@@ -117,7 +118,7 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
 
     def __init__(
         self,
-        inner: Any,  # noqa: ANN401 (new and legacy devices have no common base)
+        inner: Any = None,  # noqa: ANN401 (new and legacy devices have no common base)
         wires: Any = None,  # noqa: ANN401
         *,
         shots: Any = None,  # noqa: ANN401
@@ -206,6 +207,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             sample_measurements=_is_measurement,
             name=self.name,
         )
+        if execution_config is not None and execution_config.mcm_config.mcm_method == "deferred":
+            pipeline.add_transform(_deferring)
         pipeline.add_transform(_numeric)
         return pipeline
 
@@ -264,11 +267,16 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     ) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
         outputs = _outputs(tape)
+        if outputs is not None and any(isinstance(m, DRAWN) for m in tape.measurements):
+            outputs = outputs if jacobians and outputs.n_rows else None
         if outputs is None:
             if jacobians:
+                midway = ""
+                if any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations):
+                    midway = ' after measurements in the circuit (mcm_method="deferred" moves those)'
                 raise InvalidInputError(
                     f"measurements: expected expval, var or probs of Pauli words and sums after gates, for a "
-                    f"gradient that {self.name} measures, got {tape.measurements}; {OTHER_GRADIENT}"
+                    f"gradient that {self.name} measures, got {tape.measurements}{midway}; {OTHER_GRADIENT}"
                 )
             return [tape], lambda results: (results[0], None)
         if tape.batch_size is not None and not jacobians:  # jax.vmap broadcasts after the expansion
@@ -278,10 +286,29 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
                 stack(_read_parts(parts, results)[0]),
                 None,
             )
+        drawn = [isinstance(m, DRAWN) for m in tape.measurements]
+        if any(drawn) and not tape.shots.has_partitioned_shots:
+            return self._beside(tape, drawn, self._measure(tape, outputs, values, jacobians, slopes))
         if tape.shots.has_partitioned_shots:
             parts = [self._job(tape.copy(shots=shots), values, jacobians, slopes) for shots in tape.shots]
             return [t for tapes, _ in parts for t in tapes], partial(_read_parts, parts)
         return self._measure(tape, outputs, values, jacobians, slopes)
+
+    @staticmethod
+    def _beside(tape: QuantumScript, drawn: Sequence[bool], job: Job) -> Job:
+        """Add the tape of samples and counts, which have no derivatives, to the same submission."""
+        tapes, read = job
+        chosen = [m for m, own in zip(tape.measurements, drawn, strict=True) if own]
+        others = tape.copy(measurements=chosen, trainable_params=[])
+
+        def both(results: Sequence[Any]) -> tuple[Any, Any]:
+            value, jacobian = read(results[:-1])
+            sampled = iter([results[-1]] if len(chosen) == 1 else results[-1])
+            if value is not None:
+                value = tuple(next(sampled) if own else v for v, own in zip(value, drawn, strict=True))
+            return value, jacobian
+
+        return [*tapes, others], both
 
     def _measure(
         self,
@@ -343,6 +370,11 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
 
 
 def _inner(device: Any, wires: Any) -> Device:  # noqa: ANN401
+    expected = (
+        'a PennyLane device or the name of one, as in qml.device("efl.fleet", "default.qubit", wires=2)'
+    )
+    if device is None:
+        raise InputTypeError.of("inner", expected, "none")
     if isinstance(device, str):
         return qml.device(device, wires=wires)
     if wires is not None:
@@ -351,9 +383,7 @@ def _inner(device: Any, wires: Any) -> Device:  # noqa: ANN401
         return device
     if isinstance(device, qml.devices.LegacyDevice):
         return qml.devices.LegacyDeviceFacade(device)
-    raise InputTypeError(
-        f"inner: expected a PennyLane device or the name of one, got {type(device).__name__} {device!r:.40}"
-    )
+    raise InputTypeError.of("inner", expected, described(device))
 
 
 def _shots(value: Any) -> Shots:  # noqa: ANN401
@@ -380,12 +410,15 @@ def _is_differentiated(parameter: Any) -> bool:  # noqa: ANN401
 
 def _expanded(tape: QuantumScript) -> tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]:
     """Expand broadcasts and arrays of angles, in a tape that is read from settings."""
-    if all(isinstance(m, (ExpectationMP, VarianceMP, ProbabilityMP)) for m in tape.measurements):
+    known = all(isinstance(m, (ExpectationMP, VarianceMP, ProbabilityMP, *DRAWN)) for m in tape.measurements)
+    known = known and not all(isinstance(m, DRAWN) for m in tape.measurements)
+    if known and not any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations):
         return expand(tape)
     return [tape], itemgetter(0)
 
 
 _numeric = qml.transform(_expanded)
+_deferring = qml.transform(lambda tape: ([deferred(tape)], itemgetter(0)))
 
 
 def _is_measurement(measurement: MeasurementProcess) -> bool:
@@ -395,7 +428,7 @@ def _is_measurement(measurement: MeasurementProcess) -> bool:
 
 def _outputs(tape: QuantumScript) -> Outputs | None:
     """Return what a tape returns, if that can be read from settings."""
-    if not tape.measurements or any(isinstance(op, NOT_GATES) for op in tape.operations):
+    if not tape.measurements or any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations):
         return None
     try:
         return converted(QuantumScript([], tape.measurements), wires=tape.wires)[1]

@@ -34,6 +34,7 @@ __all__ = [
     "Drawn",
     "Figure",
     "Plans",
+    "TooFewShotsError",
     "ValuePlan",
     "best_base",
     "choose",
@@ -44,6 +45,8 @@ __all__ = [
 
 LOGGER = logging.getLogger("efl_core")
 PLANS = Cache(128)
+# The plan of the last gradient: inputs of a batch that come before the trained gates have it in common.
+LAST = Cache(1)
 COSTS = Cache(128)
 # Circuits and methods that there was a warning for.
 _TOLD = Cache(1024)
@@ -64,6 +67,10 @@ LOSING = 2.0
 
 # Words that a search for settings of values visits; sums of a few hundred words are done long before.
 VALUE_EFFORT = 5_000_000
+
+
+class TooFewShotsError(InvalidInputError):
+    """There are circuits and settings without a shot, if all are run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -238,7 +245,7 @@ def choose(
     """
     options = PlanOptions() if options is None else options
     if sampled:
-        return _choose_list(circuit, method, options, chain)
+        return _choose_list(circuit, method, options, chain, min(shots, max_tapes))
     figure = Figure(options.cost, shots, options.target)
     most = min(shots, max_tapes)
 
@@ -248,6 +255,7 @@ def choose(
     def fewer(methods: Sequence[str] | None = None) -> Plan:
         name = "shots" if shots <= max_tapes else "device_options"
         what = "shots" if shots <= max_tapes else "max_tapes"
+        refused = TooFewShotsError if shots <= max_tapes else InvalidInputError
         try:
             found = kept_plan(circuit, replace(options, max_settings=int(most))).through(
                 chain, circuit, methods
@@ -255,19 +263,19 @@ def choose(
         except InvalidInputError as error:
             if error.argument not in (None, "max_settings"):  # the plan without a bound was made
                 raise
-            raise InvalidInputError(
+            raise refused(
                 f"{name}: expected {what} for every circuit and setting, got {most:g} ({error})"
             ) from error
         for wanted in methods or []:
             if not found[wanted].applies:
-                raise InvalidInputError(
+                raise refused(
                     f"{name}: expected more {what} for method {wanted!r}, got {most:g} ({found[wanted].note})"
                 )
         return found
 
     base, known = best_base(circuit, options, chain, figure, method)
     if method == "auto":
-        found = base.through(chain, circuit, known.promising)
+        found = _through(base, chain, circuit, known.promising)
         row = preferred(found, figure)
         if not fits(row):
             found = fewer()
@@ -276,26 +284,58 @@ def choose(
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
     _warn_if_losing(base, known, method)
-    found = base.through(chain, circuit, [method])
+    found = _through(base, chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
     _warn_if_many(circuit, found[method])
     return Chosen(found, found[method], known.best, known.factor(method), base)
 
 
-def _choose_list(circuit: Circuit, method: str, options: PlanOptions, chain: Chain | None) -> Chosen:
-    """Choose a method that has a list of circuits and settings: the cheapest, or the one that is named."""
+def _choose_list(
+    circuit: Circuit, method: str, options: PlanOptions, chain: Chain | None, most: float
+) -> Chosen:
+    """Choose a method that has a list of circuits and settings: the cheapest, or the one that is named.
+
+    One shot is for settings of the final state, as an echo or a shift is two circuits.
+    """
     base = kept_plan(circuit, options)
     known = Costs.of(base, chain, Figure(None, math.inf, options.target))
     if method == "auto":
-        found = base.through(chain, circuit, known.promising_lists)
+        names = known.promising_lists if most >= 2 else known.served_lists
+        found = _through(base, chain, circuit, names or known.promising_lists)
         lists = [row for row in found if row.applies and row.settings is not None]
         row = preferred(lists, lambda row: row.cost)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
     _warn_if_losing(base, known, method)
-    found = base.through(chain, circuit, [method])
+    found = _through(base, chain, circuit, [method])
     return Chosen(found, found[method], known.best, known.factor(method), base)
+
+
+def _through(base: Plan, chain: Chain | None, circuit: Circuit, methods: Sequence[str]) -> Plan:
+    """Plan at the angles of a circuit, or take the plan of the last one if it is the same.
+
+    What is measured depends on the gates from the first trained one on.
+    """
+    seen = [
+        angle[0]
+        for _, arguments in circuit._gates[circuit._native.trainable_block :]
+        for angle in arguments
+        if isinstance(angle, tuple) and len(angle) == 1
+    ]
+    key = (
+        id(base),
+        None if chain is None else _key(chain.slopes),
+        tuple(methods),
+        _key(circuit.parameters),
+        tuple(seen),
+        _key(circuit.inputs[seen]),
+    )
+
+    def make() -> tuple[Plan, Plan]:  # with the base, whose identity it is known by
+        return base, base.through(chain, circuit, methods)
+
+    return LAST.get(key, make)[1].of_circuit(circuit)
 
 
 def _check_applies(base: Plan, method: str) -> None:
@@ -417,6 +457,11 @@ class Costs:
     """The methods that may be the cheapest at other angles."""
     promising_lists: list[str]
     """Those of the methods that have a list of circuits and settings."""
+
+    @property
+    def served_lists(self) -> list[str]:
+        """The methods that have a list of settings, all of the final state."""
+        return [name for name, row in self.rows.items() if row.served and row.settings is not None]
 
     @staticmethod
     def of(base: Plan, chain: Chain | None, figure: Figure) -> "Costs":

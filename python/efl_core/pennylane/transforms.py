@@ -16,22 +16,24 @@ import pennylane as qml
 from autograd.numpy.numpy_boxes import ArrayBox
 from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
+from pennylane.measurements import MeasurementProcess, SampleMP
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
-from efl_core.pennylane.calling import find_device, find_slopes
+from efl_core.pennylane.calling import find_device, find_slopes, refuse_second_derivatives
 from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink, last_report
-from efl_core.pennylane.tapes.operations import AFFINE, NOT_ANGLES
+from efl_core.pennylane.tapes.operations import AFFINE, MEASURED_MIDWAY, NOT_ANGLES
 from efl_core.pennylane.tapes.outputs import n_outcomes, with_wires
+from efl_core.pennylane.tapes.tracing import described
 from efl_core.propagation import Truncation
 
-__all__ = ["echo_grad", "expand", "nested", "shadow_grad"]
+__all__ = ["deferred", "echo_grad", "expand", "nested", "shadow_grad"]
 
 Gradient = NDArray[np.float64]
 Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
@@ -40,7 +42,7 @@ Batch = tuple[Sequence[QuantumScript], Callable[[Sequence[Any]], Any]]
 def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those of the transform)
     """Rewrite a tape so that trainable parameters are numbers, one circuit per entry of a broadcast."""
     check_names(options)
-    tape = _detached(tape)
+    tape = deferred(_detached(tape))
     if not all(map(_is_kept, tape.operations)):
         given = tape.get_parameters(trainable_only=False)
         [tape], _ = qml.transforms.decompose(
@@ -51,6 +53,23 @@ def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those
     if tape.batch_size is not None:
         return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
     return [tape], _first
+
+
+def deferred(tape: QuantumScript) -> QuantumScript:
+    """Move measurements in the circuit to its end, each onto a wire of its own: values are the same."""
+    if not any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations):
+        return tape
+    for op in tape.operations:
+        if getattr(op, "postselect", None) is not None:
+            raise InvalidInputError(
+                f"tape: expected measurements without postselection, got {described(op)}; a value that some "
+                "outcomes are left out of is a quotient of expectation values"
+            )
+    given = tape.get_parameters(trainable_only=False)
+    [found], _ = qml.defer_measurements(tape)
+    if any(map(qml.math.requires_grad, given)):  # plain numbers say nothing: all of them are trained then
+        found.trainable_params = qml.math.get_trainable_indices(found.get_parameters(trainable_only=False))
+    return found
 
 
 def _detached(tape: QuantumScript) -> QuantumScript:
@@ -121,6 +140,7 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
             f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
             "qml.transforms.broadcast_expand"
         )
+    refuse_second_derivatives(tape)
     if any(map(qml.math.is_abstract, tape.get_parameters(trainable_only=False))):
         return _within_jit(tape, options)
     known = _kept.get(tape, options)
@@ -132,12 +152,15 @@ def _gradient(tape: QuantumScript, options: Options) -> Batch:
     if slopes is None:
         slopes = find_slopes(len(tape.trainable_params))
     job = gradient_job(named, options, device, slopes=slopes)
+    at_once = device.execute(tuple(job.tapes)) if device.execute is not None and job.tapes else ()
 
     def post(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
         gradient = job.read(results).gradient
         _kept.put(tape, options, gradient)
         return nested(named, gradient)
 
+    if device.execute is not None:
+        return [], lambda _: post(at_once)
     return job.tapes, post
 
 
@@ -155,7 +178,7 @@ def _within_jit(tape: QuantumScript, options: Options) -> Batch:
     device, parameters = found.device, tape.get_parameters(trainable_only=False)
     dtype = jax.numpy.zeros(0, dtype=float).dtype  # double precision, if that is on
     copies = (tape.shots.num_copies,) if tape.shots.has_partitioned_shots else ()
-    rows = sum(count or 1 for count in n_outcomes(tape))
+    rows = sum(1 if count is None else count for count in n_outcomes(tape))
     shape = (*copies, rows, len(tape.trainable_params))
 
     def measure(*values: Any) -> Gradient:  # noqa: ANN401 (JAX's arrays)
@@ -180,23 +203,30 @@ def nested(
 ) -> Any:  # noqa: ANN401 (nested tuples of numbers)
     """Return the gradient as PennyLane nests it: copies, measurements, parameters; single ones left out.
 
-    Derivatives of probabilities are arrays of one for each outcome.
+    Derivatives of probabilities are arrays of one for each outcome; those of samples are zeros.
     """
     counts = n_outcomes(tape)
-    ends = np.cumsum([count or 1 for count in counts])
+    ends = np.cumsum([1 if count is None else count for count in counts])
+    parameters = gradient.shape[-1]
 
     def row(values: Any) -> Any:  # noqa: ANN401
         numbers = tuple(number(v) for v in values)
         return numbers[0] if len(numbers) == 1 else numbers
 
-    def table(values: Any) -> Any:  # noqa: ANN401
-        rows = tuple(
-            row(values[end - 1] if count is None else values[end - count : end].T)
-            for end, count in zip(ends, counts, strict=True)
-        )
+    def part(values: Any, end: int, count: int | None, m: MeasurementProcess, shots: int | None) -> Any:  # noqa: ANN401
+        if count == 0:
+            shape = m.shape(shots, len(tape.wires)) if isinstance(m, SampleMP) else ()
+            return row(np.zeros((parameters, *shape)))
+        return row(values[end - 1] if count is None else values[end - count : end].T)
+
+    def table(values: Any, shots: int | None) -> Any:  # noqa: ANN401
+        places = zip(ends, counts, tape.measurements, strict=True)
+        rows = tuple(part(values, *place, shots) for place in places)
         return rows[0] if len(rows) == 1 else rows
 
-    return tuple(map(table, gradient)) if tape.shots.has_partitioned_shots else table(gradient)
+    if tape.shots.has_partitioned_shots:
+        return tuple(map(table, gradient, tape.shots))
+    return table(gradient, tape.shots.total_shots)
 
 
 _transform = partial(
@@ -284,8 +314,8 @@ def shadow_grad(
     -----
     The plan of a circuit is kept while its gates stay the same. It follows their angles: trained ones, and
     fixed ones such as embedded data. The gradient of a tape is one batch of tapes after the forward
-    execution; a further row of its Jacobian is read from the same outcomes. There are no second derivatives
-    (``max_diff=1``).
+    execution; a further row of its Jacobian is read from the same outcomes. There are no second derivatives:
+    with ``max_diff=2`` a gradient is the same, and a Hessian is refused.
 
     Examples
     --------

@@ -4,6 +4,7 @@ The chain rule through classical code is a matrix of weights for every tape: err
 sums of derivatives, covariances included.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def gradient_with_errors(
         Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard
         error of every entry. Several outputs have an axis of their own, in front, on which probabilities are
         one output for each outcome; several trainable arguments have a tuple. Arguments are
-        ``pennylane.numpy`` arrays.
+        ``pennylane.numpy`` arrays or torch tensors; results are numpy's.
 
     Examples
     --------
@@ -129,10 +130,27 @@ def _linearised(
             "args: expected trained parameters of gates that are angles, got an array of shape "
             f"{arrays[0]}; hand data over as plain numpy arrays, and normalise states before"
         )
-    found = qml.jacobian(parameters, argnums=trained)(*args)
+    found = _jacobian(parameters, args, trained)
     ends = np.cumsum([len(tape.trainable_params) for tape in tapes])[:-1]
     split = [np.split(np.asarray(matrix), ends) for matrix in found]
     return batched, tapes, [list(matrices) for matrices in zip(*split, strict=True)]
+
+
+def _jacobian(function: Callable[..., Any], args: Sequence[Any], trained: Sequence[int]) -> Sequence[Any]:
+    """Differentiate a function of some arguments, by autograd or by torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not any(isinstance(args[i], torch.Tensor) for i in trained):
+        found: Sequence[Any] = qml.jacobian(function, argnums=trained)(*args)
+        return found
+
+    def of_trained(*values: object) -> Any:  # noqa: ANN401 (torch's)
+        every = list(args)
+        for i, value in zip(trained, values, strict=True):
+            every[i] = value
+        return function(*every)
+
+    leaves = tuple(args[i].detach().requires_grad_() for i in trained)
+    return [part.detach().cpu().numpy() for part in torch.autograd.functional.jacobian(of_trained, leaves)]
 
 
 def _shaped(values: Sequence[NDArray[Any]], tape: QuantumScript, batched: bool) -> NDArray[Any]:

@@ -283,6 +283,14 @@ class Plan:
             follows_kept=asked,
         )
 
+    def of_circuit(self, circuit: Circuit) -> "Plan":
+        """Return the same plan for a circuit that is another before its first trained gate only."""
+        other = object.__new__(Plan)
+        for name in Plan.__slots__:
+            setattr(other, name, getattr(self, name))
+        other._circuit = circuit
+        return other
+
     def seen_through(self, chain: Chain | None) -> "Plan":
         """Return the same designs with what they cost for derivatives through a chain rule."""
         return Plan(

@@ -11,6 +11,7 @@ vector.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -29,7 +30,7 @@ from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import Values
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Plans, make_plans
+from efl_core.pennylane.planning import Plans, TooFewShotsError, make_plans
 from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.statistics import Measured
 from efl_core.propagation import Dropped
@@ -121,20 +122,28 @@ def gradient_job(
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
     The values are to have the error ``value_target``; without one they share the shots of the gradient. They
     are measured too where derivatives follow from them, as those of a variance do.
-    Steps of a few settings are numbered by ``numbering``, by default that of all transforms.
+    Steps of a few settings are numbered by ``numbering``, by default that of all transforms. Where
+    there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
     """
     wanted = read_tape(tape, options)
     if options.cost is None:
         options = replace(options, cost=known_cost(device.device, options.mode))
-    plans = make_plans(
+    planned = partial(
+        make_plans,
         wanted.circuit,
         [coefficient.sum for coefficient in wanted.coefficients],
-        options,
         shots=math.inf if wanted.shots is None else min(wanted.shots),
         copies=wanted.copies,
         values=values or not wanted.outputs.is_linear,
         chain=None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates)),
     )
+    try:
+        plans = planned(options)
+    except TooFewShotsError:
+        if options.settings_per_step is not None:
+            raise
+        options = replace(options, settings_per_step="auto")
+        plans = planned(options)
     equal = has_equal_shots(options.mode, device.device, options.equal_shots)
     budget = share(wanted, plans, options, value_target=value_target, equal=equal)
     seeds = Seeds.of_circuit(options.seed, wanted.circuit)

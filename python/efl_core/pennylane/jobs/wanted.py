@@ -20,7 +20,7 @@ from efl_core.pennylane.options import Options
 from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.tapes.observables import derivative_by_coefficient
-from efl_core.pennylane.tapes.outputs import Outputs
+from efl_core.pennylane.tapes.outputs import DRAWN, Outputs
 from efl_core.pennylane.tapes.tracing import described
 
 __all__ = ["Coefficient", "Wanted", "read_tape"]
@@ -98,8 +98,16 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
 
 def _check_measurements(tape: QuantumScript) -> None:
     """Refuse what has no gradient from snapshots."""
+    if tape.measurements and all(isinstance(m, DRAWN) for m in tape.measurements):
+        raise InvalidInputError(
+            "diff_method: expected measurements qml.expval, qml.var or qml.probs beside samples and counts, "
+            f"which have no derivatives, got {described(tape.measurements[0])} alone"
+        )
     for measurement in tape.measurements:
-        known = isinstance(measurement, (ExpectationMP, VarianceMP)) and measurement.obs is not None
+        if isinstance(measurement, DRAWN):
+            continue
+        known = isinstance(measurement, (ExpectationMP, VarianceMP))
+        known = known and (measurement.obs is not None or measurement.mv is not None)
         if not known and not isinstance(measurement, ProbabilityMP):
             raise InvalidInputError(
                 "diff_method: expected measurements qml.expval, qml.var or qml.probs, got "

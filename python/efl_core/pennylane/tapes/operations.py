@@ -20,7 +20,7 @@ from efl_core.pennylane.tapes.gates import CLIFFORDS, ROTATIONS
 from efl_core.pennylane.tapes.observables import pauli_sum
 from efl_core.pennylane.tapes.tracing import Form, decompose, described, trace
 
-__all__ = ["AFFINE", "NOT_ANGLES", "Conversion", "parameters"]
+__all__ = ["AFFINE", "MEASURED_MIDWAY", "NOT_ANGLES", "Conversion", "parameters"]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -34,6 +34,7 @@ NOT_ANGLES = (
     qml.DiagonalQubitUnitary,
     qml.BlockEncode,
 )
+MEASURED_MIDWAY = (qml.ops.MidMeasure, qml.ops.PauliMeasure, qml.ops.Conditional)
 FREEZE = "leave it out of tape.trainable_params (requires_grad=False)"
 # Widest state whose Bloch vectors are looked for.
 MAX_STATE_WIRES = 16
@@ -95,7 +96,7 @@ class Conversion:
         self.touched.update(wires)
 
     def _check_gate(self, op: Operator, depth: int) -> None:
-        if isinstance(op, (qml.ops.MidMeasure, qml.ops.PauliMeasure, qml.ops.Conditional)):
+        if isinstance(op, MEASURED_MIDWAY):
             raise InvalidInputError(
                 f"tape: expected gates and channels, got {described(op)}; apply qml.defer_measurements to a "
                 "circuit that is measured midway"
@@ -219,7 +220,11 @@ class Conversion:
                 f"tape: expected an operation {small}with a Pauli generator or with a decomposition, got the "
                 f"{'trained ' if trained else ''}{kind} {described(op)}; write it as gates"
             )
-        if trained:
+        if type(op) is qml.Rot:  # the gate of most layers, whose angles are those of its parts
+            with qml.QueuingManager.stop_recording():
+                made = zip((qml.RZ, qml.RY, qml.RZ), op.data, strict=True)
+                parts, slopes = [gate(angle, wires=op.wires) for gate, angle in made], list(forms)
+        elif trained:
             parts, rows = trace(op, trained)
             slopes = [_combined(row, [forms[i] for i in trained]) for row in rows]
         else:

@@ -5,6 +5,7 @@
 | ``expval(O)`` | O | <O> | 1 |
 | ``probs`` | the projector on each outcome | <P_b> | 1 |
 | ``var(O)`` | O, and O^2 if that is no number | <O^2> - <O>^2 | -2 <O>, and 1 |
+| ``sample``, ``counts`` beside those | none | none | |
 
 Invariant: rows and observables have the order of the measurements. Where every row is an observable nothing
 is computed.
@@ -20,7 +21,14 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.devices import Device
-from pennylane.measurements import ExpectationMP, MeasurementProcess, ProbabilityMP, VarianceMP
+from pennylane.measurements import (
+    CountsMP,
+    ExpectationMP,
+    MeasurementProcess,
+    ProbabilityMP,
+    SampleMP,
+    VarianceMP,
+)
 from pennylane.tape import QuantumScript
 
 from efl_core.errors import InvalidInputError
@@ -28,10 +36,12 @@ from efl_core.observables import PauliSum
 from efl_core.pennylane.tapes.observables import MAX_EXPANDED_WIRES, ROUNDING, pauli_sum, square
 from efl_core.pennylane.tapes.tracing import described
 
-__all__ = ["Output", "Outputs", "Readout", "n_outcomes", "read_outputs", "with_wires"]
+__all__ = ["DRAWN", "Output", "Outputs", "Readout", "n_outcomes", "read_outputs", "with_wires"]
 
 Table = NDArray[np.float64]
 
+DRAWN = (SampleMP, CountsMP)
+"""What has no derivative, and may stand beside what has one."""
 # 256 observables.
 MAX_PROBABILITY_WIRES = 8
 
@@ -122,7 +132,12 @@ class Outputs:
 def n_outcomes(tape: QuantumScript) -> list[int | None]:
     """Return how many probabilities each measurement is; None for those that are numbers."""
     return [
-        2 ** len(m.wires or tape.wires) if isinstance(m, ProbabilityMP) else None for m in tape.measurements
+        2 ** len(m.wires or tape.wires)
+        if isinstance(m, ProbabilityMP)
+        else 0
+        if isinstance(m, DRAWN)
+        else None
+        for m in tape.measurements
     ]
 
 
@@ -161,9 +176,15 @@ def read_outputs(
 def _observables(
     measurement: MeasurementProcess, qubits: Mapping[Hashable, int]
 ) -> tuple[list[PauliSum], tuple[int, ...]]:
+    if isinstance(measurement, DRAWN):
+        return [], (0,)
     if isinstance(measurement, ProbabilityMP):
         found = _projectors(measurement, qubits)
         return found, (len(found),)
+    if isinstance(measurement, (ExpectationMP, VarianceMP)) and measurement.mv is not None:
+        values = np.asarray(measurement.eigvals(), dtype=np.float64)
+        powers = (values, values**2) if isinstance(measurement, VarianceMP) else (values,)
+        return [_diagonal(own, measurement, qubits) for own in powers], ()
     if isinstance(measurement, ExpectationMP) and measurement.obs is not None:
         return [pauli_sum(measurement.obs, qubits)], ()
     if isinstance(measurement, VarianceMP) and measurement.obs is not None:
@@ -172,6 +193,14 @@ def _observables(
         f"tape: expected measurements qml.expval, qml.var or qml.probs, got {described(measurement)}; only "
         "what is made of expectation values of observables can be converted"
     )
+
+
+def _diagonal(
+    values: NDArray[np.float64], measurement: MeasurementProcess, qubits: Mapping[Hashable, int]
+) -> PauliSum:
+    """Return the observable of numbers that are computed from measured bits, one for each outcome."""
+    projectors = _projectors(qml.probs(wires=measurement.wires), qubits)
+    return sum((p * float(v) for p, v in zip(projectors, values, strict=True)), 0 * projectors[0])
 
 
 def _constant(total: PauliSum) -> float | None:
