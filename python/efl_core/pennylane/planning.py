@@ -37,6 +37,7 @@ __all__ = [
     "ValuePlan",
     "best_base",
     "choose",
+    "circuit_key",
     "make_plans",
     "plan_values",
     "same_gates",
@@ -156,11 +157,15 @@ class Plans:
     """The longest batch, for one copy of a shot vector and without settings of the values' own."""
     settings_per_step: SettingsPerStep | None = None
     """How many settings are drawn for the derivatives by gates; None for all."""
+    values_alone: bool = False
+    """Whether values are read in settings of their own only."""
 
     @cached_property
     def free(self) -> float:
         """Variance of the values in one shot of the gradient; infinite if its settings do not reveal them."""
         if self.values is None or self.chosen is None or not self.chosen.reads_the_state:
+            return math.inf
+        if self.values_alone:
             return math.inf
         if self.settings_per_step is not None:  # those that are drawn reveal some
             return math.inf
@@ -195,7 +200,8 @@ def make_plans(
     of_words = plan_values(words) if words else None
     of_values = plan_values(circuit.observables) if values else None
     own = 0 if of_values is None else of_values.n_settings
-    most_runs = max(1.0, options.max_tapes / copies - own)
+    tapes_per_run = 1 if options.calibration is None else options.twirls
+    most_runs = max(1.0, options.max_tapes / copies / tapes_per_run - own)
     chosen = drawn = None
     if circuit.n_parameters and options.ensemble is None:
         chosen = choose(
@@ -208,15 +214,21 @@ def make_plans(
                 value_weight=1 / circuit.n_parameters if values else 0.0,
                 cost=options.cost,
                 target=PlanOptions().target if options.target is None else options.target,
+                mitigate=options.mitigate,
             ),
             chain=None if chain is None else chain.compact,
             sampled=options.settings_per_step is not None,
+            letters_only=options.noise is not None,
         )
         drawn = chosen.drawn
     elif circuit.n_parameters and options.ensemble is not None:
         sums = list(circuit.observables)
-        drawn = Drawn(gradient_observables(circuit, sums, truncation=options.truncation), options.ensemble)
-    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step)
+        observables = gradient_observables(
+            circuit, sums, truncation=options.truncation, mitigate=options.mitigate
+        )
+        drawn = Drawn(observables, options.ensemble)
+    alone = options.noise is not None
+    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step, alone)
 
 
 def choose(
@@ -228,13 +240,14 @@ def choose(
     options: PlanOptions | None = None,
     chain: Chain | None = None,
     sampled: bool = False,
+    letters_only: bool = False,
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
     The cheapest is one of those that may win at some angles, as the kept plan says. Every circuit and setting
     is a tape and takes a shot: where they are too many, a design with fewer is made. So it is where tapes
     have a cost (``options.cost``) that fewer would save. Not where a few are ``sampled`` from a list: then
-    any list serves, and only lists do.
+    any list serves, and only lists do. With ``letters_only``, blocks are not drawn.
     """
     options = PlanOptions() if options is None else options
     if sampled:
@@ -267,7 +280,9 @@ def choose(
 
     base, known = best_base(circuit, options, chain, figure, method)
     if method == "auto":
-        found = base.through(chain, circuit, known.promising)
+        names = [name for name in known.promising if name != "block" or not letters_only]
+        names = names or known.promising_lists
+        found = base.through(chain, circuit, names)
         row = preferred(found, figure)
         if not fits(row):
             found = fewer()
@@ -313,7 +328,8 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
     special = bool(np.all(np.abs(circuit.parameters - turns * QUARTER) < SPECIAL))
     pattern = tuple(turns % 4) if special else ()
     goal = options.goal if isinstance(options.goal, str) else "mean"  # weights come with the angles
-    wanted = (options.connectivity, options.value_weight, goal, *options.limits().values())
+    limits = options.limits().values()
+    wanted = (options.connectivity, options.value_weight, goal, options.mitigate, *limits)
     key = (_key(circuit), _key(circuit.observables), wanted, pattern)
 
     def make() -> Plan:
@@ -508,6 +524,11 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return tuple(_key(v) for v in value)
     found: Hashable = value  # names, wires and angles
     return found
+
+
+def circuit_key(circuit: Circuit) -> Hashable:
+    """Return what circuits have in common that differ by their angles only, observables included."""
+    return _key(circuit), _key(circuit.observables)
 
 
 def same_gates(one: Circuit, other: Circuit) -> bool:
