@@ -227,8 +227,8 @@ class Calibration:
         columns = [self._wires.index(wire) for wire in wanted]
         bits, seen, counts = self._native.patterns()
         native = _native.Calibration(
-            np.ascontiguousarray(np.repeat(bits[:, columns], counts, axis=0)),
-            np.ascontiguousarray(np.repeat(seen[:, columns], counts, axis=0)),
+            np.ascontiguousarray(np.repeat(bits[:, columns], counts.astype(np.intp), axis=0)),
+            np.ascontiguousarray(np.repeat(seen[:, columns], counts.astype(np.intp), axis=0)),
         )
         return Calibration(native, wires=wanted, made=self._made, max_age=self._max_age)
 

@@ -21,7 +21,7 @@ TABLE = efl.Noise(one_qubit=0.004, two_qubit=0.03)
 @qml.transform
 def read_badly(tape, rates):
     """Amplitude damping before the readout: 1 is read as 0 more often than 0 as 1."""
-    extra = [qml.AmplitudeDamping(rate, wire) for wire, rate in zip(tape.wires, rates, strict=False)]
+    extra = [qml.AmplitudeDamping(rate, wire) for wire, rate in enumerate(rates)]
     return [tape.copy(operations=[*tape.operations, *extra])], lambda results: results[0]
 
 
@@ -29,8 +29,15 @@ def read_badly(tape, rates):
 def read_together(tape, rate):
     """A common flip of the first two wires before the readout."""
     kraus = [np.sqrt(1 - rate) * np.eye(4), np.sqrt(rate) * np.fliplr(np.eye(4))]
-    error = qml.QubitChannel(kraus, wires=tape.wires[:2])
+    error = qml.QubitChannel(kraus, wires=[0, 1])
     return [tape.copy(operations=[*tape.operations, error])], lambda results: results[0]
+
+
+def flipped(wires, rate):
+    """A device that reads each bit wrongly with a probability."""
+    errors = {qml.BooleanFn(lambda _: True): lambda mp, **_: [qml.BitFlip(rate, w) for w in mp.wires]}
+    device = qml.device("default.mixed", wires=wires, seed=1)
+    return qml.add_noise(device, qml.NoiseModel({}, meas_map=errors))
 
 
 def layered(theta):
@@ -73,7 +80,9 @@ def mixed(noise=None):
 
 
 def measured(device, **options):
-    gradient = qml.grad(model(device, **options))(pnp.array(THETA, requires_grad=True))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"method '[a-z-]+' needs")  # it is asked for all the same
+        gradient = qml.grad(model(device, **options))(pnp.array(THETA, requires_grad=True))
     report = efl.shadow_grad.last_report()
     np.testing.assert_array_equal(gradient, report.gradient[0])
     return gradient, report.stderr[0], report
@@ -95,9 +104,9 @@ def test_the_gradient_of_the_noisy_value_has_no_bias(method):
 
 def test_without_the_noise_settings_are_biased():
     """So the test above shows something."""
-    noise = noise_model(TABLE)
-    found = measured(mixed(noise), method="product")
-    assert np.abs(scores(found, exact(noise))).max() > 2 * LIMIT
+    noise = noise_model(efl.Noise(two_qubit=0.3))
+    found = measured(mixed(noise), method="product", shots=4 * SHOTS)
+    assert np.abs(scores(found, exact(noise))).max() > 1.5 * LIMIT
 
 
 def test_a_model_of_pennylane_is_taken():
@@ -135,7 +144,11 @@ def test_channels_after_trained_gates_are_run(method):
     theta = pnp.array([0.3, 0.7, -0.4, 1.1], requires_grad=True)
     device = qml.device("default.mixed", wires=2, seed=5)
     options = {"shots": 200_000, "seed": 2, "method": method}
-    found = qml.grad(qml.QNode(noisy, device, diff_method=efl.shadow_grad, gradient_kwargs=options))(theta)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"method '[a-z-]+' needs")
+        found = qml.grad(qml.QNode(noisy, device, diff_method=efl.shadow_grad, gradient_kwargs=options))(
+            theta
+        )
     stderr = efl.shadow_grad.last_report().stderr[0]
     expected = qml.grad(qml.QNode(noisy, device, diff_method="parameter-shift"))(theta)
     assert (np.abs(found - expected) < LIMIT * np.maximum(stderr, 1e-12)).all()
@@ -165,9 +178,9 @@ def test_the_fleet_device_takes_channels_and_noise():
 
 
 READOUTS = {
-    "flips": lambda: qml.device("default.mixed", wires=3, readout_prob=0.03, seed=1),
+    "flips": lambda: flipped(3, 0.03),
     "amplitude damping": lambda: read_badly(mixed(), rates=[0.1, 0.05, 0.08]),
-    "correlated": lambda: read_together(mixed(), rate=0.06),
+    "correlated": lambda: read_together(mixed(), rate=0.15),
 }
 
 
@@ -183,8 +196,8 @@ def test_a_calibrated_readout_has_no_bias(readout, method):
 
 
 def test_the_bias_without_a_calibration_is_the_predicted_factor():
-    """Flips of 3 %: a word of weight w keeps 0.94^w, and the derivative here is one word of weight 2."""
-    device = qml.device("default.mixed", wires=2, readout_prob=0.03, seed=1)
+    """Flips of 3 %: a word of weight w keeps 0.94^w, and the derivative here is one word of weight 1."""
+    device = flipped(2, 0.03)
 
     def value(t):
         qml.RY(t, 0)
@@ -195,12 +208,12 @@ def test_the_bias_without_a_calibration_is_the_predicted_factor():
     qnode = qml.QNode(value, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
     found = qml.grad(qnode)(pnp.array(0.4, requires_grad=True))
     [[stderr]] = efl.shadow_grad.last_report().stderr
-    assert abs(found - 0.94**2 * np.cos(0.4)) < LIMIT * stderr < 0.01
+    assert abs(found - 0.94 * np.cos(0.4)) < LIMIT * stderr < 0.01
 
 
 def test_a_small_calibration_lengthens_the_error_bars():
     """With 2,000 shots of calibration the errors of contrasts are most of the error, and are counted."""
-    device = qml.device("default.mixed", wires=3, readout_prob=0.05, seed=2)
+    device = flipped(3, 0.05)
     z = []
     for seed in range(12):
         calibration = efl.calibrate(device, shots=2000, seed=seed)
@@ -211,7 +224,8 @@ def test_a_small_calibration_lengthens_the_error_bars():
     assert np.mean(np.square(z)) < 1 + 4 * np.sqrt(2 / 12)
     assert np.abs(z).max() < 5
     large = efl.calibrate(device, shots=400_000, seed=1)
-    assert (measured(device, calibration=large, method="product")[1] < found[1])[found[1] > 0].all()
+    known = measured(device, calibration=large, method="product")
+    assert known[2].observed < 0.9 * found[2].observed
 
 
 def test_noise_and_readout_together():
@@ -240,10 +254,10 @@ def test_an_audit_agrees_with_the_right_model():
 
 @pytest.mark.parametrize("on_bias", ["warn", "raise", "shift"])
 def test_an_audit_finds_a_model_that_is_wrong(on_bias):
-    """No model at all of a device with errors of 10 % after each CNOT."""
-    noise = noise_model(efl.Noise(two_qubit=0.1))
+    """An over-rotation after each CNOT that nobody knows of."""
+    noise = qml.NoiseModel({qml.noise.op_eq(qml.CNOT): lambda op, **_: qml.RX(0.3, wires=op.wires[1])})
     audit = efl.Audit(share=0.4, derivatives=8, on_bias=on_bias)
-    options = {"audit": audit, "method": "product", "shots": 2 * SHOTS}
+    options = {"audit": audit, "method": "product"}
     if on_bias == "raise":
         with pytest.raises(efl.BiasError, match="biased"):
             measured(mixed(noise), **options)
@@ -255,12 +269,12 @@ def test_an_audit_finds_a_model_that_is_wrong(on_bias):
     assert size > 3 * blur > 0
     if on_bias == "shift":
         again = measured(mixed(noise), **options)
-        assert again[2].method == "shift-pruned"
+        assert again[2].method == "shift"
         assert np.abs(scores(again, exact(noise))).max() < LIMIT
 
 
 def test_an_audit_of_shifts_is_none():
-    report = measured(mixed(), audit=0.2, method="shift-pruned")[2]
+    report = measured(mixed(), audit=0.2, method="shift")[2]
     assert report.audit is None
 
 
@@ -279,7 +293,7 @@ CALIBRATION = efl.Calibration.from_bits(np.zeros((1000, 3), dtype=np.uint8))
         ("default.mixed", {"mitigate": True}, ["mitigate", "noise="]),
         ("default.mixed", {"noise": TABLE, "mitigate": True, "method": "shift"}, ["method", "noisy value"]),
         ("default.mixed", {"noise": TABLE, "mitigate": True, "audit": 0.1}, ["audit", "mitigate"]),
-        ("default.mixed", {"noise": TABLE, "method": "block"}, ["noise", "blocks"]),
+        ("default.mixed", {"noise": TABLE, "method": "block"}, ["noise", "ensemble"]),
         ("default.mixed", {"audit": 2.0}, ["audit", "share"]),
         ("default.mixed", {"audit": "yes"}, ["audit"]),
         ("default.mixed", {"audit": 0.1, "ensemble": efl.Ensemble.uniform(3)}, ["audit", "ensemble"]),
@@ -299,6 +313,15 @@ def test_bad_options_are_refused_by_name(device, options, parts):
         assert part in str(caught.value)
 
 
+def test_noise_of_settings_that_is_no_pauli_channel_is_refused():
+    """What amplitude damping after H makes of a letter is not the letter alone."""
+    noise = qml.NoiseModel(
+        {qml.noise.op_in([qml.H, "CNOT"]): lambda op, **_: [qml.AmplitudeDamping(0.05, w) for w in op.wires]}
+    )
+    with pytest.raises(efl.InvalidInputError, match=r"noise: expected Pauli errors .* AmplitudeDamping"):
+        measured(mixed(noise), noise=noise, method="product")
+
+
 def test_a_model_that_replaces_gates_is_refused():
     def before(op, **_):
         qml.PhaseFlip(0.1, op.wires[0])
@@ -310,7 +333,7 @@ def test_a_model_that_replaces_gates_is_refused():
 
 
 def test_a_calibration_of_too_few_shots_says_how_many():
-    device = qml.device("default.mixed", wires=2, readout_prob=0.45, seed=1)
+    device = flipped(2, 0.45)
     with pytest.raises(efl.InvalidInputError, match=r"shots: expected about [\d,]+, which"):
         efl.calibrate(device, shots=200, seed=1)
 

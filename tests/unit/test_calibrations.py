@@ -113,7 +113,7 @@ def test_settings_read_a_word_by_their_own_parities():
 
 def test_the_number_of_shots_that_is_needed_is_told():
     found = Calibration.from_bits(flipped(100, [0.4, 0.4, 0.4]))
-    with pytest.raises(efl.InvalidInputError, match=r"^calibration: expected contrasts .* about \d+ shots"):
+    with pytest.raises(efl.InvalidInputError, match=r"^calibration: expected contrasts .*about \d+ shots"):
         efl.estimate(efl.sample([1] + [0] * 7, shots=100, seed=0), "ZZZ", calibration=found)
     sure = Calibration.from_bits(flipped(10_000, [0.1]))
     needed = sure.needed_shots([0], 0.01)
@@ -129,7 +129,7 @@ ONE = np.zeros((10, 1), dtype=np.uint8)
     ("call", "error", "parts"),
     [
         (lambda: Calibration.from_bits([[2]]), efl.InvalidInputError, ["bits"]),
-        (lambda: Calibration.from_bits(np.zeros((0, 2))), efl.ShapeError, ["bits", "at least one"]),
+        (lambda: Calibration.from_bits(ONE[:0]), efl.ShapeError, ["bits", "at least one"]),
         (lambda: Calibration.from_bits(ONE, [[0]]), efl.ShapeError, ["flips", "(10, 1)"]),
         (lambda: Calibration.from_bits(ONE, wires=["a", "b"]), efl.ShapeError, ["wires"]),
         (lambda: Calibration.from_bits(ONE, max_age=0), efl.InvalidInputError, ["max_age"]),
@@ -165,9 +165,9 @@ ONE = np.zeros((10, 1), dtype=np.uint8)
         ),
         (
             lambda: efl.estimate(
-                efl.sample([1, 0, 0, 0], efl.Ensemble.random_blocks(2, 2), shots=5, seed=1),
-                "ZZ",
-                calibration=Calibration.from_bits(np.zeros((50, 2), dtype=np.uint8)),
+                efl.sample([1] + [0] * 7, efl.Ensemble.random_blocks(3, 2), shots=5, seed=1),
+                "ZZI",
+                calibration=Calibration.from_bits(np.zeros((50, 3), dtype=np.uint8)),
             ),
             efl.InvalidInputError,
             ["calibration", "settings"],

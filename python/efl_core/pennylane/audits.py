@@ -1,8 +1,8 @@
 """The audit of a gradient: some of its derivatives again, by parameter-shift on the same device.
 
 Parameter-shift estimates the derivative of what the device gives, whatever that does by itself, as long as it
-does the same to the shifted circuits. What else is measured rests on a model of it. A few derivatives, drawn
-anew for every gradient, are measured both ways and compared.
+does the same to the shifted circuits. What else is measured rests on a model of it, and so does which gates
+have no derivative. A few derivatives, drawn anew for every gradient, are measured both ways and compared.
 
 Invariant: no assumption on how the errors of derivatives go together. The chance of an alarm where there is
 no bias is at most ``false_alarm`` for each audit, by the union bound.
@@ -147,10 +147,6 @@ def react(audit: Audit, found: AuditReport) -> None:
         return
     text = f"the gradient is biased: {found}"
     if audit.on_bias == "raise":
-        raise BiasError(
-            f"{text}; its model of the device is wrong, which method='shift-pruned' does not need"
-        )
-    more = (
-        "; the next ones of this circuit are measured by 'shift-pruned'" if audit.on_bias == "shift" else ""
-    )
+        raise BiasError(f"{text}; its model of the device is wrong, which method='shift' does not need")
+    more = "; the next ones of this circuit are measured by 'shift'" if audit.on_bias == "shift" else ""
     warnings.warn(text + more, UserWarning, stacklevel=2)

@@ -10,7 +10,7 @@ from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
 from efl_core.arguments import integer, listed
 from efl_core.calibrations import Calibration
 from efl_core.errors import InputTypeError, InvalidInputError
-from efl_core.pennylane.execution.tapes import flip_patterns, read_bits, sample_tape
+from efl_core.pennylane.execution.tapes import balanced, flip_patterns, read_bits, sample_tape
 
 __all__ = ["calibrate"]
 
@@ -21,7 +21,7 @@ def calibrate(
     *,
     shots: SupportsIndex,
     masks: Iterable[Iterable[Hashable]] | None = None,
-    patterns: SupportsIndex = 16,
+    patterns: SupportsIndex | None = None,
     seed: SupportsIndex | None = None,
     max_age: SupportsFloat | None = None,
 ) -> Calibration:
@@ -43,7 +43,8 @@ def calibrate(
         Parities, each by its wires, that have to be clearly above zero: an error says how many shots would
         do. Every wire by itself if not given. All other parities have their contrasts too.
     patterns
-        Different patterns of flips, a tape for each; an even number.
+        Patterns of flips, a tape for each. By default so many that any three qubits are flipped in all ways
+        alike: the least power of two that is at least twice the number of qubits.
     seed
         Seed of the patterns.
     max_age
@@ -52,7 +53,9 @@ def calibrate(
     Examples
     --------
     >>> import pennylane as qml
-    >>> dev = qml.device("default.mixed", wires=2, readout_prob=0.02)
+    >>> flips = qml.NoiseModel({}, meas_map={
+    ...     qml.BooleanFn(lambda _: True): lambda mp, **_: [qml.BitFlip(0.02, w) for w in mp.wires]})
+    >>> dev = qml.add_noise(qml.device("default.mixed", wires=2), flips)
     >>> calibration = efl.calibrate(dev, shots=20_000, seed=1)
     >>> bool(abs(calibration.contrast([0]).value - 0.96) < 0.01)
     True
@@ -62,12 +65,9 @@ def calibrate(
     if not isinstance(device, Device):
         raise InputTypeError(f"device: expected a PennyLane device, got {type(device).__name__}")
     labels = _labels(device, wires)
-    total, count = integer("shots", shots, 2), integer("patterns", patterns, 2)
-    if count % 2:
-        raise InvalidInputError(
-            f"patterns: expected an even number, as they come with their opposites, got {count}"
-        )
-    count = min(count, total - total % 2)
+    total = integer("shots", shots, 2)
+    count = balanced(len(labels)) if patterns is None else integer("patterns", patterns, 1)
+    count = min(count, total)
     random = np.random.default_rng(None if seed is None else integer("seed", seed, 0))
     flips = flip_patterns(count, len(labels), random)
     each = total // count

@@ -21,20 +21,32 @@ from pennylane.tape import QuantumScript
 from efl_core import _native
 from efl_core.calibrations import Calibration
 from efl_core.circuits import Circuit
+from efl_core.designs import Connectivity
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
-from efl_core.noise import Noise, depolarising
+from efl_core.noise import PAULIS, Noise, depolarising
 from efl_core.observables import PauliSum
+from efl_core.pennylane.tapes.operations import kraus_matrices
 from efl_core.pennylane.tapes.tracing import described
 from efl_core.pennylane.tapes.writing import setting_operations
 from efl_core.propagation import propagate
 
-__all__ = ["Correction", "NoiseLike", "added_noise", "noise_after", "noise_model", "read_noise"]
+__all__ = [
+    "Correction",
+    "NoiseLike",
+    "added_noise",
+    "connectivity_of",
+    "noise_after",
+    "noise_model",
+    "read_noise",
+]
 
 # What no device runs.
 SILENT = ("Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut")
-NoiseLike: TypeAlias = "Noise | qml.NoiseModel"
+# A model without noise, to see what PennyLane makes of an operation before it looks for some.
+QUIET = qml.NoiseModel({qml.BooleanFn(lambda _: False, name="never"): lambda *_, **__: None})
+NoiseLike: TypeAlias = Noise | qml.NoiseModel
 
 
 def read_noise(value: object) -> NoiseLike:
@@ -79,10 +91,15 @@ def added_noise(op: Operator, noise: NoiseLike) -> list[Operator]:
     model = noise_model(noise) if isinstance(noise, Noise) else noise
     if not model.model_map:
         return []
-    plain = QuantumScript([op], [qml.expval(qml.Identity(op.wires))] if op.wires else [])
-    [noisy], _ = qml.add_noise(plain, model)
+    plain = QuantumScript([op])
+    [[written], _], [[noisy], _] = qml.add_noise(plain, QUIET), qml.add_noise(plain, model)
+    if len(written.operations) != 1:
+        raise InvalidInputError(
+            f"noise: expected gates and channels, got {described(op)}, which PennyLane writes as "
+            f"{len(written.operations)} operations with noise in between; write these"
+        )
     first, *rest = noisy.operations
-    if first is not op and not qml.equal(first, op):
+    if not qml.equal(first, written.operations[0]):
         raise InvalidInputError(
             f"noise: expected operations after {described(op)}, got {described(first)} before it, or in its "
             "place; write the model so that the operation comes first"
@@ -95,12 +112,35 @@ def kraus_of(op: Operator) -> list[NDArray[np.complex128]]:
     if len(op.wires) > 2:
         raise InvalidInputError(f"noise: expected operations on one or two wires, got {described(op)}")
     if isinstance(op, qml.operation.Channel):
-        found = op.kraus_matrices()
+        found = kraus_matrices(op)
     elif op.has_matrix:
         found = [qml.matrix(op, wire_order=op.wires)]
     else:
         raise InvalidInputError(f"noise: expected channels or gates with a matrix, got {described(op)}")
     return [np.ascontiguousarray(np.asarray(k), dtype=np.complex128) for k in found]
+
+
+def is_pauli(kraus: Sequence[NDArray[np.complex128]]) -> bool:
+    """Say whether a channel multiplies every Pauli word by a number."""
+    width = int(np.log2(len(kraus[0])))
+    words = [np.eye(1)]
+    for _ in range(width):
+        words = [np.kron(word, letter) for word in words for letter in PAULIS]
+    for word in words:
+        image = sum(k @ word @ k.conj().T for k in kraus)
+        left = np.trace(word @ image) / len(word)
+        if not np.allclose(image, left * word, atol=1e-9):
+            return False
+    return True
+
+
+def connectivity_of(noise: NoiseLike | None, wires: Sequence[Hashable]) -> Connectivity:
+    """Return which two-qubit gates settings may have at most: none if their noise is no Pauli channel."""
+    if noise is None or isinstance(noise, Noise) or len(wires) < 2:
+        return "all"
+    gates = [gate(list(wires[:2])) for gate in (qml.CNOT, qml.CZ, qml.SWAP)]
+    pauli = all(is_pauli(kraus_of(own)) for op in gates for own in added_noise(op, noise))
+    return "all" if pauli else "none"
 
 
 def noise_after(noise: NoiseLike, op: Operator) -> list[tuple[list[NDArray[np.complex128]], list[Hashable]]]:
@@ -188,6 +228,13 @@ class Correction:
         for (name, *qubits), op in zip(setting.gates, operations, strict=True):
             circuit.clifford(name, *qubits)
             for own in added_noise(op, self.noise):
-                circuit.noise(kraus_of(own), *(place[wire] for wire in own.wires))
+                kraus = kraus_of(own)
+                if not is_pauli(kraus):
+                    raise InvalidInputError(
+                        f"noise: expected Pauli errors after the gates of settings, got {described(own)} "
+                        f"after {described(op)}; randomise the compilation of the device, or use "
+                        "method='shift-pruned' without noise="
+                    )
+                circuit.noise(kraus, *(place[wire] for wire in own.wires))
                 found = True
         return circuit if found else None

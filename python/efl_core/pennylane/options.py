@@ -53,7 +53,7 @@ class Options:
     calibration: Calibration | None = None
     mitigate: bool = False
     audit: Audit | None = None
-    twirls: int = 2
+    twirls: int | None = None
     report: Sink | None = field(default=None, compare=False)
 
     @property

@@ -26,6 +26,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
+from efl_core.pennylane.execution.tapes import balanced
 from efl_core.pennylane.options import Options, SettingsPerStep
 from efl_core.plans import Cost, Plan, PlanOptions, PlanRow, made_plan, preferred
 
@@ -200,7 +201,9 @@ def make_plans(
     of_words = plan_values(words) if words else None
     of_values = plan_values(circuit.observables) if values else None
     own = 0 if of_values is None else of_values.n_settings
-    tapes_per_run = 1 if options.calibration is None else options.twirls
+    tapes_per_run = 1
+    if options.calibration is not None:
+        tapes_per_run = options.twirls or balanced(circuit.n_qubits)
     most_runs = max(1.0, options.max_tapes / copies / tapes_per_run - own)
     chosen = drawn = None
     if circuit.n_parameters and options.ensemble is None:

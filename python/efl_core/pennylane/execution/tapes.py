@@ -5,6 +5,7 @@ Where the readout is calibrated a run is shared by tapes that flip qubits before
 A setting is rotated to by Clifford gates only (H, S, their inverses, CNOT, CZ ...).
 """
 
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,28 +20,58 @@ from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.runs import Bits, Run
 from efl_core.pennylane.tapes.writing import setting_operations
 
-__all__ = ["Twirl", "flip_patterns", "plain_tapes", "read_bits", "sample_tape"]
+__all__ = ["Twirl", "balanced", "flip_patterns", "plain_tapes", "read_bits", "sample_tape"]
 
 
 @dataclass(frozen=True, slots=True)
 class Twirl:
-    """Random flips before the readout, undone in the bits: a parity then keeps one number, its contrast."""
+    """Flips before the readout, undone in the bits: a parity then keeps one number, its contrast."""
 
-    patterns: int
-    """Tapes that the shots of a run are shared by, in pairs of opposite flips."""
+    patterns: int | None
+    """Tapes that the shots of a run are shared by; None for `balanced`, if it has the shots."""
     seed: int
     calibrated: bool
     """Whether there is a calibration; without one nothing is flipped."""
+    equal: bool
+    """Whether all tapes have the same shots."""
+
+    def tapes_per_run(self, n_qubits: int) -> int:
+        """Return the most tapes that the shots of a run are shared by."""
+        if not self.calibrated:
+            return 1
+        return balanced(n_qubits) if self.patterns is None else self.patterns
+
+    def count(self, n_qubits: int, shots: int) -> int:
+        """Return how many tapes the shots of a run are shared by."""
+        count = min(self.tapes_per_run(n_qubits), shots)
+        while self.equal and shots % count:
+            count -= 1
+        return count
+
+
+def balanced(n_qubits: int) -> int:
+    """Return how many patterns of flips make all parities of up to three qubits come equally often."""
+    return int(2 * 2 ** math.ceil(math.log2(max(1, n_qubits))))
 
 
 def flip_patterns(count: int, n_qubits: int, random: np.random.Generator) -> NDArray[np.uint8]:
-    """Return patterns of flips in random pairs of opposites, shape ``(count, n_qubits)``.
+    """Return patterns of flips, shape ``(count, n_qubits)``: each by itself is uniformly random.
 
-    In a pair what an unequal confusion of 0 and 1 adds to a parity cancels to first order, whatever was
-    drawn.
+    In each ``balanced(n_qubits)`` of them any three qubits are flipped in all ways alike: what an unequal
+    confusion of 0 and 1 adds to a parity cancels there, but for what four qubits add together.
     """
-    half = random.integers(0, 2, size=((count + 1) // 2, n_qubits), dtype=np.uint8)
-    return np.stack([half, 1 - half], axis=1).reshape(-1, n_qubits)[:count]
+    size = balanced(n_qubits)
+    row, column = np.arange(size)[:, np.newaxis], np.arange(n_qubits)[np.newaxis, :]
+    # A linear code: columns (1, binary number), of which any three are independent.
+    overlap = row & (2 * column + 1)
+    code = np.zeros_like(overlap)
+    while overlap.any():
+        code, overlap = code ^ (overlap & 1), overlap >> 1
+    blocks = []
+    for _ in range(math.ceil(count / size)):
+        turned = code ^ random.integers(0, 2, size=n_qubits)
+        blocks.append(turned[random.permutation(size)])
+    return np.concatenate(blocks)[:count].astype(np.uint8)
 
 
 def plain_tapes(
@@ -58,7 +89,7 @@ def plain_tapes(
     random = np.random.default_rng(twirl.seed)
     tapes, parts = [], []
     for operations, run in zip(written, runs, strict=True):
-        flips = flip_patterns(min(twirl.patterns, run.shots), len(wires), random)
+        flips = flip_patterns(twirl.count(len(wires), run.shots), len(wires), random)
         each, more = divmod(run.shots, len(flips))
         sizes = [each + (i < more) for i in range(len(flips))]
         for row, size in zip(flips, sizes, strict=True):

@@ -21,7 +21,8 @@ from efl_core.pennylane.tapes.writing import Writer
 
 __all__ = ["AuditPart", "audit_part", "is_switched", "switch"]
 
-SHIFT = "shift-pruned"
+# Pruned shifts rest on a model too: that gates which commute with all that follows have no derivative.
+SHIFT = "shift"
 # Circuits whose audit has found a bias, where shifts were wanted then.
 _SWITCHED = Cache(1024)
 
@@ -83,7 +84,7 @@ def audit_part(
     chosen = plans.chosen
     if chosen is None:
         raise InvalidInputError("audit: expected a method of a plan, got ensemble=")
-    if chosen.row.name in ("shift", SHIFT) or not chosen.row.cost > 0:
+    if chosen.row.name == SHIFT or not chosen.row.cost > 0:
         return None
     if not chosen.kept[SHIFT].applies:
         raise InvalidInputError(

@@ -16,6 +16,8 @@ def correction_of(options: Options, wires: Sequence[Hashable]) -> Correction:
     return Correction(own, options.noise, tuple(wires))
 
 
-def twirl_of(options: Options, seed: int) -> Twirl | None:
+def twirl_of(options: Options, seed: int, *, equal: bool) -> Twirl | None:
     """Return how readouts are flipped; None on a device of which nothing is known."""
-    return Twirl(options.twirls, seed, options.calibration is not None) if options.is_noisy else None
+    if not options.is_noisy:
+        return None
+    return Twirl(options.twirls, seed, options.calibration is not None, equal)

@@ -32,6 +32,7 @@ from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import Values
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.noise import connectivity_of
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, make_plans
 from efl_core.pennylane.reports import Report, deliver
@@ -158,6 +159,8 @@ def gradient_job(
     correction = correction_of(options, wanted.circuit.wires)
     if options.audit is not None:
         options, wanted = _to_be_audited(options, wanted)
+    if options.connectivity == "all":
+        options = replace(options, connectivity=connectivity_of(options.noise, wanted.circuit.wires))
     if options.cost is None:
         options = replace(options, cost=known_cost(device.device, options.mode))
     plans = make_plans(
@@ -189,7 +192,7 @@ def gradient_job(
         seed=seeds.seed(Purpose.OUTCOMES),
         device=device.device,
         max_tapes=options.max_tapes,
-        twirl=twirl_of(options, seeds.seed(Purpose.FLIPS)),
+        twirl=twirl_of(options, seeds.seed(Purpose.FLIPS), equal=equal),
     )
     return GradientJob(wanted, options, device, plans, budget, copies, submission, slopes, audit)
 
@@ -200,7 +203,7 @@ def _to_be_audited(options: Options, wanted: Wanted) -> tuple[Options, Wanted]:
     if wanted.is_partitioned:
         raise InvalidInputError("audit: expected one number of shots, got a shot vector")
     if options.audit.on_bias == "shift" and is_switched(wanted.circuit):
-        return replace(options, method="shift-pruned", audit=None), wanted
+        return replace(options, method="shift", audit=None), wanted
     if wanted.shots is None:
         return options, wanted
     rest = tuple(max(1, int(shots * (1 - options.audit.share))) for shots in wanted.shots)

@@ -150,7 +150,7 @@ def value_job(
             seed=seeds.seed(Purpose.OUTCOMES),
             device=device,
             max_tapes=options.max_tapes,
-            twirl=twirl_of(options, seeds.seed(Purpose.FLIPS)),
+            twirl=twirl_of(options, seeds.seed(Purpose.FLIPS), equal=equal),
         ),
     )
 
