@@ -191,6 +191,8 @@ def test_a_calibrated_readout_has_no_bias(readout, method):
     calibration = efl.calibrate(device, shots=400_000, seed=1)
     found = measured(device, calibration=calibration, method=method)
     assert np.abs(scores(found, exact(None))).max() < LIMIT
+    if (readout, method) == ("correlated", "shift-pruned"):
+        return  # which reads the observable's own words, and a common flip leaves those as they are
     plain = measured(device, method=method)
     assert np.abs(scores(plain, exact(None))).max() > LIMIT
 
