@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
+from efl_core.calibrations import Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.designs import design
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import (
+    BiasError,
     CorruptDataError,
     EflError,
     InputTypeError,
@@ -31,6 +33,7 @@ from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, ta
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.memory import Memory
+from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
@@ -41,11 +44,15 @@ if TYPE_CHECKING:
     from efl_core import fleet
     from efl_core.cli.versions import show_versions
     from efl_core.fleet import Fleet
-    from efl_core.pennylane import echo_grad, gradient_with_errors, shadow_grad
+    from efl_core.pennylane import Audit, calibrate, echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
+    "Audit",
+    "BiasError",
     "Budget",
+    "Calibration",
     "Circuit",
+    "Contrast",
     "CorruptDataError",
     "Cost",
     "Dropped",
@@ -62,6 +69,7 @@ __all__ = [
     "Memory",
     "MissingExtraError",
     "NewerFormatError",
+    "Noise",
     "Parameter",
     "PauliSum",
     "PauliWord",
@@ -77,6 +85,7 @@ __all__ = [
     "Trainer",
     "Truncation",
     "__version__",
+    "calibrate",
     "circuit",
     "design",
     "echo_grad",
@@ -97,7 +106,9 @@ __all__ = [
 ]
 
 _LATER = {
+    "Audit": "efl_core.pennylane",
     "Fleet": "efl_core.fleet",
+    "calibrate": "efl_core.pennylane",
     "echo_grad": "efl_core.pennylane",
     "gradient_with_errors": "efl_core.pennylane",
     "shadow_grad": "efl_core.pennylane",

@@ -122,7 +122,7 @@ class Chain:
         """Return derivatives by arguments and their standard errors, from snapshots of a state."""
         snaps = _native.sample(state, ensemble, shots, None, seed)
         compiled, _ = _native.Observables.read(self.observables(observables), observables.n_qubits)
-        value, deviation, *_ = _native.estimate(snaps, compiled, "mean", 1)
+        value, deviation, *_ = _native.estimate(snaps, compiled, "mean", 1, None)
         first = observables.n_observables
         return value.reshape(first, -1), deviation.reshape(first, -1)
 

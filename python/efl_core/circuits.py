@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pennylane.tape import QuantumScript
     from qiskit import QuantumCircuit
 
+    from efl_core.pennylane.noise import NoiseLike
+
 __all__ = ["Angle", "Circuit", "Input", "Parameter", "circuit", "simulate"]
 
 
@@ -298,6 +300,16 @@ class Circuit:
                 raise ShapeError.of(f"kraus[{i}]", f"shape {operators[0].shape}", operator.shape)
         return self._add("channel", operators, _wires(wires))
 
+    def noise(self, kraus: Sequence[ArrayLike], *wires: SupportsIndex) -> "Circuit":
+        """Add what the device does by itself between gates, given by its Kraus operators.
+
+        It counts for values and gradients as a channel does, and is no gate: `Experiment.gates` leaves it
+        out, and derivatives without it can be asked for (``mitigate=True``).
+        """
+        found = listed("kraus", kraus, "a sequence of matrices")
+        operators = [_matrix(f"kraus[{i}]", k) for i, k in enumerate(found)]
+        return self._add("noise", operators, _wires(wires))
+
     def _letter(self, wire: SupportsIndex, letter: str) -> dict[int, str]:
         return {integer("wire", wire, 0, self.n_qubits - 1): letter}
 
@@ -408,8 +420,11 @@ def simulate(circuit: Circuit) -> NDArray[np.complex128]:
     return _native.simulate(circuit._native, circuit._theta, circuit.bloch)
 
 
-def circuit(qnode: "QNode") -> Callable[..., Circuit]:
+def circuit(qnode: "QNode", *, noise: "NoiseLike | None" = None) -> Callable[..., Circuit]:
     """Return a function that takes the QNode's arguments and returns its circuit, observables included.
+
+    With ``noise``, an `efl.Noise` or a ``qml.NoiseModel``, it is the circuit on a device that does this by
+    itself after each operation (`Circuit.noise`).
 
     >>> import efl_core as efl
     >>> import pennylane as qml
@@ -425,4 +440,4 @@ def circuit(qnode: "QNode") -> Callable[..., Circuit]:
     """
     from efl_core.pennylane import from_qnode
 
-    return from_qnode(qnode)
+    return from_qnode(qnode, noise=noise)

@@ -8,6 +8,7 @@ classes by name.
 from typing import Self
 
 __all__ = [
+    "BiasError",
     "CorruptDataError",
     "EflError",
     "InputTypeError",
@@ -43,6 +44,10 @@ class ShapeError(InvalidInputError):
 
 class InputTypeError(EflError, TypeError):
     """An argument has a type that cannot be read, or only with loss."""
+
+
+class BiasError(EflError, RuntimeError):
+    """What was measured is not what was to be measured, as an audit has found."""
 
 
 class CorruptDataError(EflError, ValueError):

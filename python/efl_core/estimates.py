@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from efl_core import _native
 from efl_core._native import Tally
 from efl_core.arguments import described, integer, listed
+from efl_core.calibrations import Calibration, check_calibration
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, PauliWord, WordLike, read_observables, without_operators
@@ -92,6 +93,7 @@ def estimate(
     *,
     combine: Combine = "mean",
     buckets: SupportsIndex | None = None,
+    calibration: Calibration | None = None,
 ) -> Estimate:
     """Estimate expectation values, each with its standard error.
 
@@ -113,6 +115,9 @@ def estimate(
     buckets
         Only for ``"median_of_means"`` of snapshots; by default the smallest odd number that is at least
         ``2 log(2 M / 0.05)``, the theory's choice for a 5 % chance of an outlier among M observables.
+    calibration
+        Contrasts of the readout that took the snapshots: signs are divided by them, and errors include
+        theirs. Of snapshots in letters or in a list of settings.
 
     Returns
     -------
@@ -134,7 +139,8 @@ def estimate(
         wanted = data.words if observables is None else observables
         check_rule(combine)
         compiled, single = read_observables(wanted, data.ensemble.n_qubits)
-        columns = _native.estimate_tally(data, compiled, combine)
+        contrasts = check_calibration(calibration, data.ensemble.n_qubits)
+        columns = _native.estimate_tally(data, compiled, combine, contrasts)
         return _estimate(columns, single)
     if not isinstance(data, Snapshots):
         raise InputTypeError.of("data", "Snapshots or a Tally", type(data).__name__)
@@ -142,7 +148,8 @@ def estimate(
         raise InvalidInputError.of("observables", "a Pauli word or sum, or a list of them", "none")
     compiled, single = read_observables(observables, data.n_qubits)
     count = check_combination(combine, buckets, len(compiled), len(data))
-    return _estimate(_native.estimate(data._native, compiled, combine, count), single)
+    contrasts = check_calibration(calibration, data.n_qubits)
+    return _estimate(_native.estimate(data._native, compiled, combine, count, contrasts), single)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +182,7 @@ def gradient(
     *,
     combine: Combine = "mean",
     buckets: SupportsIndex | None = None,
+    calibration: Calibration | None = None,
 ) -> Gradient:
     """Estimate the value and all derivatives from one set of snapshots of the final state.
 
@@ -184,7 +192,7 @@ def gradient(
         Snapshots of the state at the parameters that the observables were made (or rebased) for.
     observables
         Made by `gradient_observables`.
-    combine, buckets
+    combine, buckets, calibration
         As in `estimate`.
 
     Examples
@@ -209,7 +217,7 @@ def gradient(
     rows, single = observables.n_observables, observables._single
     count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
     value, stderr, revealed, _, shots = _native.estimate_gradient(
-        snaps._native, observables._native, combine, count
+        snaps._native, observables._native, combine, count, check_calibration(calibration, snaps.n_qubits)
     )
     shape = (observables.n_parameters,) if single else (rows, observables.n_parameters)
     return Gradient(

@@ -88,8 +88,9 @@ class Experiment:
     def gates(self) -> list[tuple[Any, ...]]:
         """Return the gates of the circuit at the angles of the plan, without those of the setting.
 
-        ``("rotation", [(qubit, letter), ...], angle)``, ``("clifford", name, wires)`` or
-        ``("unitary", matrix, wires)``. They act on the input state of the original circuit.
+        ``("rotation", [(qubit, letter), ...], angle)``, ``("clifford", name, wires)``,
+        ``("unitary", matrix, wires)`` or ``("channel", kraus, wires)``. They act on the input state of the
+        original circuit. What the device does by itself (`Circuit.noise`) is left out.
         """
         return self._native.gates(self._circuit._theta)
 

@@ -114,7 +114,8 @@ class GradientObservables:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._made is None:
             raise InputTypeError("rebased observables are not pickled: pickle the others, and rebase again")
-        return _make, (self._circuit, self._made.sums, self._made.limits, self._single)
+        made = self._made
+        return _make, (self._circuit, made.sums, made.limits, self._single, made.mitigate)
 
     def rebase(self, parameters: ArrayLike, *, truncation: Truncation | None = None) -> "GradientObservables":
         """Return the same derivatives as observables of the state at other, older parameters.
@@ -144,18 +145,20 @@ class GradientObservables:
 class _Made:
     """What gradient observables were made of, and the structure that those at all angles share."""
 
-    __slots__ = ("limits", "structure", "sums")
+    __slots__ = ("limits", "mitigate", "structure", "sums")
 
-    def __init__(self, sums: list[PauliSum], limits: Limits) -> None:
-        self.sums, self.limits = sums, limits
+    def __init__(self, sums: list[PauliSum], limits: Limits, mitigate: bool) -> None:
+        self.sums, self.limits, self.mitigate = sums, limits, mitigate
         self.structure: _native.GradientTemplate | None = None
 
     def directly(self, circuit: Circuit) -> _native.GradientObservables:
+        if self.mitigate:
+            return _native.mitigated_observables(circuit._native, circuit._theta, self.sums, self.limits[2])
         return _native.gradient_observables(circuit._native, circuit._theta, self.sums, self.limits)
 
     def at(self, circuit: Circuit) -> _native.GradientObservables:
         max_weight, min_coefficient, max_terms = self.limits
-        if max_weight is not None or min_coefficient > 0:
+        if max_weight is not None or min_coefficient > 0 or self.mitigate:
             return self.directly(circuit)
         if self.structure is None:
             self.structure = _native.GradientTemplate(circuit._native, self.sums, max_terms)
@@ -167,11 +170,13 @@ def gradient_observables(
     observables: Observable | Iterable[Observable] | None = None,
     *,
     truncation: Truncation | None = None,
+    mitigate: bool = False,
 ) -> GradientObservables:
     """Compute the Pauli sums whose expectation values on the final state are the value and the gradient.
 
     For a gate ``exp(-i theta P / 2)`` followed by the gates V, the derivative of ``<O>`` is the expectation
-    value of ``(i/2) [V P V^dag, O]``. The input state does not matter.
+    value of ``(i/2) [V P V^dag, O]``. The input state does not matter. Past channels, and past what a device
+    does by itself (`Circuit.noise`), it is the derivative of the noisy value, read on the noisy state.
 
     Parameters
     ----------
@@ -181,6 +186,9 @@ def gradient_observables(
         What the circuit answers with: a Pauli word or sum, or a list; by default the circuit's own.
     truncation
         What to leave out while operators are moved; by default nothing.
+    mitigate
+        Whether values and derivatives are those without what the device does by itself: still read on the
+        state that it leaves, at the price of larger coefficients.
 
     Examples
     --------
@@ -192,9 +200,16 @@ def gradient_observables(
     """
     check_circuit(circuit)
     sums, single = given_sums(circuit, observables)
-    return _make(circuit.copy(), sums, read_limits(truncation), single)  # a copy: gates may be added later
+    limits = read_limits(truncation)
+    if mitigate and (limits[0] is not None or limits[1] > 0):
+        raise InvalidInputError.of(
+            "truncation", "none but max_terms with mitigate=True", "max_weight or min_coefficient"
+        )
+    return _make(circuit.copy(), sums, limits, single, bool(mitigate))  # a copy: gates may be added later
 
 
-def _make(circuit: Circuit, sums: list[PauliSum], limits: Limits, single: bool) -> GradientObservables:
-    made = _Made(sums, limits)
+def _make(
+    circuit: Circuit, sums: list[PauliSum], limits: Limits, single: bool, mitigate: bool = False
+) -> GradientObservables:
+    made = _Made(sums, limits, mitigate)
     return GradientObservables(made.directly(circuit), circuit, single, made)

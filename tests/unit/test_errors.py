@@ -8,6 +8,7 @@ import efl_core
 from efl_core import errors
 
 TREE = {
+    "BiasError": ("EflError", RuntimeError),
     "CorruptDataError": ("EflError", ValueError),
     "EflError": (None, Exception),
     "InputTypeError": ("EflError", TypeError),

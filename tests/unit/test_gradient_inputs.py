@@ -307,11 +307,12 @@ def test_a_sufficient_budget_changes_nothing():
     assert exact.gradients == DEEP.gradients
 
 
-def test_a_channel_in_the_forward_cone_is_refused():
+def test_a_channel_in_the_forward_cone_that_loses_letters_is_refused():
     noisy = model().channel(FLIP, 1)
     with pytest.raises(InvalidInputError, match="a channel at gate 3, after gate 0 of parameter 0") as caught:
         efl.gradient_observables(noisy, "ZZ")
-    assert str(caught.value).startswith("circuit: expected unitary gates only")
+    assert str(caught.value).startswith("circuit: expected channels")
+    assert "leave something of every letter" in str(caught.value)
     assert abs(efl.propagate(noisy, "ZZ").value) < 1e-12  # which has no such limit
     # Before the trainable gates, or off their light cone, it does no harm.
     before = Circuit(2, [0.3]).channel(FLIP, 0).ry(Parameter(0), 0).channel(FLIP, 1)

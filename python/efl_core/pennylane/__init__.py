@@ -9,6 +9,9 @@ except ImportError as error:
         f'efl_core.pennylane needs pennylane ({error}): pip install "efl-core[pennylane]"'
     ) from error
 
+from efl_core.pennylane.audits import Audit, AuditReport
+from efl_core.pennylane.calibrating import calibrate
+from efl_core.pennylane.noise import noise_model
 from efl_core.pennylane.qnodes import plan_qnode
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.tapes import from_qnode, from_tape, trainable
@@ -16,11 +19,15 @@ from efl_core.pennylane.transforms import echo_grad, shadow_grad
 from efl_core.pennylane.uncertainty import gradient_with_errors
 
 __all__ = [
+    "Audit",
+    "AuditReport",
     "Report",
+    "calibrate",
     "echo_grad",
     "from_qnode",
     "from_tape",
     "gradient_with_errors",
+    "noise_model",
     "plan_qnode",
     "shadow_grad",
     "trainable",

@@ -36,6 +36,10 @@ class Cache:
         new = object()
         return self.get(key, lambda: new) is new
 
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._kept
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:

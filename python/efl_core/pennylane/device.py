@@ -38,13 +38,16 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
 from efl_core.arguments import described, real
+from efl_core.calibrations import Calibration
 from efl_core.errors import InputTypeError, InvalidInputError
+from efl_core.pennylane.audits import Audit
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.calling import Found, find_tapes
 from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import value_job
+from efl_core.pennylane.noise import NoiseLike
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
 from efl_core.pennylane.tapes.conversion import converted
@@ -93,6 +96,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         How settings reach the inner device, as in ``efl.shadow_grad``.
     report
         A list or a function that is handed a `Report` for every measured Jacobian, one for each tape.
+    noise, calibration, mitigate, audit
+        As in ``efl.shadow_grad``. Values are those of the noisy circuit, readout errors divided out.
 
     ``expval``, ``var`` and ``probs`` (of at most 8 wires) are measured in settings that are designed for
     them. Probabilities are estimates as all values are, and may be a little below zero. Samples and counts
@@ -129,6 +134,10 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
         settings_per_step: int | Literal["auto"] | None = None,
         device_options: dict[str, Any] | None = None,
         report: Sink | None = None,
+        noise: NoiseLike | None = None,
+        calibration: Calibration | None = None,
+        mitigate: bool = False,
+        audit: Audit | float | None = None,
         **others: Any,  # noqa: ANN401 (refused by name)
     ) -> None:
         check_names(others)
@@ -145,6 +154,10 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             "seed": seed,
             "device_options": device_options,
             "report": report,
+            "noise": noise,
+            "calibration": calibration,
+            "mitigate": mitigate or None,
+            "audit": audit,
         }
         self._options = Options.read(given)
         if self._options.device is not None:

@@ -10,11 +10,14 @@ from pennylane.devices import Device, LegacyDevice, LegacyDeviceFacade
 
 from efl_core._native import METHODS
 from efl_core.arguments import integer, real
+from efl_core.calibrations import Calibration
 from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.estimates import Combine
+from efl_core.pennylane.audits import Audit, read_audit
 from efl_core.pennylane.execution import Mode
+from efl_core.pennylane.noise import NoiseLike, read_noise
 from efl_core.pennylane.reports import Sink, check_sink
 from efl_core.plans import Cost
 from efl_core.propagation import Truncation
@@ -24,7 +27,7 @@ __all__ = ["NAMES", "Options", "SettingsPerStep", "check_names"]
 SettingsPerStep: TypeAlias = int | Literal["auto"]
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
-DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity", "cost")
+DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity", "cost", "twirls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,17 @@ class Options:
     equal_shots: bool | None = None
     connectivity: Connectivity = "all"
     cost: Cost | None = None
+    noise: NoiseLike | None = None
+    calibration: Calibration | None = None
+    mitigate: bool = False
+    audit: Audit | None = None
+    twirls: int | None = None
     report: Sink | None = field(default=None, compare=False)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether anything is known of what the device does by itself."""
+        return self.noise is not None or self.calibration is not None
 
     @staticmethod
     def read(given: Mapping[str, Any]) -> "Options":
@@ -77,6 +90,7 @@ class Options:
         if self.ensemble is not None and self.target is not None:
             raise InvalidInputError("target: expected shots= with an ensemble that is given, got target")
         self._check_step()
+        self._check_noise()
         if self.truncation is not None and self.ensemble is None:
             raise InvalidInputError(
                 "truncation: expected together with ensemble=, as a plan bounds words by itself, got it alone"
@@ -86,6 +100,25 @@ class Options:
                 f"combine: expected 'mean' for a list of settings, got {self.combine!r}; other rules are for "
                 f"snapshots: ensemble=, or method={' | '.join(map(repr, DRAWN))}"
             )
+
+    def _check_noise(self) -> None:
+        """Refuse what does not go with a noisy device."""
+        if self.is_noisy and self.mode in ("state", "broadcast"):
+            raise InvalidInputError(
+                'device_options: expected mode "tapes" with noise= or calibration=, as the device has to '
+                f"run what is measured, got {self.mode!r}"
+            )
+        if self.mitigate and self.noise is None:
+            raise InvalidInputError(
+                "mitigate: expected together with noise=, which it leaves out, got it alone"
+            )
+        if self.mitigate and self.audit is not None:
+            raise InvalidInputError(
+                "audit: expected the derivative of the noisy value, which parameter-shift measures, got "
+                "mitigate=True"
+            )
+        if self.audit is not None and self.ensemble is not None:
+            raise InvalidInputError("audit: expected a method of a plan, got ensemble=")
 
     def _check_step(self) -> None:
         """Refuse what a step of a few settings does not go with."""
@@ -179,6 +212,12 @@ def _combine(value: object) -> Combine:
     return value  # type: ignore[return-value]
 
 
+def _calibration(value: object) -> Calibration:
+    if not isinstance(value, Calibration):
+        raise InputTypeError(f"calibration: expected an efl.Calibration, got {value!r:.40}")
+    return value
+
+
 def _report(value: Any) -> Sink:  # noqa: ANN401 (as it comes)
     check_sink(value)
     return value  # type: ignore[no-any-return]
@@ -200,6 +239,11 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "equal_shots": bool,
     "connectivity": read_connectivity,
     "cost": _cost,
+    "noise": read_noise,
+    "calibration": _calibration,
+    "mitigate": bool,
+    "audit": read_audit,
+    "twirls": lambda value: integer("device_options: twirls", value, 1),
     "report": _report,
 }
 NAMES = (*(f.name for f in fields(Options) if f.name not in DEVICE_OPTIONS), "device_options")

@@ -26,6 +26,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.caches import Cache
+from efl_core.pennylane.execution.tapes import balanced
 from efl_core.pennylane.options import Options, SettingsPerStep
 from efl_core.plans import Cost, Plan, PlanOptions, PlanRow, made_plan, preferred
 
@@ -38,6 +39,7 @@ __all__ = [
     "ValuePlan",
     "best_base",
     "choose",
+    "circuit_key",
     "make_plans",
     "plan_values",
     "same_gates",
@@ -163,11 +165,15 @@ class Plans:
     """The longest batch, for one copy of a shot vector and without settings of the values' own."""
     settings_per_step: SettingsPerStep | None = None
     """How many settings are drawn for the derivatives by gates; None for all."""
+    values_alone: bool = False
+    """Whether values are read in settings of their own only."""
 
     @cached_property
     def free(self) -> float:
         """Variance of the values in one shot of the gradient; infinite if its settings do not reveal them."""
         if self.values is None or self.chosen is None or not self.chosen.reads_the_state:
+            return math.inf
+        if self.values_alone:
             return math.inf
         if self.settings_per_step is not None:  # those that are drawn reveal some
             return math.inf
@@ -202,7 +208,10 @@ def make_plans(
     of_words = plan_values(words) if words else None
     of_values = plan_values(circuit.observables) if values else None
     own = 0 if of_values is None else of_values.n_settings
-    most_runs = max(1.0, options.max_tapes / copies - own)
+    tapes_per_run = 1
+    if options.calibration is not None:
+        tapes_per_run = options.twirls or balanced(circuit.n_qubits)
+    most_runs = max(1.0, options.max_tapes / copies / tapes_per_run - own)
     chosen = drawn = None
     if circuit.n_parameters and options.ensemble is None:
         chosen = choose(
@@ -215,15 +224,21 @@ def make_plans(
                 value_weight=1 / circuit.n_parameters if values else 0.0,
                 cost=options.cost,
                 target=PlanOptions().target if options.target is None else options.target,
+                mitigate=options.mitigate,
             ),
             chain=None if chain is None else chain.compact,
             sampled=options.settings_per_step is not None,
+            letters_only=options.noise is not None,
         )
         drawn = chosen.drawn
     elif circuit.n_parameters and options.ensemble is not None:
         sums = list(circuit.observables)
-        drawn = Drawn(gradient_observables(circuit, sums, truncation=options.truncation), options.ensemble)
-    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step)
+        observables = gradient_observables(
+            circuit, sums, truncation=options.truncation, mitigate=options.mitigate
+        )
+        drawn = Drawn(observables, options.ensemble)
+    alone = options.noise is not None
+    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step, alone)
 
 
 def choose(
@@ -235,13 +250,14 @@ def choose(
     options: PlanOptions | None = None,
     chain: Chain | None = None,
     sampled: bool = False,
+    letters_only: bool = False,
 ) -> Chosen:
     """Plan the gradients of a circuit's observables at its current angles, by a method or by the cheapest.
 
     The cheapest is one of those that may win at some angles, as the kept plan says. Every circuit and setting
     is a tape and takes a shot: where they are too many, a design with fewer is made. So it is where tapes
     have a cost (``options.cost``) that fewer would save. Not where a few are ``sampled`` from a list: then
-    any list serves, and only lists do.
+    any list serves, and only lists do. With ``letters_only``, blocks are not drawn.
     """
     options = PlanOptions() if options is None else options
     if sampled:
@@ -275,7 +291,9 @@ def choose(
 
     base, known = best_base(circuit, options, chain, figure, method)
     if method == "auto":
-        found = _through(base, chain, circuit, known.promising)
+        names = [name for name in known.promising if name != "block" or not letters_only]
+        names = names or known.promising_lists
+        found = _through(base, chain, circuit, names)
         row = preferred(found, figure)
         if not fits(row):
             found = fewer()
@@ -315,11 +333,12 @@ def _choose_list(
 def _through(base: Plan, chain: Chain | None, circuit: Circuit, methods: Sequence[str]) -> Plan:
     """Plan at the angles of a circuit, or take the plan of the last one if it is the same.
 
-    What is measured depends on the gates from the first trained one on.
+    What is measured depends on the gates from the first trained one on; where noise is left out, on all.
     """
+    first = 0 if base._options.mitigate else circuit._native.trainable_block
     seen = [
         angle[0]
-        for _, arguments in circuit._gates[circuit._native.trainable_block :]
+        for _, arguments in circuit._gates[first:]
         for angle in arguments
         if isinstance(angle, tuple) and len(angle) == 1
     ]
@@ -353,7 +372,8 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
     special = bool(np.all(np.abs(circuit.parameters - turns * QUARTER) < SPECIAL))
     pattern = tuple(turns % 4) if special else ()
     goal = options.goal if isinstance(options.goal, str) else "mean"  # weights come with the angles
-    wanted = (options.connectivity, options.value_weight, goal, *options.limits().values())
+    limits = options.limits().values()
+    wanted = (options.connectivity, options.value_weight, goal, options.mitigate, *limits)
     key = (_key(circuit), _key(circuit.observables), wanted, pattern)
 
     def make() -> Plan:
@@ -553,6 +573,11 @@ def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
         return tuple(_key(v) for v in value)
     found: Hashable = value  # names, wires and angles
     return found
+
+
+def circuit_key(circuit: Circuit) -> Hashable:
+    """Return what circuits have in common that differ by their angles only, observables included."""
+    return _key(circuit), _key(circuit.observables)
 
 
 def same_gates(one: Circuit, other: Circuit) -> bool:

@@ -41,10 +41,11 @@ def plan_qnode(
         trained = sorted(qml.math.get_trainable_indices(args))
         autograd = [i for i in trained if qml.math.get_interface(args[i]) == "autograd"]
         [tape] = recorded(build, args, autograd) if autograd else build(*args)
-        circuit = from_tape(tape, wires=qnode.device.wires, inputs=True)
+        circuit = from_tape(tape, wires=qnode.device.wires, inputs=True, noise=options.noise)
         if not circuit.n_parameters:  # it says so, and of some observables the gates can be anything
-            return made_plan(from_qnode(qnode)(*args, **kwargs), observables, options, of_qnode=True)
-        state, averages = options.state, replace(options, state=None)
+            plain = from_qnode(qnode, noise=options.noise)(*args, **kwargs)
+            return made_plan(plain, observables, replace(options, noise=None), of_qnode=True)
+        state, averages = options.state, replace(options, state=None, noise=None)
         sums, _ = given_sums(circuit, observables)
         circuit.observables = tuple(sums)
         chain = _chain(tape, circuit)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, ResourceLimitError, ShapeError
+from efl_core.pennylane.audits import AuditReport
 from efl_core.pennylane.statistics import Measured
 from efl_core.propagation import Dropped
 
@@ -60,6 +61,8 @@ class Report:
     """Values by row, if they were measured with the gradient; a shot vector leads."""
     value_stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
+    audit: AuditReport | None = field(repr=False)
+    """Some of the derivatives again, by parameter-shift, if that was asked for."""
     _measured: Measured | None = field(repr=False)
     """How often each outcome came; None where that is too much to keep."""
 

@@ -20,12 +20,15 @@ from pennylane.measurements import MeasurementProcess, SampleMP
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
+from efl_core.calibrations import Calibration
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
+from efl_core.pennylane.audits import Audit
 from efl_core.pennylane.calling import find_device, find_slopes, refuse_second_derivatives
 from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
+from efl_core.pennylane.noise import NoiseLike
 from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink, last_report
 from efl_core.pennylane.tapes.operations import AFFINE, MEASURED_MIDWAY, NOT_ANGLES
@@ -251,6 +254,10 @@ def shadow_grad(
     truncation: Truncation | None = None,
     device_options: Mapping[str, Any] | None = None,
     report: Sink | None = None,
+    noise: NoiseLike | None = None,
+    calibration: Calibration | None = None,
+    mitigate: bool = False,
+    audit: Audit | SupportsFloat | None = None,
 ) -> Batch:
     """Estimate the gradient by all parameters from one measurement that is designed for it.
 
@@ -309,6 +316,18 @@ def shadow_grad(
     report
         A list or a function that is handed a `Report` for every measured gradient; the last one of all is
         ``efl.shadow_grad.last_report()``.
+    noise
+        What the device does by itself after each operation: an `efl.Noise` or a ``qml.NoiseModel``. The
+        gradient is that of the noisy value then, as parameter-shift would measure it. Without it settings
+        are those of the clean circuit, and biased on a noisy device.
+    calibration
+        Contrasts of the readout, from `efl.calibrate`: readings are divided by them and their errors added.
+    mitigate
+        Whether the gradient is the one without the ``noise``, read on the noisy device: settings only, at the
+        price that the plan tells.
+    audit
+        Some derivatives again by parameter-shift, with a part of the shots: a share such as 0.1, or an
+        `efl.Audit` that says what happens when they differ. ``Report.audit`` has what was found.
 
     Notes
     -----
@@ -347,6 +366,10 @@ def shadow_grad(
         "truncation": truncation,
         "device_options": device_options,
         "report": report,
+        "noise": noise,
+        "calibration": calibration,
+        "mitigate": mitigate or None,
+        "audit": audit,
     }
     return _gradient(tape, Options.read(given))
 

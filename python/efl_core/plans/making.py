@@ -10,6 +10,7 @@ from efl_core.arguments import described
 from efl_core.circuits import Circuit, given_sums
 from efl_core.designs import read_goal
 from efl_core.errors import InputTypeError
+from efl_core.noise import Noise
 from efl_core.observables import Observable
 from efl_core.plans.options import PlanKeywords, PlanOptions
 from efl_core.plans.plan import Plan
@@ -75,6 +76,12 @@ def plan(
         vector, a product state or an `efl.Memory`, as in `Plan.at_state`; the average over all states if not
         given. For a QNode the method that a gradient takes is that of the average; name another one in
         ``method=``.
+    noise
+        What the device does by itself after each gate, an `efl.Noise` (or, for a QNode, a
+        ``qml.NoiseModel``): figures then are those of the derivatives of the noisy value.
+    mitigate
+        Whether derivatives are those without what the device does by itself (`Circuit.noise`), read on the
+        state that it leaves: settings only, with larger coefficients.
 
     Examples
     --------
@@ -105,7 +112,7 @@ def made_plan(
 ) -> Plan:
     """Plan for a circuit at its angles."""
     sums, _ = given_sums(circuit, observables)
-    circuit = circuit.copy()  # gates may be added later
+    circuit = circuit.copy() if options.noise is None else _noisy(circuit, options.noise)  # a copy
     goal, weights = read_goal(options.goal, (len(sums), circuit.n_parameters))
     native = _native.Plan(
         circuit=circuit._native,
@@ -116,10 +123,18 @@ def made_plan(
         weights=weights,
         value_weight=options.value_weight,
         connectivity=options.connectivity,
+        mitigated=bool(options.mitigate),
         **options.limits(),
     )
-    made = Plan(native, circuit, sums, replace(options, state=None), of_qnode=of_qnode)
+    made = Plan(native, circuit, sums, replace(options, state=None, noise=None), of_qnode=of_qnode)
     return made if options.state is None else made.at_state(options.state)
+
+
+def _noisy(circuit: Circuit, noise: object) -> Circuit:
+    """Return a circuit on a noisy device."""
+    if not isinstance(noise, Noise):
+        raise InputTypeError.of("noise", "an efl.Noise for a circuit, or a QNode", described(noise))
+    return noise.on(circuit)
 
 
 def _refuse_arguments(observables: object) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import SupportsIndex, TypedDict
+from typing import Any, SupportsIndex, TypedDict
 
 from efl_core.arguments import described, integer, real
 from efl_core.designs import Connectivity, Goal, read_connectivity
@@ -52,6 +52,8 @@ class PlanKeywords(TypedDict, total=False):
     max_settings: SupportsIndex | None
     cost: Cost | None
     state: State | None
+    noise: Any
+    mitigate: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,6 +69,8 @@ class PlanOptions:
     max_settings: SupportsIndex | None = None
     cost: Cost | None = None
     state: State | None = None
+    noise: Any = None
+    mitigate: bool = False
 
     def __post_init__(self) -> None:
         error = real("target", self.target)

@@ -84,7 +84,7 @@ class Method:
         if self.is_drawn:
             ensemble = self.native.ensemble(self.row.name)
             snaps = _native.sample(simulate(self.circuit), ensemble, shots, None, seed)
-            value, deviation, *_ = _native.estimate_gradient(snaps, self.native.observables, "mean", 1)
+            value, deviation, *_ = _native.estimate_gradient(snaps, self.native.observables, "mean", 1, None)
             slopes, stderr = value[self.n_observables :], deviation[self.n_observables :]
         else:
             slopes, stderr = self.native.simulate(self.row.name, shots, seed, settings, step)

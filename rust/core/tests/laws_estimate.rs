@@ -170,7 +170,7 @@ fn tallies_estimate_sums_from_their_buckets() {
     let direct = estimate(&snaps, &sums, Combine::Mean, 1, &Cancel::new()).unwrap();
     for (buckets, combine) in [(100, Combine::Mean), (100, Combine::HitNormalised)] {
         let counted = tally(&snaps, sums.words(), buckets, &Cancel::new()).unwrap();
-        let found = estimate_tally(&counted, &sums, combine).unwrap();
+        let found = estimate_tally(&counted, &sums, combine, None).unwrap();
         if combine == Combine::Mean {
             assert!((found.value[0] - direct.value[0]).abs() < 1e-12);
         }
@@ -178,7 +178,7 @@ fn tallies_estimate_sums_from_their_buckets() {
         assert!((found.stderr[0] / direct.stderr[0] - 1.0).abs() < 0.3, "{found:?} {direct:?}");
     }
     let single = tally(&snaps, sums.words(), 1, &Cancel::new()).unwrap();
-    let refused = estimate_tally(&single, &sums, Combine::Mean).unwrap_err().to_string();
+    let refused = estimate_tally(&single, &sums, Combine::Mean, None).unwrap_err().to_string();
     assert!(refused.contains("one bucket"), "{refused}");
 }
 

@@ -264,18 +264,15 @@ fn circuits_with_channels_have_no_echoes() {
     assert!(plan.row(Method::Echo).cost.is_infinite());
     assert_eq!(plan.row(Method::Echo).note, Some(NotApplicable::Channel { gate: 1 }));
     assert!(plan.experiments(Method::Echo, &Cancel::new()).unwrap_err().to_string().contains("echo"));
-    for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
+    let listed = [Method::Mixture, Method::ShiftPruned, Method::Shift, Method::Product, Method::Clifford];
+    for method in listed {
         assert!(applies(plan.row(method)), "{method:?}");
     }
     assert!(plan.row(Method::Mixture).cost <= 1.01 * plan.row(Method::ShiftPruned).cost);
-    for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
-        let row = plan.row(method);
-        assert!(row.bound && matches!(row.note, Some(NotApplicable::Uncounted { channel: true, .. })));
-    }
     assert!(plan.at(&theta, &cancel).is_ok());
     let input = ProductState::zero(n);
     let expected = gradient(&circuit, &theta, &observables, &input);
-    for method in [Method::Mixture, Method::ShiftPruned, Method::Shift] {
+    for method in listed {
         let mut found = vec![0.0; 6];
         for (experiment, _) in plan.experiments(method, &Cancel::new()).unwrap() {
             for (j, &row) in experiment.readings().rows().iter().enumerate() {
@@ -293,6 +290,21 @@ fn circuits_with_channels_have_no_echoes() {
         }
         assert_close(&found, &expected, 1e-9, &format!("{method:?}"));
     }
+    // What a channel leaves nothing of is measured otherwise, and methods that need its words have bounds.
+    let mut lost = circuit.clone();
+    let quarter = one * 0.5;
+    let paulis = [[one, o, o, one], [o, one, one, o], [one, o, o, -one]];
+    let y = vec![o, -Complex64::i() * quarter, Complex64::i() * quarter, o];
+    let mut kraus: Vec<Vec<Complex64>> =
+        paulis.iter().map(|p| p.iter().map(|entry| entry * quarter).collect()).collect();
+    kraus.push(y);
+    lost.channel(&kraus, &[1]).unwrap();
+    let plan = Plan::new(&lost, &observables, &theta, None, quick(), &cancel).unwrap();
+    for method in [Method::Uniform, Method::Biased, Method::Product, Method::Clifford, Method::Block] {
+        let row = plan.row(method);
+        assert!(row.bound && matches!(row.note, Some(NotApplicable::Uncounted { channel: true, .. })));
+    }
+    assert!(applies(plan.row(Method::ShiftPruned)) && applies(plan.row(Method::Mixture)));
     // Gates that no channel follows are measured from the final state.
     let mut early = Circuit::new(1, 1).unwrap();
     early.channel(&damping, &[0]).unwrap();

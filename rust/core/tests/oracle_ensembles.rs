@@ -380,7 +380,7 @@ fn estimates_are_unbiased_with_the_variance_that_the_ensemble_predicts() {
         assert!((spread / variance - 1.0).abs() < 0.05, "{kind}: {spread} {variance}");
         let claimed = whole.stderr[0].powi(2) * total;
         assert!((claimed / variance - 1.0).abs() < 0.05, "{kind}: {claimed} {variance}");
-        let buckets = estimate_tally(&counted, &sums, Combine::Mean).unwrap();
+        let buckets = estimate_tally(&counted, &sums, Combine::Mean, None).unwrap();
         assert!((buckets.stderr[0].powi(2) * total / variance - 1.0).abs() < 0.05, "{kind}");
         for combine in [Combine::HitNormalised, Combine::MedianOfMeans] {
             let count = if combine == Combine::MedianOfMeans { 21 } else { 1 };

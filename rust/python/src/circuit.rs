@@ -131,6 +131,13 @@ impl Circuit {
             kraus.iter().map(|k| complex("kraus", k)).collect::<PyResult<_>>()?;
         self.add(|circuit| circuit.channel(&kraus, &wires))
     }
+
+    /// Adds what the device does by itself.
+    fn noise(&self, kraus: Vec<PyReadonlyArray2<'_, Complex64>>, wires: Vec<usize>) -> PyResult<()> {
+        let kraus: Vec<Vec<Complex64>> =
+            kraus.iter().map(|k| complex("kraus", k)).collect::<PyResult<_>>()?;
+        self.add(|circuit| circuit.noise(&kraus, &wires))
+    }
 }
 
 /// (max_weight, min_coefficient, max_terms)
@@ -243,6 +250,21 @@ pub(crate) fn gradient_observables(
     let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
     let limits = truncation(limits);
     enter(py, |cancel| core::gradient_observables(&gates, &theta, &sums, &limits, cancel))
+        .map(|found| GradientObservables(Arc::new(found)))
+}
+
+/// The same without what the device does by itself, on the state that it leaves.
+#[pyfunction]
+pub(crate) fn mitigated_observables(
+    py: Python<'_>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    observables: Vec<PauliSum>,
+    max_terms: Option<usize>,
+) -> PyResult<GradientObservables> {
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let sums: Vec<efl_core::pauli::PauliSum> = observables.into_iter().map(|sum| sum.0).collect();
+    enter(py, |cancel| core::mitigated_observables(&gates, &theta, &sums, max_terms, cancel))
         .map(|found| GradientObservables(Arc::new(found)))
 }
 

@@ -9,10 +9,11 @@ use crate::pauli::{PauliWord, read_word};
 use crate::snapshots::Snapshots;
 use efl_core::estimate::{self as core, Combine};
 use efl_core::pauli::Words;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyType};
+use std::sync::Arc;
 
 fn rule(name: &str) -> PyResult<Combine> {
     match name {
@@ -53,9 +54,14 @@ pub(crate) fn estimate<'py>(
     observables: &Observables,
     combine: &str,
     buckets: usize,
+    calibration: Option<PyRef<'py, Calibration>>,
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
-    let found = enter(py, |cancel| core::estimate(&snaps.0, &observables.0, combine, buckets, cancel))?;
+    let calibration = calibration.map(|own| own.0.clone());
+    let found = enter(py, |cancel| {
+        let calibration = calibration.as_deref();
+        core::estimate_calibrated(&snaps.0, &observables.0, combine, buckets, calibration, cancel)
+    })?;
     Ok(columns(py, found))
 }
 
@@ -67,10 +73,14 @@ pub(crate) fn estimate_gradient<'py>(
     observables: &GradientObservables,
     combine: &str,
     buckets: usize,
+    calibration: Option<PyRef<'py, Calibration>>,
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
     let rows = observables.0.clone();
-    let found = enter(py, |cancel| core::estimate_gradient(&snaps.0, &rows, combine, buckets, cancel))?;
+    let calibration = calibration.map(|own| own.0.clone());
+    let found = enter(py, |cancel| {
+        core::estimate_gradient(&snaps.0, &rows, combine, buckets, calibration.as_deref(), cancel)
+    })?;
     Ok(columns(py, found))
 }
 
@@ -81,10 +91,76 @@ pub(crate) fn estimate_tally<'py>(
     tally: &Tally,
     observables: &Observables,
     combine: &str,
+    calibration: Option<PyRef<'py, Calibration>>,
 ) -> PyResult<Columns<'py>> {
     let combine = rule(combine)?;
-    let found = enter(py, |_| core::estimate_tally(&tally.0, &observables.0, combine))?;
+    let calibration = calibration.map(|own| own.0.clone());
+    let found =
+        enter(py, |_| core::estimate_tally(&tally.0, &observables.0, combine, calibration.as_deref()))?;
     Ok(columns(py, found))
+}
+
+/// How often each pattern came of a readout of |0...0>.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct Calibration(pub(crate) Arc<core::Calibration>);
+
+/// Different patterns, what was seen of each, and how often each came.
+type Patterns<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<u64>>);
+
+#[pymethods]
+impl Calibration {
+    /// From bits of shape (shots, n_qubits), flips undone, and which of them were seen, by default all.
+    #[new]
+    #[pyo3(signature = (bits, seen=None))]
+    fn new(
+        py: Python<'_>,
+        bits: PyReadonlyArray2<'_, u8>,
+        seen: Option<PyReadonlyArray2<'_, u8>>,
+    ) -> PyResult<Self> {
+        let n = bits.as_array().ncols();
+        let flat = |table: &PyReadonlyArray2<'_, u8>| table.as_array().iter().copied().collect::<Vec<u8>>();
+        let (bits, seen) = (flat(&bits), seen.as_ref().map(flat));
+        enter(py, |_| core::Calibration::new(n, &bits, seen.as_deref()))
+            .map(|found| Calibration(Arc::new(found)))
+    }
+
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    #[getter]
+    fn shots(&self) -> u64 {
+        self.0.shots()
+    }
+
+    /// Value, standard error and number of shots that saw it, of the contrast of some qubits.
+    fn contrast(&self, qubits: Vec<usize>) -> PyResult<(f64, f64, u64)> {
+        let mut mask = vec![0u64; self.0.n_qubits().div_ceil(64)];
+        for q in qubits {
+            if q >= self.0.n_qubits() {
+                return Err(invalid("qubits", format!("qubits below {}", self.0.n_qubits()), q.to_string()));
+            }
+            mask[q / 64] |= 1 << (q % 64);
+        }
+        let found = self.0.contrast(&mask).or_raise()?;
+        Ok((found.value, found.stderr, found.seen))
+    }
+
+    /// The different patterns: bits, which of them were seen, and how often each came.
+    fn patterns<'py>(&self, py: Python<'py>) -> PyResult<Patterns<'py>> {
+        let n = self.0.n_qubits();
+        let (mut bits, mut seen, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        let row = |packed: &[u64]| (0..n).map(|q| (packed[q / 64] >> (q % 64) & 1) as u8).collect::<Vec<_>>();
+        for (outcome, saw, count) in self.0.patterns() {
+            bits.extend(row(outcome));
+            seen.extend(row(saw));
+            counts.push(count);
+        }
+        let shape = [counts.len(), n];
+        let table = |flat: Vec<u8>| flat.into_pyarray(py).reshape(shape);
+        Ok((table(bits)?, table(seen)?, counts.into_pyarray(py)))
+    }
 }
 
 /// Counts words in snapshots.

@@ -1,8 +1,9 @@
 //! Experiments: what is run and read for some of a gradient.
 
 use crate::boundary::enter;
-use crate::circuit::product;
+use crate::circuit::{Circuit, product};
 use crate::error::{OrRaise, shape};
+use crate::estimate::Calibration;
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
 use efl_core::bits::parallel;
@@ -80,7 +81,7 @@ impl Experiment {
     }
 
     /// The gates of the circuit, without the rotation of the setting: ("rotation", [(qubit, letter)], angle),
-    /// ("clifford", name, wires) or ("unitary", matrix, wires).
+    /// ("clifford", name, wires), ("unitary", matrix, wires) or ("channel", matrices, wires).
     fn gates<'py>(
         &self,
         py: Python<'py>,
@@ -98,8 +99,30 @@ impl Experiment {
                 let side = 1 << wires.len();
                 ("unitary", matrix.into_pyarray(py).reshape([side, side])?, wires).into_bound_py_any(py)
             }
+            Gate::Channel(kraus, wires) => {
+                let side = 1 << wires.len();
+                let matrix = |k: Vec<Complex64>| k.into_pyarray(py).reshape([side, side]);
+                let kraus = kraus.into_iter().map(matrix).collect::<PyResult<Vec<_>>>()?;
+                ("channel", kraus, wires).into_bound_py_any(py)
+            }
         };
         gates.into_iter().map(describe).collect()
+    }
+
+    /// The same with readings divided by the contrasts of the readout, and of the gates of the setting, which a circuit
+    /// tells with what the device does between them.
+    fn calibrated(
+        &self,
+        py: Python<'_>,
+        calibration: Option<PyRef<'_, Calibration>>,
+        setting: Option<PyRef<'_, Circuit>>,
+    ) -> PyResult<Self> {
+        let calibration = calibration.map(|own| own.0.clone());
+        let setting = setting.map(|own| own.gates());
+        let found = enter(py, |cancel| {
+            estimate::calibrated(&self.0, calibration.as_deref(), setting.as_deref(), cancel)
+        })?;
+        Ok(Experiment(Arc::new(found)))
     }
 
     /// Mean and variance of one shot for each of `rows`, from bits of shape (shots, n_qubits).
@@ -238,6 +261,22 @@ pub(crate) fn read_combined<'py>(
     let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
     let runs = runs(&outcomes);
     let variances = enter(py, |cancel| estimate::read_combined(&runs, &weights, cancel))?;
+    Ok(variances.into_pyarray(py))
+}
+
+/// The variances of linear combinations of the rows because of the contrasts that readings were divided by.
+#[pyfunction]
+pub(crate) fn calibration_variances<'py>(
+    py: Python<'py>,
+    outcomes: Vec<PyRef<'py, Outcomes>>,
+    calibration: &Calibration,
+    weights: PyReadonlyArray2<'_, f64>,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let weights: Vec<Vec<f64>> = weights.as_array().rows().into_iter().map(|row| row.to_vec()).collect();
+    let runs = runs(&outcomes);
+    let calibration = calibration.0.clone();
+    let variances =
+        enter(py, |cancel| estimate::calibration_variances(&runs, &calibration, &weights, cancel))?;
     Ok(variances.into_pyarray(py))
 }
 

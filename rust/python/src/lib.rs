@@ -28,17 +28,19 @@ mod _native {
 
     #[pymodule_export]
     use crate::circuit::{
-        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables, rebase, simulate,
+        Circuit, GradientObservables, GradientTemplate, evaluate, gradient_observables,
+        mitigated_observables, rebase, simulate,
     };
     #[pymodule_export]
     use crate::design::design;
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
-    use crate::estimate::{Tally, estimate, estimate_gradient, estimate_tally, tally};
+    use crate::estimate::{Calibration, Tally, estimate, estimate_gradient, estimate_tally, tally};
     #[pymodule_export]
     use crate::experiment::{
-        Experiment, Outcomes, chained, measured, read_combined, read_together, simulated,
+        Experiment, Outcomes, calibration_variances, chained, measured, read_combined, read_together,
+        simulated,
     };
     #[pymodule_export]
     use crate::fleet::{FleetMachine, FleetReader, FleetTally, FleetVersion, fleet_gradient};

@@ -45,7 +45,7 @@ pub(crate) struct Plan(core::Plan);
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (*, circuit, theta, observables, bloch, connectivity, goal="mean", weights=None, value_weight=0.0, effort=None, max_terms=None, max_settings=None))]
+    #[pyo3(signature = (*, circuit, theta, observables, bloch, connectivity, goal="mean", weights=None, value_weight=0.0, effort=None, max_terms=None, max_settings=None, mitigated=false))]
     #[expect(clippy::too_many_arguments, reason = "all are named in a call")]
     fn new(
         py: Python<'_>,
@@ -60,6 +60,7 @@ impl Plan {
         effort: Option<u64>,
         max_terms: Option<usize>,
         max_settings: Option<usize>,
+        mitigated: bool,
     ) -> PyResult<Self> {
         let standard = Options::default();
         let options = Options {
@@ -69,6 +70,7 @@ impl Plan {
             effort: effort.unwrap_or(standard.effort),
             max_terms: max_terms.unwrap_or(standard.max_terms),
             max_settings,
+            mitigated,
             ..standard
         };
         let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());

@@ -25,7 +25,7 @@ from efl_core.pennylane.execution.broadcast import broadcast_tapes
 from efl_core.pennylane.execution.drawing import drawn
 from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Run, different_settings
 from efl_core.pennylane.execution.state import state_tapes
-from efl_core.pennylane.execution.tapes import plain_tapes
+from efl_core.pennylane.execution.tapes import Twirl, plain_tapes
 from efl_core.plans import Cost
 
 __all__ = ["Mode", "Submission", "has_equal_shots", "known_cost", "submit"]
@@ -58,6 +58,7 @@ def submit(
     seed: int,
     device: Device | None,
     max_tapes: float = math.inf,
+    twirl: Twirl | None = None,
 ) -> Submission:
     """Write the tapes of jobs.
 
@@ -75,16 +76,24 @@ def submit(
         Tells what suits, and the order of wires in a state vector; not executed on here.
     max_tapes
         The longest batch that is accepted.
+    twirl
+        How qubits are flipped before the readout, where that is calibrated.
     """
     if mode is None:
         mode = _suiting(device, jobs, len(wires))
+    if twirl is not None and mode != "tapes":
+        name = "it" if device is None else device.name
+        raise InvalidInputError(
+            f"device_options: expected a noisy device with noise= or calibration=, got {name}, of which "
+            f'the mode is {mode!r} ({{"mode": "tapes"}} has it run all the same)'
+        )
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(jobs), np.uint64)]
     with qml.QueuingManager.stop_recording():
         if mode == "state":
             tapes, read = state_tapes(jobs, wires, seeds, device)
             read = partial(_tracked, read, jobs, len(tapes), device)
         else:
-            tapes, read = _sampled(jobs, wires, seeds, mode)
+            tapes, read = _sampled(jobs, wires, seeds, mode, twirl)
     if len(tapes) > max_tapes:
         raise InvalidInputError(f"device_options: expected at most {max_tapes:g} tapes, got {len(tapes)}")
     return Submission(mode, tapes, read)
@@ -131,14 +140,21 @@ def _suiting(device: Device | None, jobs: Sequence[Job], n_qubits: int) -> Mode:
 
 
 def _sampled(
-    jobs: Sequence[Job], wires: Sequence[Hashable], seeds: Sequence[int], mode: Mode
+    jobs: Sequence[Job],
+    wires: Sequence[Hashable],
+    seeds: Sequence[int],
+    mode: Mode,
+    twirl: Twirl | None,
 ) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], list[Outcome]]]:
     """Return tapes of samples: settings that are drawn become a run for each different one."""
     parts = [
         drawn(job, seed) if isinstance(job, Draw) else job for job, seed in zip(jobs, seeds, strict=True)
     ]
     runs = [run for part in parts for run in ([part] if isinstance(part, Run) else part.runs)]
-    tapes, bits_of = (broadcast_tapes if mode == "broadcast" else plain_tapes)(runs, wires)
+    if mode == "broadcast":
+        tapes, bits_of = broadcast_tapes(runs, wires)
+    else:
+        tapes, bits_of = plain_tapes(runs, wires, twirl)
 
     def read(results: Sequence[Any]) -> list[Outcome]:
         bits = iter(bits_of(results))

@@ -11,6 +11,7 @@ from efl_core import _native
 from efl_core.experiments import Experiment
 from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
 from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.planning import Plans
 from efl_core.pennylane.statistics import Table
 from efl_core.pennylane.tapes.writing import Writer
@@ -26,6 +27,8 @@ class DesignedFound:
     variance: Table
     outcomes: tuple[_native.Outcomes, ...]
     by_gates: tuple[int, ...]
+    contrasts: _native.Calibration | None = None
+    """What readings were divided by, beside what is known exactly."""
 
     @property
     def nbytes(self) -> int:
@@ -35,7 +38,11 @@ class DesignedFound:
     def variances(self, weights: Table) -> Table:
         """Return variances of combinations."""
         own = weights[:, :, list(self.by_gates)].reshape(len(weights), -1)
-        return _native.read_combined(self.outcomes, np.ascontiguousarray(own, dtype=np.float64))
+        own = np.ascontiguousarray(own, dtype=np.float64)
+        found = _native.read_combined(self.outcomes, own)
+        if self.contrasts is not None:
+            found = found + _native.calibration_variances(self.outcomes, self.contrasts, own)
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +51,7 @@ class DesignedPart:
 
     wanted: Wanted
     experiments: tuple[tuple[Experiment, tuple[Run, ...]], ...]
+    correction: Correction
 
     @property
     def jobs(self) -> list[Job]:
@@ -53,14 +61,17 @@ class DesignedPart:
     def read(self, outcomes: Sequence[Bits]) -> DesignedFound:
         """Return what the outcomes of the jobs say."""
         bits = iter(outcomes)
-        taken = [(e._native, _joined([next(bits) for _ in runs])) for e, runs in self.experiments]
+        taken = [(self.correction.of(e), _joined([next(bits) for _ in runs])) for e, runs in self.experiments]
         counted = tuple(_native.Outcomes.count(taken))
         rows, by_gates = self.wanted.shape[0], list(self.wanted.by_gates)
         value, variance = np.zeros(self.wanted.shape), np.zeros(self.wanted.shape)
         means, spreads = _native.read_together(counted, rows * len(by_gates))
         value[:, by_gates] = means.reshape(rows, -1)
+        contrasts = self.correction.contrasts
+        if contrasts is not None:
+            spreads = spreads + _native.calibration_variances(counted, contrasts, np.eye(len(spreads)))
         variance[:, by_gates] = spreads.reshape(rows, -1)
-        return DesignedFound(value, variance, counted, self.wanted.by_gates)
+        return DesignedFound(value, variance, counted, self.wanted.by_gates, contrasts)
 
 
 def _joined(parts: Sequence[Bits]) -> Bits:
@@ -68,7 +79,14 @@ def _joined(parts: Sequence[Bits]) -> Bits:
 
 
 def designed_part(
-    wanted: Wanted, final: Program, plans: Plans, shots: int, piece: int, seed: int, step: int = 0
+    wanted: Wanted,
+    final: Program,
+    plans: Plans,
+    shots: int,
+    piece: int,
+    seed: int,
+    correction: Correction,
+    step: int = 0,
 ) -> DesignedPart:
     """Allocate shots to the chosen method, in runs of ``piece`` shots, where 1 is any number.
 
@@ -86,4 +104,4 @@ def designed_part(
             program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)
         sizes = [own] if piece == 1 else [piece] * own
         experiments.append((experiment, tuple(Run(program, experiment.setting, n) for n in sizes)))
-    return DesignedPart(wanted, tuple(experiments))
+    return DesignedPart(wanted, tuple(experiments), correction)

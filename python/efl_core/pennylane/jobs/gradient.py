@@ -20,20 +20,27 @@ from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
 from efl_core.chains import Chain
+from efl_core.errors import InvalidInputError
+from efl_core.pennylane.audits import AuditReport, react
 from efl_core.pennylane.calling import Found
 from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, known_cost, submit
 from efl_core.pennylane.execution.runs import different_settings
+from efl_core.pennylane.jobs.auditing import AuditPart, audit_part, is_switched, switch
 from efl_core.pennylane.jobs.budget import Budget, share
+from efl_core.pennylane.jobs.corrections import correction_of, twirl_of
 from efl_core.pennylane.jobs.parts import Copy, write_copies
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import Values
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.noise import connectivity_of
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, TooFewShotsError, make_plans
 from efl_core.pennylane.reports import Report, deliver
+from efl_core.pennylane.statistics import Found as MeasuredPart
 from efl_core.pennylane.statistics import Measured
 from efl_core.propagation import Dropped
+from efl_core.snapshots import Snapshots
 
 __all__ = ["GradientJob", "gradient_job"]
 
@@ -51,6 +58,8 @@ class GradientJob:
     submission: Submission
     slopes: NDArray[np.float64] | None
     """Of the trainable parameters by the arguments, where they are known."""
+    audit: AuditPart | None
+    """What is measured again by parameter-shift."""
 
     @property
     def tapes(self) -> list[QuantumScript]:
@@ -60,6 +69,8 @@ class GradientJob:
     def read(self, results: Sequence[Any]) -> Report:
         """Return what was measured, from the results of the tapes; hand it to whom it was asked for."""
         outcomes = self.submission.read(results)
+        again = outcomes[len(outcomes) - len(self.audit.jobs) :] if self.audit is not None else []
+        outcomes = outcomes[: len(outcomes) - len(again)]
         taken = iter(outcomes)
         found = [copy.read(list(islice(taken, len(copy.jobs)))) for copy in self.copies]
         values = [values for _, values in found if values is not None]
@@ -68,11 +79,31 @@ class GradientJob:
             readouts = tuple(own.readout for own in values if own.readout is not None)
         parts = tuple(parts for parts, _ in found)
         measured = Measured(parts, self.wanted.shape, self.wanted.is_partitioned, readouts)
-        report = self._report(measured, outcomes, values)
+        audited = None if self.audit is None else self._audited(self.audit, parts, again)
+        report = self._report(measured, outcomes, values, audited)
         deliver(report, self.options.report)
+        if self.audit is not None and audited is not None:
+            if audited.is_biased and self.audit.audit.on_bias == "shift":
+                switch(self.wanted.circuit)
+            react(self.audit.audit, audited)
         return report
 
-    def _report(self, measured: Measured, outcomes: Sequence[Outcome], values: Sequence[Values]) -> Report:
+    def _audited(
+        self, audit: AuditPart, parts: Sequence[Sequence[MeasuredPart]], outcomes: Sequence[Outcome]
+    ) -> AuditReport:
+        [copy] = parts
+        value = sum((found.value for found in copy), np.zeros(self.wanted.shape))
+        variance = sum((found.variance for found in copy), np.zeros(self.wanted.shape))
+        bits = [own for own in outcomes if not isinstance(own, Snapshots)]
+        return audit.read(bits, value, np.sqrt(variance))
+
+    def _report(
+        self,
+        measured: Measured,
+        outcomes: Sequence[Outcome],
+        values: Sequence[Values],
+        audited: AuditReport | None,
+    ) -> Report:
         jobs = list(chain.from_iterable(copy.jobs for copy in self.copies))
         chosen, ensemble = self.plans.chosen, self.options.ensemble
         name = "words" if ensemble is None else ensemble.kind
@@ -90,7 +121,7 @@ class GradientJob:
             method=name,
             mode=self.submission.mode,
             found_device=self.device.by,
-            shots=sum(job.shots for job in jobs),
+            shots=sum(job.shots for job in jobs) + (0 if audited is None else audited.shots),
             settings=different_settings(jobs, outcomes),
             tapes=len(self.submission.tapes),
             gradient=gradient,
@@ -103,6 +134,7 @@ class GradientJob:
             dropped=Dropped(0, 0.0) if drawn is None else drawn.observables.dropped,
             value=value,
             value_stderr=value_stderr,
+            audit=audited,
             _measured=measured,
         )
 
@@ -126,6 +158,11 @@ def gradient_job(
     there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
     """
     wanted = read_tape(tape, options)
+    correction = correction_of(options, wanted.circuit.wires)
+    if options.audit is not None:
+        options, wanted = _to_be_audited(options, wanted)
+    if options.connectivity == "all":
+        options = replace(options, connectivity=connectivity_of(options.noise, wanted.circuit.wires))
     if options.cost is None:
         options = replace(options, cost=known_cost(device.device, options.mode))
     planned = partial(
@@ -151,16 +188,35 @@ def gradient_job(
     if options.settings_per_step is not None and plans.chosen is not None:
         who = Numbering.of_transforms(options.seed) if numbering is None else numbering
         step = who.next(plans.chosen.kept, seeds)
-    copies = write_copies(wanted, plans, budget, seeds, options.combine, step)
+    copies = write_copies(wanted, plans, budget, seeds, options.combine, correction, step)
+    audit = None
+    if options.audit is not None:
+        part = options.audit.share / (1 - options.audit.share)
+        shots = round(budget.for_gradient * part)
+        audit = audit_part(options.audit, wanted, plans, shots, correction, seeds.seed(Purpose.AUDIT))
     submission = submit(
-        list(chain.from_iterable(copy.jobs for copy in copies)),
+        [*chain.from_iterable(copy.jobs for copy in copies), *([] if audit is None else audit.jobs)],
         wanted.circuit.wires,
         mode=options.mode,
         seed=seeds.seed(Purpose.OUTCOMES),
         device=device.device,
         max_tapes=options.max_tapes,
+        twirl=twirl_of(options, seeds.seed(Purpose.FLIPS), equal=equal),
     )
-    return GradientJob(wanted, options, device, plans, budget, copies, submission, slopes)
+    return GradientJob(wanted, options, device, plans, budget, copies, submission, slopes, audit)
+
+
+def _to_be_audited(options: Options, wanted: Wanted) -> tuple[Options, Wanted]:
+    """Leave the audit its part of the shots; or measure by shifts, where an audit has found a bias before."""
+    assert options.audit is not None
+    if wanted.is_partitioned:
+        raise InvalidInputError("audit: expected one number of shots, got a shot vector")
+    if options.audit.on_bias == "shift" and is_switched(wanted.circuit):
+        return replace(options, method="shift", audit=None), wanted
+    if wanted.shots is None:
+        return options, wanted
+    rest = tuple(max(1, int(shots * (1 - options.audit.share))) for shots in wanted.shots)
+    return options, replace(wanted, shots=rest)
 
 
 def _observed(measured: Measured, stderr: NDArray[np.float64], slopes: NDArray[np.float64] | None) -> float:

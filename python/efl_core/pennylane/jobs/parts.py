@@ -18,6 +18,7 @@ from efl_core.pennylane.jobs.steps import Step
 from efl_core.pennylane.jobs.sums import DrawnPart, WordsPart, drawn_part
 from efl_core.pennylane.jobs.values import ValuePart, Values, value_runs
 from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.planning import Plans
 from efl_core.pennylane.statistics import Found
 
@@ -50,16 +51,26 @@ class Copy:
         found = tuple(part.read(list(islice(taken, len(part.jobs)))) for part in self.parts)
         if self.values is None:
             return found, None
-        served = [
-            (job.setting, bits)
-            for job, bits in zip(self.jobs, outcomes[: len(outcomes) - len(self._own)], strict=False)
-            if isinstance(job, Run) and job.program is self.final
-        ]
+        served = (
+            []
+            if self.values.correction.noise is not None
+            else [
+                (job.setting, bits)
+                for job, bits in zip(self.jobs, outcomes[: len(outcomes) - len(self._own)], strict=False)
+                if isinstance(job, Run) and job.program is self.final
+            ]
+        )
         return found, self.values.read(list(taken), served)
 
 
 def write_copies(
-    wanted: Wanted, plans: Plans, budget: Budget, seeds: Seeds, combine: Combine, step: Step | None = None
+    wanted: Wanted,
+    plans: Plans,
+    budget: Budget,
+    seeds: Seeds,
+    combine: Combine,
+    correction: Correction,
+    step: Step | None = None,
 ) -> tuple[Copy, ...]:
     """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it."""
     final = Program(lambda: wanted.tape.operations)
@@ -72,12 +83,16 @@ def write_copies(
         )
         parts: list[Part] = []
         if plans.words is not None:
-            parts.append(WordsPart(wanted, words))
+            parts.append(WordsPart(wanted, words, correction))
         if plans.drawn is not None:
-            parts.append(drawn_part(wanted, final, plans.drawn, share.gates, combine))
+            parts.append(drawn_part(wanted, final, plans.drawn, share.gates, combine, correction))
         elif plans.chosen is not None and plans.chosen.row.cost > 0:
             seed, number = (seeds.seed(Purpose.GATES, i), 0) if step is None else (step.seed(i), step.number)
-            parts.append(designed_part(wanted, final, plans, share.gates, budget.piece, seed, number))
-        own = None if plans.values is None else ValuePart(wanted.circuit.observables, values, wanted.outputs)
+            parts.append(
+                designed_part(wanted, final, plans, share.gates, budget.piece, seed, correction, number)
+            )
+        own = None
+        if plans.values is not None:
+            own = ValuePart(wanted.circuit.observables, values, wanted.outputs, correction)
         copies.append(Copy(final, tuple(parts), own))
     return tuple(copies)

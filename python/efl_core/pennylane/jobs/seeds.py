@@ -27,6 +27,10 @@ class Purpose(IntEnum):
     """How the shots of derivatives by coefficients are rounded."""
     SETTINGS = 4
     """Which settings the first of many steps runs."""
+    AUDIT = 5
+    """Which derivatives are measured again."""
+    FLIPS = 6
+    """Which qubits are flipped before a readout."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core.calibrations import Calibration
 from efl_core.estimates import Combine, estimate
 from efl_core.observables import PauliSum
 from efl_core.pennylane.execution.runs import Bits, Draw, Job, Program, Run
 from efl_core.pennylane.jobs.values import value_snapshots
 from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.planning import Drawn
 from efl_core.pennylane.statistics import Table
 from efl_core.snapshots import Snapshots
@@ -30,12 +32,13 @@ class Sums:
     places: tuple[tuple[int, int], ...]
     shape: tuple[int, int]
     combine: Combine
+    calibration: Calibration | None
 
     def read(self, snaps: Snapshots) -> "SumsFound":
         """Estimate them."""
         value, variance = np.zeros(self.shape), np.zeros(self.shape)
         if self.sums:
-            found = estimate(snaps, self.sums, combine=self.combine)
+            found = estimate(snaps, self.sums, combine=self.combine, calibration=self.calibration)
             where = tuple(np.transpose(self.places))
             value[where] = found.value
             variance[where] = np.square(found.stderr)
@@ -66,7 +69,8 @@ class SumsFound:
             combined = [
                 sum((sums[i] * own[i, c] for i in np.flatnonzero(own[:, c])), 0 * sums[0]) for c in moved
             ]
-            found = estimate(self.snaps, combined, combine=self.sums.combine)
+            rule, calibration = self.sums.combine, self.sums.calibration
+            found = estimate(self.snaps, combined, combine=rule, calibration=calibration)
             variances[moved] = np.square(found.stderr)
         return variances
 
@@ -95,6 +99,7 @@ class WordsPart:
 
     wanted: Wanted
     runs: tuple[Run, ...]
+    correction: Correction
 
     @property
     def jobs(self) -> list[Job]:
@@ -105,19 +110,23 @@ class WordsPart:
         """Return what the outcomes of the jobs say."""
         own = self.wanted.coefficients
         places = tuple((c.observable, c.parameter) for c in own)
-        sums = Sums(tuple(c.sum for c in own), places, self.wanted.shape, "hit_normalised")
+        read = self.correction.sums([c.sum for c in own])
+        sums = Sums(read, places, self.wanted.shape, "hit_normalised", self.correction.calibration)
         settings = [run.setting for run in self.runs]
         return sums.read(value_snapshots(list(zip(settings, outcomes, strict=True))))
 
 
-def drawn_part(wanted: Wanted, final: Program, drawn: Drawn, shots: int, combine: Combine) -> DrawnPart:
+def drawn_part(
+    wanted: Wanted, final: Program, drawn: Drawn, shots: int, combine: Combine, correction: Correction
+) -> DrawnPart:
     """Return the measurement of gradient observables; derivatives that vanish identically are left out.
 
     Not their values: an ensemble that was designed for derivatives may never reveal those.
     """
+    correction.check_ensemble(drawn.ensemble)
     observables = drawn.observables
     moving: NDArray[np.intp] = np.argwhere(~observables.is_zero.reshape(wanted.shape[0], -1))
-    sums = tuple(observables.derivative(m, k) for m, k in moving)
+    sums = correction.sums([observables.derivative(m, k) for m, k in moving])
     places = tuple((int(m), wanted.by_gates[k]) for m, k in moving)
-    read = Sums(sums, places, wanted.shape, combine)
+    read = Sums(sums, places, wanted.shape, combine, correction.calibration)
     return DrawnPart(read, Draw(final, drawn.ensemble, shots))

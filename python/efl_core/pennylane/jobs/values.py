@@ -17,12 +17,14 @@ from pennylane.tape import QuantumScript
 
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InvalidInputError
-from efl_core.estimates import estimate
+from efl_core.estimates import Estimate, estimate
 from efl_core.observables import PauliSum
 from efl_core.pennylane.execution import Submission, has_equal_shots, known_cost, submit
 from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
 from efl_core.pennylane.jobs.budget import equal_piece, needed_shots
+from efl_core.pennylane.jobs.corrections import correction_of, twirl_of
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import ValuePlan, plan_values
 from efl_core.pennylane.tapes.conversion import converted
@@ -64,6 +66,7 @@ class ValuePart:
     sums: tuple[PauliSum, ...]
     runs: tuple[Run, ...]
     outputs: Outputs
+    correction: Correction
 
     @property
     def jobs(self) -> list[Job]:
@@ -78,8 +81,12 @@ class ValuePart:
             value = np.array([float(total.coefficients.sum()) for total in self.sums])
             return self._made_of(value, np.zeros(len(value)), None)
         snaps = value_snapshots(measured)
-        found = estimate(snaps, self.sums, combine="hit_normalised")
+        found = self._estimate(snaps, self.sums)
         return self._made_of(np.asarray(found.value), np.asarray(found.stderr), snaps)
+
+    def _estimate(self, snaps: Snapshots, sums: Sequence[PauliSum]) -> Estimate:
+        read, calibration = self.correction.sums(sums), self.correction.calibration
+        return estimate(snaps, read, combine="hit_normalised", calibration=calibration)
 
     def _made_of(self, value: Row, stderr: Row, snaps: Snapshots | None) -> Values:
         if self.outputs.is_linear:
@@ -92,7 +99,7 @@ class ValuePart:
                 sum((self.sums[i] * row[i] for i in np.flatnonzero(row)), 0 * self.sums[0])
                 for row in readout.slopes
             ]
-            errors = np.asarray(estimate(snaps, combined, combine="hit_normalised").stderr)
+            errors = np.asarray(self._estimate(snaps, combined).stderr)
         # What is left where a slope is zero: the square of a value that may as well be another.
         blurred = readout.blur @ variances / 2
         return Values(self.outputs.values(value, variances), np.sqrt(errors**2 + blurred), readout)
@@ -131,8 +138,9 @@ def value_job(
     piece = equal_piece(shots, max(1, plan.n_settings), cost) if equal else 1
     final = Program(lambda: tape.operations)
     runs = value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES))
-    part = ValuePart(circuit.observables, runs, outputs)
     wires: Sequence[Hashable] = tape.wires
+    correction = correction_of(options, wires)
+    part = ValuePart(circuit.observables, runs, outputs, correction)
     return ValueJob(
         part,
         submit(
@@ -142,6 +150,7 @@ def value_job(
             seed=seeds.seed(Purpose.OUTCOMES),
             device=device,
             max_tapes=options.max_tapes,
+            twirl=twirl_of(options, seeds.seed(Purpose.FLIPS), equal=equal),
         ),
     )
 

@@ -5,6 +5,7 @@ A derivative by a coefficient is the expectation value of what the coefficient m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pennylane as qml
@@ -16,6 +17,7 @@ from pennylane.tape import QuantumScript
 from efl_core.circuits import Circuit
 from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum
+from efl_core.pennylane.noise import noise_after
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.numbers import with_numbers
@@ -77,7 +79,12 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
     by_gates, places = _parameters(tape, options.argnum)
     plain = with_numbers(tape)
     marked = [plain.trainable_params[t] for t in by_gates]
-    circuit, outputs = converted(plain.copy(trainable_params=marked), inputs=True)
+    noise = options.noise
+    circuit, outputs = converted(
+        plain.copy(trainable_params=marked),
+        inputs=True,
+        noise_after=None if noise is None else partial(noise_after, noise),
+    )
     if circuit.n_parameters != len(marked):
         raise InvalidInputError(
             "tape: expected trainable parameters that are numbers, got an array; decompose its operation"

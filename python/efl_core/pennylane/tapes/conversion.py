@@ -9,9 +9,11 @@ write Clifford gates so, and where those could be anything there would be more w
 
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import pennylane as qml
+from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core.circuits import Circuit
@@ -20,11 +22,18 @@ from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.tapes.operations import Conversion, parameters
 from efl_core.pennylane.tapes.outputs import Outputs, read_outputs
 
+if TYPE_CHECKING:
+    from efl_core.pennylane.noise import NoiseLike
+
 __all__ = ["converted", "from_qnode", "from_tape", "one_tape", "trainable"]
 
 
 def from_tape(
-    tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inputs: bool = False
+    tape: QuantumScript,
+    *,
+    wires: Iterable[Hashable] | None = None,
+    inputs: bool = False,
+    noise: "NoiseLike | None" = None,
 ) -> Circuit:
     """Convert a tape.
 
@@ -39,6 +48,8 @@ def from_tape(
     inputs
         Whether fixed angles of gates become inputs of the circuit, so that equal gates with other data make
         an equal circuit.
+    noise
+        What the device does by itself after each operation, an `efl.Noise` or a ``qml.NoiseModel``.
 
     Returns
     -------
@@ -62,13 +73,25 @@ def from_tape(
             f"tape: expected one circuit, got a broadcast of {tape.batch_size}; apply "
             "qml.transforms.broadcast_expand first"
         )
-    return converted(with_numbers(tape), wires=wires, inputs=inputs)[0]
+    if noise is None:
+        return converted(with_numbers(tape), wires=wires, inputs=inputs)[0]
+    from efl_core.pennylane.noise import noise_after, read_noise
+
+    after = partial(noise_after, read_noise(noise))
+    return converted(with_numbers(tape), wires=wires, inputs=inputs, noise_after=after)[0]
 
 
 def converted(
-    tape: QuantumScript, *, wires: Iterable[Hashable] | None = None, inputs: bool = False
+    tape: QuantumScript,
+    *,
+    wires: Iterable[Hashable] | None = None,
+    inputs: bool = False,
+    noise_after: Callable[[Operator], Iterable[tuple[Sequence[Any], Sequence[Hashable]]]] | None = None,
 ) -> tuple[Circuit, Outputs]:
-    """Convert a tape of plain numbers, see `from_tape`; and say how its results follow from observables."""
+    """Convert a tape of plain numbers, see `from_tape`; and say how its results follow from observables.
+
+    ``noise_after`` tells what the device does by itself after an operation: Kraus operators, and their wires.
+    """
     labels = tuple(_wire_order(tape) if wires is None else wires)
     unknown = [w for w in tape.wires if w not in labels]
     if unknown or len(set(labels)) < len(labels) or not labels:
@@ -82,6 +105,8 @@ def converted(
     conversion = Conversion(circuit, inputs=inputs)
     for operation, own in zip(tape.operations, forms, strict=True):
         conversion.convert(operation, own)
+        for kraus, where in () if noise_after is None else noise_after(operation):
+            circuit.noise(kraus, *(conversion.qubits[wire] for wire in where))
     outputs, circuit.observables = read_outputs(tape.measurements, conversion.qubits)
     return circuit, outputs
 
@@ -99,8 +124,8 @@ def one_tape(qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, obje
     return tape.copy(trainable_params=sorted(trained))
 
 
-def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
-    """Return a function that takes the QNode's arguments and returns its circuit.
+def from_qnode(qnode: qml.QNode, *, noise: "NoiseLike | None" = None) -> Callable[..., Circuit]:
+    """Return a function that takes the QNode's arguments and returns its circuit, on a device with ``noise``.
 
     Transforms that were applied to the QNode are applied; the device decomposes nothing. Parameters of the
     circuit are the gate parameters that PennyLane takes for trainable, as computed from the QNode's trainable
@@ -111,7 +136,7 @@ def from_qnode(qnode: qml.QNode) -> Callable[..., Circuit]:
 
     def convert(*args: object, **kwargs: object) -> Circuit:
         tape = one_tape(qnode, args, kwargs)
-        circuit = from_tape(tape, wires=qnode.device.wires)
+        circuit = from_tape(tape, wires=qnode.device.wires, noise=noise)
         if circuit.n_parameters == 0 and any(op.num_params for op in tape.operations):
             warnings.warn(
                 "the QNode has no trainable parameter, so the circuit has none: pass arguments that "

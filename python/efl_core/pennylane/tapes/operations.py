@@ -20,7 +20,7 @@ from efl_core.pennylane.tapes.gates import CLIFFORDS, ROTATIONS
 from efl_core.pennylane.tapes.observables import pauli_sum
 from efl_core.pennylane.tapes.tracing import Form, decompose, described, trace
 
-__all__ = ["AFFINE", "MEASURED_MIDWAY", "NOT_ANGLES", "Conversion", "parameters"]
+__all__ = ["AFFINE", "MEASURED_MIDWAY", "NOT_ANGLES", "Conversion", "kraus_matrices", "parameters"]
 
 # What changes no expectation value.
 IGNORED = {"Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut"}
@@ -199,7 +199,7 @@ class Conversion:
             return False
         try:
             if channel:
-                self.circuit.channel(op.kraus_matrices(), *wires)
+                self.circuit.channel(kraus_matrices(op), *wires)
             elif wires:
                 self.circuit.unitary(qml.matrix(op, wire_order=op.wires), *wires)
         except InvalidInputError as error:
@@ -234,6 +234,16 @@ class Conversion:
             end = start + sum(int(np.size(d)) for d in part.data)
             self.add(part, slopes[start:end] or [{}] * (end - start), depth + 1)
             start = end
+
+
+def kraus_matrices(op: Operator) -> list[NDArray[np.complex128]]:
+    """Return the Kraus operators of a channel."""
+    if isinstance(op, qml.PauliError):  # of which PennyLane casts Y to real numbers, with a warning
+        letters = op.hyperparameters["operators"]
+        p = float(op.data[0])
+        word = qml.matrix(qml.pauli.string_to_pauli_word(letters), wire_order=range(len(letters)))
+        return [np.sqrt(1 - p) * np.eye(2 ** len(letters), dtype=complex), np.sqrt(p) * word]
+    return list(op.kraus_matrices())
 
 
 def _combined(row: Form, forms: Sequence[Form]) -> Form:

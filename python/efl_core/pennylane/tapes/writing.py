@@ -52,6 +52,8 @@ class Writer:
     def _operation(self, gate: tuple[Any, ...]) -> Operator:
         kind, what, more = gate
         wires = self.circuit.wires
+        if kind == "channel":
+            return qml.QubitChannel(what, wires=[wires[q] for q in more])
         if kind == "unitary":
             return qml.QubitUnitary(what, wires=[wires[q] for q in more])
         key = (kind, tuple(what), more if kind == "rotation" else tuple(more))

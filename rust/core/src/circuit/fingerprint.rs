@@ -30,13 +30,13 @@ fn add(found: &mut Fingerprint, operation: &Operation) {
             add_wires(found, wires);
             add_matrix(found, matrix);
         }
-        Operation::Transfer { wires, matrix: Some(matrix), .. } => {
-            found.add(2);
+        Operation::Transfer { wires, matrix: Some(matrix), by_device, .. } => {
+            found.add(if *by_device { 5 } else { 2 });
             add_wires(found, wires);
             add_matrix(found, matrix);
         }
-        Operation::Transfer { wires, forward, .. } => {
-            found.add(3);
+        Operation::Transfer { wires, forward, by_device, .. } => {
+            found.add(if *by_device { 6 } else { 3 });
             add_wires(found, wires);
             let codes = 1 << (2 * wires.len());
             let entries = (0..codes).flat_map(|a| (0..codes).map(move |b| (a, b)));

@@ -137,7 +137,8 @@ pub struct RotationLayers {
 }
 
 impl RotationLayers {
-    /// The layers of a circuit of unitary gates that acts on `input`; without one, on any state.
+    /// The layers of a circuit of unitary gates that acts on `input`; without one, on any state. Pauli channels, which move
+    /// no word, stand in nobody's way.
     pub fn new(circuit: &Circuit, input: Option<&ProductState>) -> Result<Self> {
         let (n, operations) = (circuit.n_qubits(), circuit.operations());
         input.map_or(Ok(()), |input| check_width("input", n, input.n_qubits()))?;
@@ -151,10 +152,13 @@ impl RotationLayers {
             idle: Members::new(0),
         };
         for (index, operation) in operations.iter().enumerate() {
+            if operation.is_transparent() {
+                continue;
+            }
             if !operation.is_unitary() {
                 return Err(Error::invalid(
                     "circuit",
-                    "unitary gates (a channel cannot be undone: use parameter shifts)",
+                    "unitary gates and Pauli channels (another channel cannot be undone: use parameter shifts)",
                     format!("a channel at gate {}", circuit.gate_of(index)),
                 ));
             }

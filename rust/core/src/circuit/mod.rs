@@ -42,8 +42,14 @@ pub(crate) enum Operation {
         wires: Vec<usize>,
         forward: LocalMap,
         backward: LocalMap,
+        /// What undoes `backward`, if something does.
+        recovery: Option<LocalMap>,
         unital: bool,
         matrix: Option<Matrix>,
+        /// The Kraus operators of a channel.
+        kraus: Vec<Matrix>,
+        /// Whether a device does it by itself: it is no gate that is run.
+        by_device: bool,
     },
     /// `exp(-i angle A)` with local words of A that do not all commute, as codes on the wires.
     Evolution { wires: Vec<usize>, generator: Vec<(usize, f64)>, angle: Angle },
@@ -69,6 +75,21 @@ impl Operation {
 
     pub(crate) fn is_unitary(&self) -> bool {
         !matches!(self, Operation::Transfer { matrix: None, .. })
+    }
+
+    /// Whether it multiplies every word by a number and no more, as Pauli channels do: no word is moved by it.
+    pub(crate) fn is_transparent(&self) -> bool {
+        matches!(self, Operation::Transfer { matrix: None, backward, .. } if backward.is_diagonal())
+    }
+
+    /// Whether a device does it by itself.
+    pub(crate) fn is_by_device(&self) -> bool {
+        matches!(self, Operation::Transfer { by_device: true, .. })
+    }
+
+    /// Whether what it does to observables can be undone.
+    pub(crate) fn is_recoverable(&self) -> bool {
+        !matches!(self, Operation::Transfer { recovery: None, .. })
     }
 
     /// The generator: words P with weights w such that the derivative by the angle is `sum w (i/2) [P, O]`, P
@@ -112,19 +133,37 @@ impl Operation {
                 table: table.inverse(),
                 matrix: matrix.dagger(),
             },
-            Operation::Transfer { wires, forward, backward, unital, matrix } => Operation::Transfer {
-                wires: wires.clone(),
-                forward: backward.clone(),
-                backward: forward.clone(),
-                unital: *unital,
-                matrix: Some(matrix.as_ref()?.dagger()),
-            },
+            Operation::Transfer { wires, forward, backward, unital, matrix, by_device, .. } => {
+                Operation::Transfer {
+                    wires: wires.clone(),
+                    forward: backward.clone(),
+                    backward: forward.clone(),
+                    recovery: Some(backward.clone()),
+                    unital: *unital,
+                    matrix: Some(matrix.as_ref()?.dagger()),
+                    kraus: Vec::new(),
+                    by_device: *by_device,
+                }
+            }
             Operation::Evolution { wires, generator, angle } => Operation::Evolution {
                 wires: wires.clone(),
                 generator: generator.clone(),
                 angle: angle.scaled(-1.0),
             },
         })
+    }
+
+    fn of_transfer(wires: &[usize], transfer: Transfer, kraus: Vec<Matrix>, by_device: bool) -> Self {
+        Operation::Transfer {
+            wires: wires.to_vec(),
+            forward: transfer.to_map(Direction::Schroedinger, &[]),
+            backward: transfer.to_map(Direction::Heisenberg, &[]),
+            recovery: transfer.to_recovery(),
+            unital: transfer.is_unital(),
+            kraus: if transfer.unitary.is_some() { Vec::new() } else { kraus },
+            matrix: transfer.unitary,
+            by_device,
+        }
     }
 
     /// Whether words off the wires pass unchanged in both pictures.
@@ -150,6 +189,8 @@ pub enum Gate {
     Clifford(Clifford, Vec<usize>),
     /// Any other unitary: its matrix, row after row, first wire most significant.
     Unitary(Vec<Complex64>, Vec<usize>),
+    /// A channel: its Kraus operators, each like the matrix of a unitary.
+    Channel(Vec<Vec<Complex64>>, Vec<usize>),
 }
 
 /// A parameterised circuit on `n_qubits` qubits.
@@ -234,7 +275,7 @@ impl Circuit {
             return Err(Error::shape("wires", expected, wires.len().to_string()));
         }
         self.check_wires(wires)?;
-        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &gate.dense()?)?);
+        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &gate.dense()?)?, Vec::new());
         Ok(())
     }
 
@@ -293,20 +334,38 @@ impl Circuit {
     pub fn unitary(&mut self, matrix: &[Complex64], wires: &[usize]) -> Result<()> {
         self.check_dense_wires(wires)?;
         let unitary = Matrix::new("matrix", wires.len(), matrix)?;
-        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &unitary)?);
+        self.push_transfer(wires, Transfer::of_unitary(wires.len(), &unitary)?, Vec::new());
         Ok(())
     }
 
     /// Adds a channel on one or two wires: its Kraus operators, each like the matrix of [`Circuit::unitary`].
     pub fn channel<K: AsRef<[Complex64]>>(&mut self, kraus: &[K], wires: &[usize]) -> Result<()> {
+        let (transfer, operators) = self.transfer_of_kraus(kraus, wires)?;
+        self.push_transfer(wires, transfer, operators);
+        Ok(())
+    }
+
+    /// Adds what a device does by itself between the gates that it is told to run: it counts for every expectation value
+    /// and is no gate, so [`Circuit::gates`] leaves it out.
+    pub fn noise<K: AsRef<[Complex64]>>(&mut self, kraus: &[K], wires: &[usize]) -> Result<()> {
+        let (transfer, operators) = self.transfer_of_kraus(kraus, wires)?;
+        let operation = Operation::of_transfer(wires, transfer, operators, true);
+        self.push(operation);
+        Ok(())
+    }
+
+    fn transfer_of_kraus<K: AsRef<[Complex64]>>(
+        &self,
+        kraus: &[K],
+        wires: &[usize],
+    ) -> Result<(Transfer, Vec<Matrix>)> {
         self.check_dense_wires(wires)?;
         if kraus.is_empty() {
             return Err(Error::invalid("kraus", "at least one operator", "none"));
         }
         let operators: Vec<Matrix> =
             kraus.iter().map(|k| Matrix::new("kraus", wires.len(), k.as_ref())).collect::<Result<_>>()?;
-        self.push_transfer(wires, Transfer::of_kraus(wires.len(), &operators)?);
-        Ok(())
+        Ok((Transfer::of_kraus(wires.len(), &operators)?, operators))
     }
 
     /// The angle of each operation, zero where it has none.
@@ -349,10 +408,10 @@ impl Circuit {
     }
 
     /// The gates at given parameters, in order. Gates that were split (an evolution under commuting words) come as their
-    /// parts; a channel is an error.
+    /// parts; what a device does by itself is left out.
     pub fn gates(&self, theta: &[f64]) -> Result<Vec<Gate>> {
         let angles = self.angles(theta)?;
-        let gate = |(index, (operation, &angle)): (usize, (&Operation, &f64))| match operation {
+        let gate = |(operation, &angle): (&Operation, &f64)| match operation {
             Operation::Rotation { letters, .. } => Ok(Gate::Rotation(letters.clone(), angle)),
             Operation::Permutation { wires, table, matrix } => {
                 let named = |gate: &Clifford| {
@@ -371,13 +430,12 @@ impl Circuit {
                 let matrix = exponential(wires.len(), generator, angle)?;
                 Ok(Gate::Unitary(matrix.entries().to_vec(), wires.clone()))
             }
-            Operation::Transfer { matrix: None, .. } => Err(Error::invalid(
-                "circuit",
-                "unitary gates",
-                format!("a channel at gate {}", self.gate_of(index)),
-            )),
+            Operation::Transfer { wires, kraus, .. } => {
+                Ok(Gate::Channel(kraus.iter().map(|k| k.entries().to_vec()).collect(), wires.clone()))
+            }
         };
-        self.operations.iter().zip(&angles).enumerate().map(gate).collect()
+        let run = self.operations.iter().zip(&angles).filter(|(operation, _)| !operation.is_by_device());
+        run.map(gate).collect()
     }
 
     /// Adds an operation of a circuit of the same width, parameters and inputs, as a gate of its own.
@@ -400,19 +458,14 @@ impl Circuit {
         if gate == 0 { 0 } else { self.gate_ends[gate - 1] }
     }
 
-    fn push_transfer(&mut self, wires: &[usize], transfer: Transfer) {
-        let wires = wires.to_vec();
-        self.operations.push(match (transfer.to_permutation(), &transfer.unitary) {
-            (Some(table), Some(matrix)) => Operation::Permutation { wires, table, matrix: matrix.clone() },
-            _ => Operation::Transfer {
-                wires,
-                forward: transfer.to_map(Direction::Schroedinger, &[]),
-                backward: transfer.to_map(Direction::Heisenberg, &[]),
-                unital: transfer.is_unital(),
-                matrix: transfer.unitary,
-            },
-        });
-        self.gate_ends.push(self.operations.len());
+    fn push_transfer(&mut self, wires: &[usize], transfer: Transfer, kraus: Vec<Matrix>) {
+        let operation = match (transfer.to_permutation(), &transfer.unitary) {
+            (Some(table), Some(matrix)) => {
+                Operation::Permutation { wires: wires.to_vec(), table, matrix: matrix.clone() }
+            }
+            _ => Operation::of_transfer(wires, transfer, kraus, false),
+        };
+        self.push(operation);
     }
 
     fn check_dense_wires(&self, wires: &[usize]) -> Result<()> {
@@ -463,11 +516,16 @@ pub(crate) struct Bound<'c> {
 impl Bound<'_> {
     /// The map of an operation that has one.
     pub(crate) fn map(&self, operation: usize, direction: Direction) -> &LocalMap {
-        if let Operation::Transfer { forward, backward, .. } = &self.circuit.operations[operation] {
-            return if direction == Direction::Heisenberg { backward } else { forward };
+        if let Operation::Transfer { forward, backward, recovery, .. } = &self.circuit.operations[operation] {
+            return match direction {
+                Direction::Heisenberg => backward,
+                Direction::Schroedinger => forward,
+                // A channel that nothing undoes is refused before.
+                Direction::Recovery => recovery.as_ref().unwrap_or(forward),
+            };
         }
         let at = self.evolutions.partition_point(|(index, _)| *index < operation);
-        &self.evolutions[at].1[usize::from(direction == Direction::Schroedinger)]
+        &self.evolutions[at].1[usize::from(direction != Direction::Heisenberg)]
     }
 }
 

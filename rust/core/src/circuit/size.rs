@@ -6,7 +6,7 @@ use super::Operation;
 use crate::gates::CliffordGate;
 
 /// How large a circuit is. A rotation about a word of weight w counts as one gate, `2 (w - 1)` two-qubit gates and a
-/// depth of `2 (w - 1) + 1`; any other gate on k wires as `k - 1` two-qubit gates and a depth of one.
+/// depth of `2 (w - 1) + 1`; any other gate on k wires as `k - 1` two-qubit gates and a depth of one. What a device does by itself does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Size {
     /// Number of gates.
@@ -43,7 +43,7 @@ impl Size {
             size.two_qubit_gates += two_qubit_gates;
             size.depth = size.depth.max(start + lasts);
         };
-        for operation in operations {
+        for operation in operations.into_iter().filter(|operation| !operation.is_by_device()) {
             let wires: Vec<usize> = operation.wires().collect();
             let links = wires.len().saturating_sub(1);
             let is_rotation = matches!(operation, Operation::Rotation { .. });

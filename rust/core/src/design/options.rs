@@ -17,6 +17,8 @@ pub struct Options {
     pub effort: u64,
     /// Derivatives with more words are measured by echoes and shifts only.
     pub max_terms: usize,
+    /// Whether derivatives are those without what the device does by itself, read on the state that it leaves.
+    pub mitigated: bool,
     /// Shots that a list of settings is for: none of its settings gets fewer than two of them.
     pub shots: Option<u64>,
     /// Most circuits and settings of a method; those that need more do not apply.
@@ -31,6 +33,7 @@ impl Default for Options {
             connectivity: Connectivity::All,
             effort: search::EFFORT,
             max_terms: 20_000,
+            mitigated: false,
             shots: None,
             max_settings: None,
         }

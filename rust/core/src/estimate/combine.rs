@@ -12,6 +12,7 @@
 //! Standard errors: see [`super::strata`]. A word that was never revealed gets the large error that it deserves, not zero.
 
 use super::arrange::{Arranged, arrange};
+use super::calibration::{Calibration, Contrasts, Loads, Masks};
 use super::spread::{Moments, Variable, moments};
 use super::strata::{Strata, unsettled};
 use super::tally::{Tally, check_counting, count};
@@ -19,8 +20,10 @@ use crate::bits::parallel::Cancel;
 use crate::ensemble::{Ensemble, Response};
 use crate::error::{Error, Result};
 use crate::heisenberg::GradientObservables;
-use crate::pauli::Sums;
+use crate::pauli::word::check_width;
+use crate::pauli::{Sums, WordRef};
 use crate::snapshots::Snapshots;
+use crate::stabiliser::Setting;
 use rustc_hash::FxHashMap;
 
 /// How counts become a value.
@@ -372,6 +375,25 @@ impl<'a> Counted<'a> {
         (scatter / degrees + imagined + missing).max(imagined) + self.blank_variance(j)
     }
 
+    /// Adds to the errors of values what the contrasts add that they were divided by.
+    fn blur(
+        &self,
+        calibration: &Calibration,
+        contrasts: &Contrasts,
+        found: &mut Estimates,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        for (j, stderr) in found.stderr.iter_mut().enumerate() {
+            cancel.check()?;
+            let mut loads = Loads::default();
+            for (c, v) in self.told(j) {
+                contrasts.load(c, self.scales[j] * v * self.word_value(c), &mut loads);
+            }
+            *stderr = (*stderr * *stderr + calibration.variance(&loads)?).sqrt();
+        }
+        Ok(())
+    }
+
     /// What a median of buckets adds to the variance of the mean.
     fn median_variance(&self, j: usize, of_mean: f64) -> f64 {
         let buckets = self.tally.bucket_shots().len();
@@ -428,13 +450,36 @@ pub fn estimate(
     buckets: usize,
     cancel: &Cancel,
 ) -> Result<Estimates> {
+    estimate_calibrated(snaps, observables, combine, buckets, None, cancel)
+}
+
+/// [`estimate`] with signs divided by the contrasts of a readout, whose errors are added to those of the values.
+pub fn estimate_calibrated(
+    snaps: &Snapshots,
+    observables: &Sums,
+    combine: Combine,
+    buckets: usize,
+    calibration: Option<&Calibration>,
+    cancel: &Cancel,
+) -> Result<Estimates> {
     if combine != Combine::MedianOfMeans && buckets != 1 {
         return Err(Error::invalid("buckets", "1 unless medians are combined", buckets.to_string()));
     }
     check_counting(snaps, observables.n_qubits(), buckets)?;
     let snaps = &*snaps.resolved(cancel)?;
     let hits = Hits::of(combine, snaps.ensemble().single().is_some(), snaps.is_allocated());
-    let responses = Hits::responses(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
+    let mut responses = Hits::responses(snaps.ensemble(), observables, cancel)?; // before the counting, which may be long
+    let contrasts = match calibration {
+        None => None,
+        Some(calibration) => {
+            check_width("calibration", snaps.n_qubits(), calibration.n_qubits())?;
+            let counts = (hits == Hits::Fixed).then(|| setting_counts(snaps));
+            let masks = word_masks(snaps.ensemble(), observables, counts.as_deref())?;
+            let contrasts = Contrasts::new(calibration, masks)?;
+            contrasts.apply(&mut responses);
+            Some((calibration, contrasts))
+        }
+    };
     let arranged = arrange(snaps, observables.words(), buckets, cancel)?;
     let tally = count(&arranged, snaps, observables.words(), buckets, cancel)?;
     let counted = Counted::new(&tally, observables, responses, hits);
@@ -457,7 +502,45 @@ pub fn estimate(
     }
     let mut of_sum = vec![0.0; observables.len()];
     several.iter().zip(strata).for_each(|(&j, strata)| of_sum[j] = strata.variance());
-    finish(&counted, combine, |j| Ok(of_sum[j]))
+    let mut found = finish(&counted, combine, |j| Ok(of_sum[j]))?;
+    if let Some((calibration, contrasts)) = &contrasts {
+        counted.blur(calibration, contrasts, &mut found, cancel)?;
+    }
+    Ok(found)
+}
+
+/// How many snapshots have each setting of the list.
+fn setting_counts(snaps: &Snapshots) -> Vec<f64> {
+    let settings = snaps.ensemble().single().map_or(0, |list| list.settings().len());
+    let mut counts = vec![0.0; settings];
+    snaps.settings().iter().for_each(|&f| counts[f as usize] += 1.0);
+    counts
+}
+
+/// For every word the masks that it is read by, each with its part of the shots: by `counts` of the settings of a list, or
+/// by their probabilities.
+fn word_masks(ensemble: &Ensemble, observables: &Sums, counts: Option<&[f64]>) -> Result<Masks> {
+    let words = observables.words();
+    let support = |word: WordRef<'_>| word.x().iter().zip(word.z()).map(|(x, z)| x | z).collect::<Vec<u64>>();
+    if let Some(list) = ensemble.single() {
+        let parts = counts.unwrap_or(list.probabilities());
+        let own = |word: WordRef<'_>| {
+            let read = |(setting, part): (&Setting, &f64)| {
+                let mut mask = vec![0; word.x().len()];
+                (*part > 0.0 && setting.read(word, &mut mask).is_some()).then_some((mask, *part))
+            };
+            list.settings().iter().zip(parts).filter_map(read).collect()
+        };
+        return Ok(words.iter().map(own).collect());
+    }
+    if !ensemble.block_list().is_empty() {
+        return Err(Error::invalid(
+            "calibration",
+            "snapshots in letters or in one list of settings (in blocks a word is read by many parities)",
+            format!("a {} ensemble", ensemble.kind()),
+        ));
+    }
+    Ok(words.iter().map(|word| vec![(support(word), 1.0)]).collect())
 }
 
 /// Adds a stratum for every setting of a list.
@@ -500,6 +583,7 @@ pub fn estimate_gradient(
     observables: &GradientObservables,
     combine: Combine,
     buckets: usize,
+    calibration: Option<&Calibration>,
     cancel: &Cancel,
 ) -> Result<Estimates> {
     let sums = observables.sums();
@@ -508,14 +592,14 @@ pub fn estimate_gradient(
     let hidden = |o: usize| sums.terms(o).any(|(word, c)| c != 0.0 && unrevealed(word));
     let hidden: Vec<bool> = (0..sums.len()).map(|r| r < observables.n_observables() && hidden(r)).collect();
     if !hidden.contains(&true) {
-        return estimate(snaps, sums, combine, buckets, cancel);
+        return estimate_calibrated(snaps, sums, combine, buckets, calibration, cancel);
     }
     let known = hidden.iter().enumerate().flat_map(|(r, hidden)| {
         let factor = if *hidden { 0.0 } else { 1.0 };
         sums.row(r).1.iter().map(move |c| factor * c)
     });
     let known = sums.with_coefficients(known.collect());
-    let mut found = estimate(snaps, &known, combine, buckets, cancel)?;
+    let mut found = estimate_calibrated(snaps, &known, combine, buckets, calibration, cancel)?;
     for o in (0..hidden.len()).filter(|&o| hidden[o]) {
         (found.value[o], found.stderr[o], found.revealed[o]) = (f64::NAN, f64::INFINITY, 0);
     }
@@ -525,15 +609,39 @@ pub fn estimate_gradient(
 /// Estimates `observables` from counts alone. The covariance between the words of a sum then has to come from the differences
 /// between buckets, so an observable of several words needs a tally of at least two of them (32 or more give an
 /// error bar that is itself known to about 12 %).
-pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Result<Estimates> {
+pub fn estimate_tally(
+    tally: &Tally,
+    observables: &Sums,
+    combine: Combine,
+    calibration: Option<&Calibration>,
+) -> Result<Estimates> {
     let tally = &tally.select(observables.words())?;
     if tally.bucket_shots().contains(&0) {
         return Err(Error::invalid("tally", "buckets that all hold snapshots", "an empty bucket"));
     }
     let hits = Hits::of(combine, tally.ensemble().single().is_some(), tally.is_allocated());
-    let responses = Hits::responses(tally.ensemble(), observables, &Cancel::new())?;
+    let mut responses = Hits::responses(tally.ensemble(), observables, &Cancel::new())?;
+    let contrasts = match calibration {
+        None => None,
+        Some(calibration) => {
+            check_width("calibration", observables.n_qubits(), calibration.n_qubits())?;
+            let masks = word_masks(tally.ensemble(), observables, None)?;
+            let several = masks.iter().position(|own| own.iter().any(|(mask, _)| *mask != own[0].0));
+            if let Some(word) = several.filter(|_| hits == Hits::Fixed) {
+                return Err(Error::invalid(
+                    "calibration",
+                    "the snapshots themselves, where settings read a word by different parities (a tally does not know \
+                     how many shots each had)",
+                    format!("a tally with {}", observables.words().get(word)),
+                ));
+            }
+            let contrasts = Contrasts::new(calibration, masks)?;
+            contrasts.apply(&mut responses);
+            Some((calibration, contrasts))
+        }
+    };
     let counted = Counted::new(tally, observables, responses, hits);
-    finish(&counted, combine, |j| {
+    let mut found = finish(&counted, combine, |j| {
         if tally.bucket_shots().len() < 2 {
             return Err(Error::invalid(
                 format!("observables[{j}]"),
@@ -542,7 +650,11 @@ pub fn estimate_tally(tally: &Tally, observables: &Sums, combine: Combine) -> Re
             ));
         }
         Ok(counted.bucket_variance(j))
-    })
+    })?;
+    if let Some((calibration, contrasts)) = &contrasts {
+        counted.blur(calibration, contrasts, &mut found, &Cancel::new())?;
+    }
+    Ok(found)
 }
 
 fn finish(

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | what is walked and counted | `arrange.rs`, `symbols.rs`, `prefix.rs`, `tally.rs` |
 //! | how counts become values | `combine.rs` |
+//! | what a readout that errs leaves | `calibration.rs` |
 //! | how outcomes of experiments become values | `moments.rs` |
 //! | what they say of later steps | `memory.rs` |
 //! | every standard error | `strata.rs` |
@@ -17,6 +18,7 @@
 //! Cost: see [`tally`]; standard errors of sums of several words add one pass over the snapshots.
 
 mod arrange;
+mod calibration;
 mod codec;
 mod combine;
 mod memory;
@@ -27,8 +29,9 @@ mod strata;
 mod symbols;
 mod tally;
 
+pub use calibration::{Calibration, Contrast, calibrated, calibration_variances};
 pub use codec::FORMAT as TALLY_FORMAT;
-pub use combine::{Combine, Estimates, estimate, estimate_gradient, estimate_tally};
+pub use combine::{Combine, Estimates, estimate, estimate_calibrated, estimate_gradient, estimate_tally};
 pub(crate) use memory::Part;
 pub use memory::{MAX_OUTCOMES, Memory, Recalled, Seen};
 pub use moments::{Run, read, read_all, read_combined};

@@ -100,7 +100,7 @@ impl Course {
             Step::Run(index) => operations[index as usize].clone(),
             Step::Undo(index) => {
                 let inverse = operations[index as usize].inverse();
-                inverse.expect("the rotations is of unitary gates")
+                inverse.expect("echoes are of unitary gates")
             }
             Step::Kick(index) => {
                 let (letters, negative) = &self.kicks[index as usize];

@@ -190,6 +190,19 @@ impl Experiment {
         Experiment::of(self.source, self.setting, readings)
     }
 
+    /// The same measurement, its readings divided by a contrast for each of their words.
+    pub(crate) fn contrasted(&self, contrasts: &[f64]) -> Result<Self> {
+        let sums = self.readings.sums();
+        let divided = |j: usize| {
+            let (columns, coefficients) = sums.row(j);
+            columns.iter().zip(coefficients).map(|(&column, c)| c / contrasts[column as usize])
+        };
+        let coefficients = (0..sums.len()).flat_map(divided).collect();
+        let readings =
+            Readings { rows: self.readings.rows.clone(), sums: sums.with_coefficients(coefficients) };
+        Ok(Experiment { readings, ..self.clone() })
+    }
+
     /// The same measurement, read for linear combinations: row c of the new readings is the sum of the old ones, in
     /// order, times `weights[c]`. Their variances have the covariances of the old ones.
     pub fn combined(&self, weights: &[Vec<f64>]) -> Result<Self> {

@@ -27,8 +27,8 @@ pub enum Reach {
     /// Gates from which wires lead to an observable, and all of that observable: what a general tool does.
     Wires,
     /// Gates from which a chain of gates that do not commute leads to a word of an observable, and only such words:
-    /// all others have a derivative of zero, also gates that are idle on the input. Where there are channels, words
-    /// to which wires lead.
+    /// all others have a derivative of zero, also gates that are idle on the input. Where there are channels
+    /// other than Pauli channels, words to which wires lead.
     Chains,
 }
 
@@ -240,7 +240,8 @@ fn reached(
     input: Option<&ProductState>,
 ) -> Result<Vec<Vec<bool>>> {
     let operations = circuit.operations();
-    let unitary = operations.iter().all(Operation::is_unitary);
+    let layered = |operation: &Operation| operation.is_unitary() || operation.is_transparent();
+    let unitary = operations.iter().all(layered);
     let rotations =
         if reach == Reach::Chains && unitary { Some(RotationLayers::new(circuit, input)?) } else { None };
     let of_word = |word: WordRef<'_>| {

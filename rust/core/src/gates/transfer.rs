@@ -74,6 +74,21 @@ impl Transfer {
         1 << (2 * self.n_wires)
     }
 
+    /// The map that undoes `E^dag`: rows of the inverse of the matrix. `None` where what the channel leaves says too
+    /// little of what came in.
+    pub(crate) fn to_recovery(&self) -> Option<LocalMap> {
+        let codes = self.codes();
+        let inverse = inverted(&self.entries, codes)?;
+        let mut map = LocalMap { offsets: vec![0], entries: Vec::new() };
+        for row in inverse.chunks_exact(codes) {
+            for (to, &value) in row.iter().enumerate().filter(|(_, value)| value.abs() > NEGLIGIBLE) {
+                map.entries.push(LocalEntry { to: to as u32, value, slope: 0.0 });
+            }
+            map.offsets.push(map.entries.len());
+        }
+        Some(map)
+    }
+
     /// Whether the identity is mapped to the identity, so that a word off the wires is left alone.
     pub(crate) fn is_unital(&self) -> bool {
         (1..self.codes()).all(|p| self.entries[p * self.codes()].abs() <= NEGLIGIBLE)
@@ -119,7 +134,7 @@ impl Transfer {
             for to in 0..codes {
                 let value = match direction {
                     Direction::Heisenberg => self.entries[from * codes + to],
-                    Direction::Schroedinger => self.entries[to * codes + from],
+                    Direction::Schroedinger | Direction::Recovery => self.entries[to * codes + from],
                 };
                 let negligible = |v: f64| if v.abs() <= NEGLIGIBLE { 0.0 } else { v };
                 let (value, slope) = (negligible(value), negligible(slopes[to]));
@@ -140,6 +155,43 @@ pub enum Direction {
     Heisenberg,
     /// From the first gate to the last, `P -> U P U^dag`: states, and generators on the final state.
     Schroedinger,
+    /// From the first gate to the last, undoing [`Direction::Heisenberg`]: what an observable of the input is on the
+    /// final state. It differs from [`Direction::Schroedinger`] at channels only, whose damping it makes good.
+    Recovery,
+}
+
+/// The largest entry of an inverse: beyond, what a channel leaves says nothing of what came in.
+const MAX_RECOVERY: f64 = 1e4;
+
+/// The inverse of a square matrix by elimination with row pivots; `None` where it has entries that are too large.
+fn inverted(matrix: &[f64], size: usize) -> Option<Vec<f64>> {
+    let width = 2 * size;
+    let mut rows = vec![0.0; size * width];
+    for r in 0..size {
+        rows[r * width..r * width + size].copy_from_slice(&matrix[r * size..(r + 1) * size]);
+        rows[r * width + size + r] = 1.0;
+    }
+    for column in 0..size {
+        let pivot = (column..size)
+            .max_by(|&a, &b| rows[a * width + column].abs().total_cmp(&rows[b * width + column].abs()))?;
+        let value = rows[pivot * width + column];
+        if value.abs() < 1.0 / MAX_RECOVERY {
+            return None;
+        }
+        (0..width).for_each(|j| rows.swap(pivot * width + j, column * width + j));
+        (0..width).for_each(|j| rows[column * width + j] /= value);
+        for r in (0..size).filter(|&r| r != column) {
+            let factor = rows[r * width + column];
+            if factor != 0.0 {
+                for j in 0..width {
+                    rows[r * width + j] -= factor * rows[column * width + j];
+                }
+            }
+        }
+    }
+    let inverse: Vec<f64> =
+        (0..size).flat_map(|r| rows[r * width + size..(r + 1) * width].iter().copied()).collect();
+    inverse.iter().all(|entry| entry.abs() <= MAX_RECOVERY).then_some(inverse)
 }
 
 /// A Clifford gate on one or two wires: where each code goes, with the sign in [`Permutation::NEGATIVE`].
@@ -155,7 +207,7 @@ impl Permutation {
     pub(crate) fn table(&self, direction: Direction) -> &[u8; 16] {
         match direction {
             Direction::Heisenberg => &self.backward,
-            Direction::Schroedinger => &self.forward,
+            Direction::Schroedinger | Direction::Recovery => &self.forward,
         }
     }
 
@@ -184,6 +236,11 @@ pub(crate) struct LocalEntry {
 impl LocalMap {
     pub(crate) fn row(&self, from: usize) -> &[LocalEntry] {
         &self.entries[self.offsets[from]..self.offsets[from + 1]]
+    }
+
+    /// Whether every word is only multiplied by a number.
+    pub(crate) fn is_diagonal(&self) -> bool {
+        (0..self.offsets.len() - 1).all(|from| self.row(from).iter().all(|entry| entry.to as usize == from))
     }
 
     /// One entry, zero where the row has none.

@@ -81,7 +81,7 @@ pub(crate) fn walk(
     for i in range {
         let index = match direction {
             Direction::Heisenberg => end - 1 - (i - start),
-            Direction::Schroedinger => i,
+            Direction::Schroedinger | Direction::Recovery => i,
         };
         let operation = &operations[index];
         if operation.wires().any(|q| support.contains(q)) || everywhere(operation) {

@@ -7,15 +7,17 @@
 
 use super::cone::{Program, QubitSet, walk};
 use super::propagation::support;
+use super::returned::Return;
 use super::terms::{Key, power};
 use crate::bits::parallel::Cancel;
 use crate::circuit::Angle;
 use crate::circuit::{Bound, Circuit};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gates::Direction;
 use crate::pauli::PauliSum;
 
 /// Where the parameters of a circuit enter, and which observables they can move.
+#[derive(Debug, Clone)]
 pub(crate) struct Uses {
     /// For each parameter the gates that it feeds.
     pub(crate) of_parameter: Vec<Vec<Use>>,
@@ -29,7 +31,7 @@ pub(crate) struct Use {
     pub(crate) parameter: usize,
     pub(crate) operation: usize,
     /// Derivative of the angle by the parameter, not zero.
-    scale: f64,
+    pub(super) scale: f64,
 }
 
 impl Uses {
@@ -69,9 +71,17 @@ pub(crate) struct Push<'b> {
     cone: QubitSet,
 }
 
-impl<'b> Push<'b> {
+/// How a derivative reaches the final state.
+pub(super) enum Way<'b> {
+    /// By the generator alone.
+    Push(Push<'b>),
+    /// Past a channel: back with the observable, and forward again.
+    Return(Return<'b>),
+}
+
+impl<'b> Way<'b> {
     /// The way of a generator, in labels that also cover what the active observables have in its light cone.
-    pub(crate) fn new(
+    pub(super) fn new(
         bound: &'b Bound<'_>,
         of: Use,
         observables: &[PauliSum],
@@ -85,29 +95,21 @@ impl<'b> Push<'b> {
         let mut cone = support(&generator);
         let range = of.operation + 1..operations.len();
         let met = walk(operations, range, Direction::Schroedinger, &mut cone, |_| false);
-        if let Some(&channel) = met.iter().find(|&&index| !operations[index].is_unitary()) {
-            return Err(Error::invalid(
-                "circuit",
-                "unitary gates only in the light cone after a trainable gate (past a channel the derivative is no \
-                 observable of the final state: put the noise into the response, or use parameter shifts)",
-                format!(
-                    "a channel at gate {}, after gate {} of parameter {}",
-                    circuit.gate_of(channel),
-                    circuit.gate_of(of.operation),
-                    of.parameter
-                ),
-            ));
-        }
         // Words of the observables off the cone commute with the generator; the others may reach past it.
         let mut labelled = cone.clone();
         for &o in active {
             let touching = observables[o].iter().filter(|(word, _)| cone.touches(*word));
             touching.for_each(|(word, _)| labelled.insert_support(word));
         }
+        if met.iter().any(|&index| !operations[index].is_unitary()) {
+            return Return::new(bound, of, &met, cone, &labelled, generator).map(Way::Return);
+        }
         let program = Program::of_operations(bound, &met, Direction::Schroedinger, &labelled);
-        Ok(Push { program, generator, factor: of.scale, cone })
+        Ok(Way::Push(Push { program, generator, factor: of.scale, cone }))
     }
+}
 
+impl Push<'_> {
     /// Calls `visit(slot, word, weight)` for every product of a pushed word with a word of the observable that the
     /// derivative has: it is the sum of `weight * coefficient of the slot * word`.
     pub(crate) fn commute<const W: usize>(

@@ -1,12 +1,12 @@
 //! The gradient of every observable by every parameter, as Pauli sums on the final state.
 //!
-//! A generator is pushed forwards once for all observables (see [`super::forward`]); the commutators with each are
-//! merged, truncated and put over one list of words.
+//! A generator is pushed forwards once for all observables (see [`super::forward`]), or past channels the observable is
+//! taken back (see [`super::returned`]); the commutators are merged, truncated and put over one list of words.
 //!
 //! Invariant: with nothing dropped, a row is exact up to [`ROUNDING`]; equal bits with any number of threads.
 //! Cost: one forward propagation per gate that is fed, in parallel over parameters, then terms times words of O.
 
-use super::forward::{Push, Use, Uses};
+use super::forward::{Push, Use, Uses, Way};
 use super::observables::GradientObservables;
 use super::propagation::{Job, dispatch};
 use super::record::Silent;
@@ -25,12 +25,12 @@ const WHAT: &str = "the terms of a derivative (max_weight and min_coefficient dr
 
 /// Coefficients of a gradient observable below this times the norms of O and of the generator are zeros that
 /// rounding has spoilt; they are left out and are no loss.
-const ROUNDING: f64 = 4.0 * f64::EPSILON;
+pub(super) const ROUNDING: f64 = 4.0 * f64::EPSILON;
 
 /// The observables whose expectation values on the final state are the values and gradients of `observables`.
 ///
-/// Gates that are not unitary may come after a trainable gate only outside its light cone: elsewhere the derivative
-/// is no observable of the final state, and a named error says so.
+/// Channels may come after a trainable gate if they leave something of every letter: elsewhere the derivative is no
+/// observable of the final state, and a named error says so.
 pub fn gradient_observables(
     circuit: &Circuit,
     theta: &[f64],
@@ -44,20 +44,32 @@ pub fn gradient_observables(
     let bound = circuit.bind(theta)?;
     let uses = Uses::new(circuit, observables);
     let columns = map(circuit.n_parameters(), cancel, |parameter| {
-        let mut column = Column::new(n, observables.len());
-        for &of in &uses.of_parameter[parameter] {
-            let active = uses.active(of);
-            if !active.is_empty() {
-                contribute(&bound, of, observables, &active, truncation, cancel, &mut column)?;
-            }
-        }
-        column.finish(truncation, cancel)
+        column(&bound, &uses, parameter, observables, truncation, cancel)
     })?;
     let (columns, _held): (Vec<_>, Vec<Held>) = columns.into_iter().unzip();
     let mut rows: Vec<(PauliSum, Dropped)> =
         observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
     rows.extend(by_observable(columns, observables.len()));
     GradientObservables::assemble(n, observables.len(), circuit.n_parameters(), &rows, cancel)
+}
+
+/// The derivatives of all observables by one parameter, and what they take of the memory.
+pub(super) fn column(
+    bound: &Bound<'_>,
+    uses: &Uses,
+    parameter: usize,
+    observables: &[PauliSum],
+    truncation: &Truncation,
+    cancel: &Cancel,
+) -> Result<(Vec<(PauliSum, Dropped)>, Held)> {
+    let mut column = Column::new(bound.circuit.n_qubits(), observables.len());
+    for &of in &uses.of_parameter[parameter] {
+        let active = uses.active(of);
+        if !active.is_empty() {
+            contribute(bound, of, observables, &active, truncation, cancel, &mut column)?;
+        }
+    }
+    column.finish(truncation, cancel)
 }
 
 /// Rows of parameters (each by observable) in the order of observables (each by parameter).
@@ -71,7 +83,7 @@ pub(crate) fn by_observable<T>(columns: Vec<Vec<T>>, n_observables: usize) -> im
 }
 
 /// The derivatives of all observables by one parameter, in the making.
-struct Column {
+pub(super) struct Column {
     entries: Vec<(Words, Vec<f64>)>,
     dropped: Vec<Dropped>,
     /// What rounding may have left where there should be zero.
@@ -87,6 +99,26 @@ impl Column {
             rounding: vec![0.0; n_observables],
             held: Held::default(),
         }
+    }
+
+    /// Adds terms to the derivative of an observable; `rounding` is what they may be off by.
+    pub(super) fn add(
+        &mut self,
+        observable: usize,
+        new_words: Words,
+        new_coefficients: Vec<f64>,
+        rounding: f64,
+    ) -> Result<()> {
+        let (words, coefficients) = &mut self.entries[observable];
+        if words.is_empty() {
+            (*words, *coefficients) = (new_words, new_coefficients);
+        } else {
+            self.held.add(WHAT, new_words.bytes() + 8 * new_coefficients.len() as u64)?;
+            words.extend(&new_words)?;
+            coefficients.extend(new_coefficients);
+        }
+        self.rounding[observable] += rounding;
+        Ok(())
     }
 
     /// Merges the contributions and truncates what has become of them; what that takes stays held.
@@ -135,8 +167,13 @@ fn contribute(
     cancel: &Cancel,
     column: &mut Column,
 ) -> Result<()> {
-    let push = Push::new(bound, of, observables, active)?;
-    dispatch(&push.program, Commutators { push: &push, observables, active, truncation, cancel, column })
+    match Way::new(bound, of, observables, active)? {
+        Way::Push(push) => dispatch(
+            &push.program,
+            Commutators { push: &push, observables, active, truncation, cancel, column },
+        ),
+        Way::Return(way) => way.contribute(observables, active, truncation, cancel, column),
+    }
 }
 
 struct Commutators<'a> {
@@ -166,19 +203,11 @@ impl Job for Commutators<'_> {
             })?;
             let (new_words, new_coefficients) = push.program.collect(&commutator)?;
             drop(commutator);
-            let (words, coefficients) = &mut self.column.entries[o];
-            if words.is_empty() {
-                (*words, *coefficients) = (new_words, new_coefficients);
-            } else {
-                self.column.held.add(WHAT, new_words.bytes() + 8 * new_coefficients.len() as u64)?;
-                words.extend(&new_words)?;
-                coefficients.extend(new_coefficients);
-            }
             // A norm that overflows must not make all terms look like rounding, nor no loss look like a NaN.
             let norm = (push.factor.abs() * observable.l1_norm()).min(f64::MAX);
             self.column.dropped[o].merge(pushed.dropped, norm);
             let rounding = ROUNDING * norm * push.generator.l1_norm().min(f64::MAX);
-            self.column.rounding[o] += rounding.min(f64::MAX * ROUNDING);
+            self.column.add(o, new_words, new_coefficients, rounding.min(f64::MAX * ROUNDING))?;
         }
         Ok(())
     }

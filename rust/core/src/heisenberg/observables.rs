@@ -67,6 +67,24 @@ impl GradientObservables {
         GradientObservables { sums, dropped: self.dropped.clone(), ..*self }
     }
 
+    /// The same rows with the coefficients of other sums, row by row: entries that a sum does not have are zero, and words
+    /// that a row does not have are said to be dropped.
+    pub(super) fn aligned(&self, sums: Vec<PauliSum>) -> Result<Self> {
+        let mut coefficients = room(ROWS, self.sums.entries(), 1)?;
+        let mut dropped = self.dropped.clone();
+        for (row, sum) in sums.iter().enumerate() {
+            let mut found = sum.iter().peekable();
+            for (word, _) in self.sums.terms(row) {
+                while let Some((_, c)) = found.next_if(|(other, _)| *other < word) {
+                    dropped[row].add(c);
+                }
+                coefficients.push(found.next_if(|(other, _)| *other == word).map_or(0.0, |(_, c)| c));
+            }
+            found.for_each(|(_, c)| dropped[row].add(c));
+        }
+        Ok(GradientObservables { sums: self.sums.with_coefficients(coefficients), dropped, ..*self })
+    }
+
     /// All rows, over one list of words: a value per observable, then a derivative per observable and parameter.
     pub fn sums(&self) -> &Sums {
         &self.sums

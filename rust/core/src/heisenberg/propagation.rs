@@ -30,7 +30,7 @@ pub struct Propagated {
 }
 
 /// Moves a sum through the whole circuit: an observable backwards (`U^dag O U`) or an operator forwards
-/// (`U P U^dag`); channels act as `E^dag` and `E`.
+/// (`U P U^dag`); channels act as `E^dag` and `E`; or it undoes the way back.
 pub fn propagate(
     circuit: &Circuit,
     theta: &[f64],
@@ -40,6 +40,15 @@ pub fn propagate(
     cancel: &Cancel,
 ) -> Result<Propagated> {
     truncation.check()?;
+    if direction == Direction::Recovery
+        && let Some(lossy) = circuit.operations().iter().position(|operation| !operation.is_recoverable())
+    {
+        return Err(Error::invalid(
+            "circuit",
+            "channels that leave something of every letter",
+            format!("a channel at gate {}", circuit.gate_of(lossy)),
+        ));
+    }
     let bound = circuit.bind(theta)?;
     propagate_range(&bound, 0..circuit.operations().len(), sum, direction, truncation, cancel)
 }

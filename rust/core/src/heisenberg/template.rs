@@ -3,16 +3,18 @@
 //! Which words appear, where each comes from and with which sign is the same at all angles; a training loop needs it
 //! once. [`GradientTemplate::at`] replays the recorded rotations on plain arrays: no words, no hashing, no sorting.
 //! Invariant: [`GradientTemplate::at`] gives the untruncated gradient observables; entries whose coefficients happen
-//! to vanish at some angles stay. Cost: 8 bytes per rotated pair and 16 per product with a word of an observable;
+//! to vanish at some angles stay. Circuits with channels are computed anew at all angles, over the same words.
+//! Cost: 8 bytes per rotated pair and 16 per product with a word of an observable;
 //! a replay takes a tenth to a thirtieth of the direct way (60 parameters on 10 qubits, `benches/rust/propagate.rs`:
 //! 525 ms to 16 ms for a ring of CNOTs, 1.3 ms to 0.17 ms for a ring of CZs).
 
 use super::cone::sin_cos;
-use super::forward::{Push, Use, Uses};
-use super::gradient::by_observable;
+use super::forward::{Push, Use, Uses, Way};
+use super::gradient::{by_observable, column};
 use super::observables::GradientObservables;
 use super::propagation::{Job, dispatch};
 use super::record::Record;
+use super::returned::Mitigation;
 use super::terms::Terms;
 use super::truncation::{Dropped, Truncation};
 use crate::bits::memory::Held;
@@ -49,8 +51,16 @@ pub struct GradientTemplate {
     circuit: Circuit,
     /// The rows with every word that may appear; the coefficients of the values are right, the others are ones.
     rows: GradientObservables,
+    columns: Columns,
+}
+
+/// How the rows follow from the angles.
+#[derive(Debug, Clone)]
+enum Columns {
     /// For each parameter what its gates contribute; `None` when it has too many words.
-    columns: Vec<Option<Vec<Contribution>>>,
+    Replayed(Vec<Option<Vec<Contribution>>>),
+    /// They are computed again, for there are channels; and which parameters have a row.
+    Direct(Box<Direct>, Vec<bool>),
 }
 
 /// What one use of a parameter adds to the rows of its parameter.
@@ -84,7 +94,7 @@ impl GradientTemplate {
     }
 
     /// The same, but parameters whose derivatives have more than `max_terms` words, or are no observables of the final
-    /// state because a channel follows, are left out: their rows are empty, and [`GradientTemplate::is_known`] says so.
+    /// state because a channel follows that cannot be undone, are left out: their rows are empty, and [`GradientTemplate::is_known`] says so.
     pub fn within(
         circuit: &Circuit,
         observables: &[PauliSum],
@@ -95,9 +105,45 @@ impl GradientTemplate {
         GradientTemplate::build(circuit, observables, &truncation, true, cancel)
     }
 
+    /// [`GradientTemplate::within`] for derivatives without what the device does by itself, read on the state that it leaves.
+    pub fn mitigated(
+        circuit: &Circuit,
+        observables: &[PauliSum],
+        max_terms: usize,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let truncation = Truncation { max_terms: Some(max_terms), ..Truncation::EXACT };
+        let mitigation = Mitigation::new(circuit, observables)?;
+        let direct = Direct::new(circuit, observables, truncation, Some(mitigation));
+        GradientTemplate::direct(circuit, direct, true, cancel)
+    }
+
     /// Whether the words of the derivatives by `parameter` were found.
     pub fn is_known(&self, parameter: usize) -> bool {
-        self.columns[parameter].is_some()
+        match &self.columns {
+            Columns::Replayed(columns) => columns[parameter].is_some(),
+            Columns::Direct(_, known) => known[parameter],
+        }
+    }
+
+    /// The words that are there at usual angles.
+    fn direct(circuit: &Circuit, direct: Direct, partial: bool, cancel: &Cancel) -> Result<Self> {
+        let n_observables = direct.observables.len();
+        let found = direct.at(circuit, &probe(circuit), partial, &[], cancel)?;
+        let known = found.columns.iter().map(Option::is_some).collect();
+        let none = || vec![(PauliSum::zero(circuit.n_qubits()), Dropped::default()); n_observables];
+        let columns = found.columns.into_iter().map(|column| column.unwrap_or_else(none)).collect();
+        let mut rows: Vec<_> = found.values.into_iter().map(|sum| (sum, Dropped::default())).collect();
+        rows.extend(by_observable(columns, n_observables));
+        let rows = GradientObservables::assemble(
+            circuit.n_qubits(),
+            n_observables,
+            circuit.n_parameters(),
+            &rows,
+            cancel,
+        )?;
+        let columns = Columns::Direct(Box::new(direct), known);
+        Ok(GradientTemplate { circuit: circuit.clone(), rows, columns })
     }
 
     fn build(
@@ -109,9 +155,11 @@ impl GradientTemplate {
     ) -> Result<Self> {
         let (n, n_parameters) = (circuit.n_qubits(), circuit.n_parameters());
         observables.iter().try_for_each(|o| check_width("observables", n, o.n_qubits()))?;
-        // Any angles will do for rotations; those of evolutions must not be special, or an entry would be missed.
-        let spread = |k: usize| 0.7 + 0.4 * (0.618_034 * k as f64).fract();
-        let probe: Vec<f64> = (0..circuit.n_values()).map(spread).collect();
+        if circuit.operations().iter().any(|operation| !operation.is_unitary()) {
+            let direct = Direct::new(circuit, observables, *limit, None);
+            return GradientTemplate::direct(circuit, direct, partial, cancel);
+        }
+        let probe = probe(circuit);
         let bound = circuit.bind(&probe)?;
         let uses = Uses::new(circuit, observables);
         let none = || vec![(PauliSum::zero(n), Dropped::default()); observables.len()];
@@ -158,14 +206,23 @@ impl GradientTemplate {
         let mut rows: Vec<_> = observables.iter().map(|o| (o.clone(), Dropped::default())).collect();
         rows.extend(by_observable(sorted, observables.len()));
         let rows = GradientObservables::assemble(n, observables.len(), n_parameters, &rows, cancel)?;
+        let columns = Columns::Replayed(columns);
         Ok(GradientTemplate { circuit: circuit.clone(), rows, columns })
     }
 
     /// The gradient observables at these angles.
     pub fn at(&self, theta: &[f64], cancel: &Cancel) -> Result<GradientObservables> {
+        let columns = match &self.columns {
+            Columns::Replayed(columns) => columns,
+            Columns::Direct(direct, known) => {
+                let found = direct.at(&self.circuit, theta, false, known, cancel)?;
+                return self.rows.aligned(found.rows(&self.circuit)?);
+            }
+        };
         let bound = self.circuit.bind(theta)?;
         let (sums, n_observables) = (self.rows.sums(), self.rows.n_observables());
-        let columns = map(self.columns.len(), cancel, |parameter| {
+        let columns = map(columns.len(), cancel, |parameter| {
+            let contributions = columns[parameter].iter().flatten();
             let length = |o: usize| sums.row(self.rows.gradient_row(o, parameter)).0.len();
             let mut rows: Vec<Vec<f64>> = Vec::with_capacity(n_observables);
             for o in 0..n_observables {
@@ -173,7 +230,7 @@ impl GradientTemplate {
                 row.resize(length(o), 0.0);
                 rows.push(row);
             }
-            for contribution in self.columns[parameter].iter().flatten() {
+            for contribution in contributions {
                 cancel.check()?;
                 let pushed = contribution.trace.replay(&contribution.initial, &bound, cancel)?;
                 for (o, products) in &contribution.products {
@@ -214,6 +271,98 @@ impl GradientTemplate {
     }
 }
 
+/// Angles that are not special: any will do for rotations, but at some an entry of an evolution would be missed.
+fn probe(circuit: &Circuit) -> Vec<f64> {
+    let spread = |k: usize| 0.7 + 0.4 * (0.618_034 * k as f64).fract();
+    (0..circuit.n_values()).map(spread).collect()
+}
+
+/// Rows that are computed anew at all angles.
+#[derive(Debug, Clone)]
+struct Direct {
+    observables: Vec<PauliSum>,
+    uses: Uses,
+    truncation: Truncation,
+    /// Where derivatives are those without noise.
+    mitigation: Option<Mitigation>,
+}
+
+/// The rows at some angles, a column for each parameter that has few words.
+struct DirectRows {
+    values: Vec<PauliSum>,
+    columns: Vec<Option<Vec<(PauliSum, Dropped)>>>,
+}
+
+impl DirectRows {
+    /// All rows in their order, those without words empty.
+    fn rows(self, circuit: &Circuit) -> Result<Vec<PauliSum>> {
+        let n_observables = self.values.len();
+        let empty = || vec![PauliSum::zero(circuit.n_qubits()); n_observables];
+        let sums = |column: Vec<(PauliSum, Dropped)>| column.into_iter().map(|(sum, _)| sum).collect();
+        let columns = self.columns.into_iter().map(|column| column.map_or_else(empty, sums)).collect();
+        let mut rows = self.values;
+        rows.extend(by_observable(columns, n_observables));
+        Ok(rows)
+    }
+}
+
+impl Direct {
+    fn new(
+        circuit: &Circuit,
+        observables: &[PauliSum],
+        truncation: Truncation,
+        mitigation: Option<Mitigation>,
+    ) -> Self {
+        let uses = Uses::new(circuit, observables);
+        Direct { observables: observables.to_vec(), uses, truncation, mitigation }
+    }
+
+    /// The rows at some angles; with `partial`, columns that have too many words are left out, and so are those that are
+    /// not `known`.
+    fn at(
+        &self,
+        circuit: &Circuit,
+        theta: &[f64],
+        partial: bool,
+        known: &[bool],
+        cancel: &Cancel,
+    ) -> Result<DirectRows> {
+        let noisy = circuit.bind(theta)?;
+        let ideal = match &self.mitigation {
+            Some(mitigation) => Some((mitigation, mitigation.ideal.bind(theta)?)),
+            None => None,
+        };
+        let columns = map(circuit.n_parameters(), cancel, |parameter| {
+            if !known.is_empty() && !known[parameter] {
+                return Ok(None);
+            }
+            let found = match &ideal {
+                None => column(&noisy, &self.uses, parameter, &self.observables, &self.truncation, cancel)
+                    .map(|(found, _)| found),
+                Some((mitigation, ideal)) => {
+                    mitigation.column(ideal, &noisy, parameter, &self.observables, &self.truncation, cancel)
+                }
+            };
+            let most = self.truncation.max_terms.filter(|_| partial);
+            match found {
+                Err(Error::Limit { .. } | Error::Invalid { .. }) if partial => Ok(None),
+                Ok(found) if most.is_some_and(|most| found.iter().any(|(sum, _)| sum.len() > most)) => {
+                    Ok(None)
+                }
+                found => found.map(Some),
+            }
+        })?;
+        let values = match &ideal {
+            None => self.observables.clone(),
+            Some((mitigation, ideal)) => {
+                let own = |o: &PauliSum| mitigation.moved(ideal, &noisy, o, &self.truncation, cancel);
+                self.observables.iter().map(own).collect::<Result<_>>()?
+            }
+        };
+        Ok(DirectRows { values, columns })
+    }
+}
+
 /// Records how one use of a parameter reaches the words of its derivatives, which are appended to `words`.
 fn trace(
     bound: &Bound<'_>,
@@ -224,7 +373,9 @@ fn trace(
     cancel: &Cancel,
     words: &mut [Words],
 ) -> Result<(Contribution, Held)> {
-    let push = Push::new(bound, of, observables, active)?;
+    let Way::Push(push) = Way::new(bound, of, observables, active)? else {
+        return Err(Error::invalid("circuit", "unitary gates, where rows are replayed", "a channel"));
+    };
     dispatch(&push.program, Tracing { push: &push, observables, active, limit, cancel, words })
 }
 

@@ -6,8 +6,8 @@
 use super::commuting_families::CommutingFamilies;
 use super::not_applicable::{Applies, NotApplicable};
 use crate::bits::parallel::Cancel;
-use crate::circuit::Circuit;
 use crate::circuit::layers::RotationLayers;
+use crate::circuit::{Circuit, Operation};
 use crate::design::families::{Grouping, WordPool};
 use crate::design::search::MAX_WORDS;
 use crate::design::{DirectMeasurement, Options, Route};
@@ -52,16 +52,23 @@ impl Candidates {
             return Err(Error::invalid("observables", "at least one", "none"));
         }
         let sums = Sums::from_sums(n, observables)?;
-        let layers = match circuit.operations().iter().position(|operation| !operation.is_unitary()) {
-            None => Ok(RotationLayers::new(circuit, input)?),
-            Some(operation) => Err(NotApplicable::Channel { gate: circuit.gate_of(operation) }),
+        let first = |found: &dyn Fn(&Operation) -> bool| {
+            let place = circuit.operations().iter().position(found);
+            place.map(|operation| NotApplicable::Channel { gate: circuit.gate_of(operation) })
         };
+        // Channels that move no word stand in nobody's way, but no echo undoes what a device does by itself.
+        let layers = match first(&|operation| !operation.is_unitary() && !operation.is_transparent()) {
+            None => Ok(RotationLayers::new(circuit, input)?),
+            Some(reason) => Err(reason),
+        };
+        let noisy = first(&|operation| !operation.is_unitary() || operation.is_by_device());
         let acting = layers.as_ref().map_or_else(|_| circuit.clone(), |layers| without_idle(circuit, layers));
-        let gradients = GradientTemplate::within(&acting, observables, options.max_terms, cancel)?;
+        let within = if options.mitigated { GradientTemplate::mitigated } else { GradientTemplate::within };
+        let gradients = within(&acting, observables, options.max_terms, cancel)?;
         let connectivity = options.connectivity;
-        let echoes = match &layers {
-            Ok(layers) => Ok(echoes(layers, observables, connectivity, cancel)?),
-            Err(reason) => Err(reason.clone()),
+        let echoes = match (&layers, &noisy) {
+            (Ok(layers), None) => Ok(echoes(layers, observables, connectivity, cancel)?),
+            (Err(reason), _) | (_, Some(reason)) => Err(reason.clone()),
         };
         let wide = groups(&sums, connectivity, cancel)?;
         let narrow = groups(&sums, Connectivity::None, cancel)?;
@@ -79,9 +86,15 @@ impl Candidates {
             (_, Ok(echoes)) => echoes.iter().for_each(|e| mark(&mut relevant, e.readings())),
             _ => relevant.fill(true),
         }
-        let commuting = match &layers {
-            Ok(layers) => CommutingFamilies::new(&acting, layers, &sums, &options, cancel)?,
-            Err(reason) => Err(reason.clone()),
+        let noise = circuit.operations().iter().any(Operation::is_by_device);
+        let biased = |shifts: Applies<Vec<Shift>>| {
+            if options.mitigated && noise { Err(NotApplicable::OfNoisyValue) } else { shifts }
+        };
+        let (pruned, wired) = (biased(pruned), biased(wired));
+        let commuting = match (&layers, noisy) {
+            (Ok(layers), None) => CommutingFamilies::new(&acting, layers, &sums, &options, cancel)?,
+            (Err(reason), _) => Err(reason.clone()),
+            (_, Some(reason)) => Err(reason),
         };
         Ok(Candidates {
             circuit: Arc::new(circuit.clone()),

@@ -185,6 +185,13 @@ impl Plan {
                 return Err(Error::invalid("max_settings", expected, most.to_string()));
             }
         }
+        if methods.len() == Method::ALL.len() && solutions.iter().all(|solution| solution.design().is_none())
+        {
+            let expected = format!("derivatives with at most {} words", structure.options.max_terms);
+            let found = "more, and without noise they cannot be measured otherwise (max_terms= allows more; the \
+                         derivatives of the noisy value can)";
+            return Err(Error::invalid("circuit", expected, found));
+        }
         let row = |i: usize| solver.row(Method::ALL[i], &solutions[i]);
         let rows = map(Method::ALL.len(), cancel, row)?;
         let (theta, former) = (theta.to_vec(), former_costs);

@@ -15,6 +15,8 @@ pub enum NotApplicable {
         /// The first gate that is one.
         gate: usize,
     },
+    /// It measures the derivative of the value that the device gives, and the one without noise is wanted.
+    OfNoisyValue,
     /// The two-term shift rule needs generators whose words commute.
     NoShiftRule {
         /// The first trainable gate that has another one.
@@ -70,6 +72,9 @@ impl fmt::Display for NotApplicable {
         match self {
             NotApplicable::NotAsked => f.write_str("not asked for at these angles"),
             NotApplicable::Channel { gate } => write!(f, "gate {gate} is a channel, which cannot be undone"),
+            NotApplicable::OfNoisyValue => f.write_str(
+                "it measures the derivative of the noisy value, and the one without noise is wanted",
+            ),
             NotApplicable::NoShiftRule { gate } => {
                 write!(
                     f,
@@ -95,8 +100,8 @@ impl fmt::Display for NotApplicable {
             }
             NotApplicable::Uncounted { derivatives, limit, channel: true } => write!(
                 f,
-                "{derivatives} derivatives are not counted: a channel follows their gates, or they have more than \
-                 {limit} words"
+                "{derivatives} derivatives are not counted: a channel that cannot be undone follows their gates, or they \
+                 have more than {limit} words"
             ),
             NotApplicable::NoDirectMeasurement => {
                 f.write_str("derivatives with too many words have neither echoes nor shifts")

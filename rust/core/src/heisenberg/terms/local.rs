@@ -48,6 +48,9 @@ impl<const W: usize> Terms<'_, W> {
         operation: usize,
         record: &mut R,
     ) -> Result<()> {
+        if !R::ON && map.is_diagonal() {
+            return self.multiply(wires, map, record);
+        }
         let slots = self.coefficients.len();
         // The old lists and the new ones are there at the same time.
         let x = std::mem::take(&mut self.x);
@@ -112,5 +115,16 @@ impl<const W: usize> Terms<'_, W> {
         }
         self.compact(&kept, record)?;
         self.check_size::<R>()
+    }
+
+    /// Applies a map that multiplies each word by a number, in place.
+    fn multiply<R: Record>(&mut self, wires: &[usize], map: &LocalMap, record: &mut R) -> Result<()> {
+        let codes = 1 << (2 * wires.len());
+        let factors: Vec<f64> = (0..codes).map(|code| map.value(code, code as u32)).collect();
+        for slot in 0..self.coefficients.len() {
+            self.listen(slot)?;
+            self.coefficients[slot] *= factors[code_of(&self.x[slot], &self.z[slot], wires)];
+        }
+        if self.min_coefficient > 0.0 { self.truncate(record) } else { Ok(()) }
     }
 }
