@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 # Folders are listed too: their times change when a file is added or removed.
 TREE := $(wildcard rust python)
 SOURCES := $(if $(TREE),$(shell find $(TREE) \( -name __pycache__ -o -name .mypy_cache -o -name '*.so' \) -prune \
-	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)) \
+	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name py.typed \) -print)) \
 	Cargo.toml Cargo.lock pyproject.toml $(wildcard README.md LICENSE build.rs .cargo/config.toml)
 PY_CODE := $(wildcard python tests benches examples fuzz)
 PY_BENCHES := $(wildcard benches/python/bench_*.py)

@@ -12,6 +12,7 @@ __all__ = [
     "EflError",
     "InputTypeError",
     "InvalidInputError",
+    "LearnerAwayError",
     "MissingExtraError",
     "NewerFormatError",
     "ResourceLimitError",
@@ -55,6 +56,10 @@ class NewerFormatError(CorruptDataError):
 
 class ResourceLimitError(EflError, RuntimeError):
     """The work would exceed a stated budget."""
+
+
+class LearnerAwayError(EflError, ConnectionError):
+    """The learner of a fleet cannot be reached, or takes nothing at the moment: try again later."""
 
 
 class MissingExtraError(EflError, ImportError):

@@ -10,7 +10,7 @@ Cost: a packet is checked and read in Rust; a step is one sum for each parameter
 import logging
 import math
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
@@ -28,9 +28,10 @@ from efl_core.fleet.losses import Expectation, read_loss
 from efl_core.fleet.models import Model, first_parameters, made_model
 from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report, price_of
 from efl_core.fleet.roster import Designer, Serve, Split
+from efl_core.fleet.status import HISTORY, Status, StepNote
 from efl_core.fleet.tickets import read_tickets
 from efl_core.fleet.updates import Update, read_update
-from efl_core.fleet.versions import Version, made_reader, made_version, name_of_fleet
+from efl_core.fleet.versions import Version, kind_of, made_reader, made_version, name_of_fleet
 from efl_core.plans import PlanOptions
 
 __all__ = ["Learner"]
@@ -110,6 +111,7 @@ class Learner:
         # What a step has taken and could not use.
         self._left: list[_Counted] = []
         self._updates: dict[str, Update] = {}
+        self._history: deque[StepNote] = deque(maxlen=HISTORY)
         if inputs is not None:
             self.open(inputs if isinstance(inputs, tuple) else (inputs,))
 
@@ -207,7 +209,7 @@ class Learner:
         point = model.at(vector)
         roster = self._designer.at(point)
         if self._version is None:
-            self._fleet = name_of_fleet(model, point, self._loss, roster)
+            self._fleet = name_of_fleet(model, point, kind_of(self._loss), roster.split)
         version = made_version(number, self._shape, model, point, roster, fleet=self._fleet, seed=self._seed)
         return version, None if version.native is None else made_reader(version, self._loss)
 
@@ -308,6 +310,21 @@ class Learner:
         found.update({"early": self._desk.early, **self._desk.counts})
         return dict(found)
 
+    def status(self) -> Status:
+        """Return how it is doing: print it. The last thousand steps are remembered."""
+        split = self.version.roster.split
+        history: tuple[StepNote, ...] = tuple(self._history.copy())
+        return Status(
+            version=self.version.number,
+            steps=self._steps,
+            waiting=self.taught,
+            shots=split.shots,
+            share=split.share,
+            method=self.version.roster.method,
+            counts=self.counts,
+            history=history,
+        )
+
     @property
     def taught(self) -> int:
         """Contributions that no step has used."""
@@ -361,7 +378,7 @@ class Learner:
             self._left = []
             self._steps += 1
             counts = self.counts
-            return Report(
+            report = Report(
                 step=self._steps,
                 version=self.version.number,
                 gradient=gradient,
@@ -372,6 +389,8 @@ class Learner:
                 share=self.version.roster.split.share,
                 counts=counts,
             )
+            self._history.append(StepNote.of(report))
+            return report
 
     def train(
         self,

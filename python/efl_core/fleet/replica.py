@@ -11,52 +11,26 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsFloat, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.arguments import integer, listed
 from efl_core.errors import InvalidInputError
+from efl_core.fleet.links import Direct, Teacher, Uplink
 from efl_core.fleet.models import Model, made_model
-from efl_core.fleet.outbox import Link, Outbox
+from efl_core.fleet.outbox import Outbox
 from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
-from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version
+from efl_core.fleet.web.remote import Remote
 from efl_core.pennylane.planning import same_gates
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]
 
 Floats = NDArray[np.float64]
-
-
-class Teacher(Link, Protocol):
-    """A learner, as a replica knows it."""
-
-    @property
-    def version(self) -> Version:
-        """The version that is served."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is one."""
-
-    def open(self, inputs: tuple[Any, ...]) -> Version:
-        """Make the first version, given the inputs of a query."""
-
-    def agree(self, shots: object, share: object, serve: object) -> None:
-        """Take, or refuse, how the shots of a query are split."""
-
-    def join(self, replica: int) -> int:
-        """Return the incarnation of a replica that begins."""
-
-    def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
-        """Take labels or gradients of answers."""
-
-    def outputs(self, tickets: object) -> Floats:
-        """Return what queries that wait were answered with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +75,8 @@ class Replica:
     qnode
         The QNode, on the worker's own device, or the circuit that the learner has.
     learner
-        Where contributions go: a `Learner`.
+        Where contributions go: a `Learner`, or the address of one, ``"http://host:port"``, that is served
+        (`efl_core.fleet.asgi`).
     shots, share, serve
         How the shots of a query are split, the same in the whole fleet: all of them, the part that teaches,
         and ``"split"`` or ``"gentle"``. By default as the learner says: 64, 0.25, ``"split"``.
@@ -112,12 +87,14 @@ class Replica:
     seed
         Of outcomes that are simulated, and of the replica's name: another one for each replica. What a device
         draws has its own.
+    key
+        With an address, by what the learner knows its replicas: `Keys.of` and `efl fleet key` give it out.
     """
 
     def __init__(
         self,
         qnode: object,
-        learner: Teacher,
+        learner: Teacher | str,
         *,
         shots: SupportsIndex | None = None,
         share: SupportsFloat | None = None,
@@ -125,9 +102,11 @@ class Replica:
         packet: SupportsIndex = 64,
         bound: SupportsIndex = 10_000,
         seed: SupportsIndex | None = None,
+        key: str | None = None,
     ) -> None:
-        learner.agree(shots, share, serve)
-        self._qnode, self._learner = qnode, learner
+        self._link = _linked(qnode, learner, key)
+        self._link.agree(shots, share, serve)
+        self._qnode = qnode
         self._packet, self._bound = integer("packet", packet, 1, 10_000), integer("bound", bound, 1)
         self._seed = None if seed is None else integer("seed", seed, 0, 2**64 - 1)
         self._lock = threading.RLock()
@@ -167,13 +146,13 @@ class Replica:
         """Run queries under numbers of their own, and leave their bits in the outbox."""
         version, model, point, box = self._ready(queries[0])
         numbered = box.begin(version, len(queries))
-        first = numbered[0].sequence
+        first, life = numbered[0].sequence, box.life
         done = False
         try:
-            if version.native is None:
+            if version.native is None or not life.is_known:
                 entries = np.full((len(queries), 1), -1)
             else:
-                entries = version.native.entries(box.replica, box.incarnation, first, len(queries))
+                entries = version.native.entries(life.replica, life.incarnation, first, len(queries))
             served = serve(model, point, version.roster, queries, entries, self._drawn(first))
             for query, one in zip(numbered, served, strict=True):
                 if one.teaches is not None:
@@ -183,12 +162,9 @@ class Replica:
             if not done:
                 for query in numbered:
                     query.is_lost = True
-            if version.native is not None:
+            if version.native is not None and life.is_known:
                 box.done(numbered)
-        tickets = [
-            Ticket(box.replica, box.incarnation, query.sequence, query.teaches is not None).text
-            for query in numbered
-        ]
+        tickets = [self._link.ticket(life, query.sequence, query.teaches is not None) for query in numbered]
         return version, served, tickets
 
     def _drawn(self, number: int) -> int:
@@ -198,18 +174,13 @@ class Replica:
 
     def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Model, Point, Outbox]:
         """Return the newest version, and what serves it here."""
-        learner = self._learner
-        version = learner.version if learner.is_open else learner.open(inputs)
+        version = self._link.version(inputs)
         known, box = self._at, self._box
-        if known is not None and box is not None and known[0] is version and self._pid == os.getpid():
+        if known is not None and box is not None and known[0] is version and not self._is_over(box):
             return version, self._model or version.model, known[1], box
         with self._lock:
-            if self._box is None or self._pid != os.getpid():  # a forked worker is another replica
-                name = int.from_bytes(os.urandom(8), "little") if self._seed is None else self._seed
-                if self._pid:
-                    name = int.from_bytes(os.urandom(8), "little")
-                self._box = Outbox(learner, name, learner.join(name), self._packet, self._bound)
-                self._pid = os.getpid()
+            if self._box is None or self._is_over(self._box):
+                self._box = self._begun(self._box)
             if version.model.is_of(self._qnode):
                 point = version.point
             else:
@@ -219,6 +190,24 @@ class Replica:
                 point = self._model.at(version.point.vector)
             self._at = version, point
             return version, self._model or version.model, point, self._box
+
+    def _is_over(self, box: Outbox) -> bool:
+        """Say whether queries need another outbox: the learner does not know this one, or not yet."""
+        return self._pid != os.getpid() or (self._link.rejoins and (box.is_over or not box.life.is_known))
+
+    def _begun(self, before: Outbox | None) -> Outbox:
+        """Begin a life; a forked worker is another replica."""
+        name = int.from_bytes(os.urandom(8), "little") if self._seed is None else self._seed
+        if self._pid not in (0, os.getpid()):
+            name, before = int.from_bytes(os.urandom(8), "little"), None
+        life = self._link.begin(name)
+        self._pid = os.getpid()
+        if before is None:
+            return Outbox(self._link, life, self._packet, self._bound)
+        if not (life.is_known or before.is_over):
+            return before
+        before.abandon()
+        return Outbox(self._link, life, self._packet, self._bound, before.counts)
 
     @staticmethod
     def _check(model: Model, version: Version) -> None:
@@ -234,7 +223,7 @@ class Replica:
         The answers may be those of other replicas. What is measured here is handed over before.
         """
         self.flush(1.0)
-        return self._learner.feedback(tickets, label, gradient=gradient)
+        return self._link.feedback(tickets, label, gradient=gradient)
 
     def teach(self, *inputs: Any, label: ArrayLike) -> Answer:  # noqa: ANN401
         """Measure a query whose label is known, now and at the newest parameters: it teaches at once."""
@@ -271,13 +260,15 @@ class Replica:
 
     def n_outputs(self, *inputs: Any) -> int:  # noqa: ANN401
         """Return how many outputs a query has."""
-        learner = self._learner
-        version = learner.version if learner.is_open else learner.open(inputs)
-        return len(version.model.outputs)
+        return len(self._link.version(inputs).model.outputs)
 
     def outputs(self, tickets: object) -> Floats:
         """Return what queries that wait for their labels were answered with, ``(queries, outputs)``."""
-        return self._learner.outputs(tickets)
+        return self._link.outputs(tickets)
+
+    def refresh(self) -> int:
+        """Ask a learner elsewhere for its newest version now, not within a second; return its number."""
+        return self._link.refresh()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Hand over what was measured, and return whether all of it was."""
@@ -288,6 +279,7 @@ class Replica:
         if self._box is not None:
             self._box.flush(timeout)
             self._box.close()
+        self._link.close()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -302,3 +294,11 @@ class Replica:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _linked(qnode: object, learner: Teacher | str, key: str | None) -> Uplink:
+    if isinstance(learner, str):
+        return Remote(qnode, learner, key)
+    if key is not None:
+        raise InvalidInputError.of("key", "one with the address of a learner only", "one with a Learner")
+    return Direct(learner)
