@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -76,11 +77,12 @@ def _serve(options: argparse.Namespace, scope: Scope) -> None:
         quota=options.quota,
     )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    print(f"serving {options.what} at http://{options.host}:{options.port}/", flush=True)
-    uvicorn.run(
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    place = socket.create_server((options.host, options.port), family=family)
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    print(f"serving {options.what} at http://{host}:{place.getsockname()[1]}/", flush=True)
+    config = uvicorn.Config(
         app,
-        host=options.host,
-        port=options.port,
         log_level="warning",
         lifespan="on",
         limit_concurrency=1024,
@@ -88,6 +90,8 @@ def _serve(options: argparse.Namespace, scope: Scope) -> None:
         timeout_graceful_shutdown=30,
         server_header=False,
     )
+    with place:
+        uvicorn.Server(config).run(sockets=[place])
 
 
 def _status(options: argparse.Namespace) -> None:

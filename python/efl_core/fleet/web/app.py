@@ -28,6 +28,8 @@ from efl_core.fleet.web.signing import Keys, Signature, body_hash
 __all__ = ["App", "asgi"]
 
 LOGGER = logging.getLogger("efl_core")
+# Refusals that come before a body has been read, which nobody is going to.
+UNREAD = (401, 403, 408, 413)
 Message: TypeAlias = "dict[str, Any]"
 Receive: TypeAlias = "Callable[[], Awaitable[Message]]"
 Send: TypeAlias = "Callable[[Message], Awaitable[None]]"
@@ -212,18 +214,19 @@ class App:
     ) -> tuple[int, dict[str, str], bytes]:
         """Answer a replica."""
         handler = self._routes.find(method, path)
-        if self._is_closing:
-            raise Refused("closing", 503, "the learner is being shut down", 5.0)
         signature = Signature.of(headers)
         name = self._admission.name(method, path, signature)
         size = _announced(headers)
-        self._admission.reserve(size)
         try:
-            try:
-                async with asyncio.timeout(self._slow):
-                    body = await _read(receive, size)
-            except TimeoutError:
-                raise Refused("too_slow", 408, f"the body has not come in {self._slow:g} s") from None
+            if self._is_closing:
+                raise Refused("closing", 503, "the learner is being shut down", 5.0)
+            self._admission.reserve(size)
+        except Refused:
+            # Who is known gets his answer: it would be lost if the rest of his body met a closed connection.
+            await self._body(receive, size, is_kept=False)
+            raise
+        try:
+            body = await self._body(receive, size)
             if signature is not None and body_hash(body) != signature.body:
                 raise Refused("bad_signature", 401, "the body is not the one that was signed")
             self.start()
@@ -234,6 +237,13 @@ class App:
             return found
         finally:
             self._admission.release(size)
+
+    async def _body(self, receive: Receive, size: int, *, is_kept: bool = True) -> bytes:
+        try:
+            async with asyncio.timeout(self._slow):
+                return await _read(receive, size, is_kept=is_kept)
+        except TimeoutError:
+            raise Refused("too_slow", 408, f"the body has not come in {self._slow:g} s") from None
 
 
 def _announced(headers: dict[str, str]) -> int:
@@ -246,8 +256,8 @@ def _announced(headers: dict[str, str]) -> int:
     return int(announced)
 
 
-async def _read(receive: Receive, most: int) -> bytes:
-    """Read a body; stop as soon as it is longer than it may be."""
+async def _read(receive: Receive, most: int, *, is_kept: bool) -> bytes:
+    """Read a body; stop as soon as it is longer than it may be. One that is not kept is b""."""
     parts, size, more = [], 0, True
     while more:
         message = await receive()
@@ -257,7 +267,8 @@ async def _read(receive: Receive, most: int) -> bytes:
         size += len(part)
         if size > most:
             raise Refused("too_large", 413, f"a body of more than {most} bytes")
-        parts.append(part)
+        if is_kept:
+            parts.append(part)
     return b"".join(parts)
 
 
@@ -274,4 +285,6 @@ def _told(error: str, message: str, argument: str | None) -> bytes:
 
 def _refusal(refused: Refused) -> tuple[int, dict[str, str], bytes]:
     headers = {} if refused.after is None else {"retry-after": str(max(1, round(refused.after)))}
+    if refused.status in UNREAD:
+        headers["connection"] = "close"
     return refused.status, headers, _told(refused.reason, str(refused), None)
