@@ -5,6 +5,7 @@ A `Replica` lives in a worker of the user's, a `Learner` anywhere else; `asgi` p
 """
 
 from efl_core.fleet import losses, updates
+from efl_core.fleet.buckets import LiarBound, Trimmed
 from efl_core.fleet.learner import Learner
 from efl_core.fleet.replica import Answer, Answers, Replica
 from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report
@@ -22,10 +23,12 @@ __all__ = [
     "Forecast",
     "Keys",
     "Learner",
+    "LiarBound",
     "Price",
     "Replica",
     "Report",
     "Ticket",
+    "Trimmed",
     "Version",
     "asgi",
     "losses",

@@ -12,7 +12,7 @@ import math
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from efl_core import _native
 from efl_core.arguments import array, described, integer, real
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError, ShapeError
+from efl_core.fleet.buckets import LiarBound, liar_bound, trimmed_mean
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.gentle import answer_word, gentle_entries
 from efl_core.fleet.labels import Desk
@@ -67,6 +68,13 @@ class Learner:
         the two-qubit gates that settings may use.
     keep, pending
         Versions whose contributions are still read, and queries that wait for their labels at most.
+    buckets
+        Among how many replicas are spread, by a hash, where some are not trusted: then gradients have a
+        trimmed mean over buckets beside the mean. Best several times as many as there are replicas.
+    combine
+        What a step uses: ``"mean"``, or ``"trimmed"``.
+    trim
+        The part of the buckets that the trimmed mean leaves out at each end: liars in fewer move it little.
     seed
         Decides which setting a query teaches in; the same seed, the same settings.
     """
@@ -87,6 +95,9 @@ class Learner:
         connectivity: Connectivity = "all",
         keep: SupportsIndex = 64,
         pending: SupportsIndex = 200_000,
+        buckets: SupportsIndex = 1,
+        combine: Literal["mean", "trimmed"] = "mean",
+        trim: SupportsFloat = 0.15,
         seed: SupportsIndex | None = None,
     ) -> None:
         self._qnode, self._loss = qnode, read_loss(loss)
@@ -96,6 +107,10 @@ class Learner:
         self._settings, self._method, self._served_only = settings, method, served_only
         self._options = PlanOptions(connectivity=connectivity)
         self._keep, self._pending = integer("keep", keep, 1), integer("pending", pending, 1)
+        self._buckets, self._combine = integer("buckets", buckets, 1, 65_536), _combined(combine, buckets)
+        self._trim = real("trim", trim)
+        if not 0 <= self._trim < 0.5:
+            raise InvalidInputError.of("trim", "a part of the buckets, from 0 to less than 0.5", self._trim)
         drawn = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         self._seed = drawn if seed is None else integer("seed", seed, 0, 2**64 - 1)
         # Who makes versions holds the first, who counts the second; never the other way round.
@@ -223,6 +238,7 @@ class Learner:
                         n_parameters=version.params.size,
                         keep=self._keep,
                         pending=self._pending,
+                        buckets=self._buckets,
                     )
                     self._desk = Desk(self._machine, self._loss, self._pending)
                 self._machine.publish(reader)
@@ -373,7 +389,10 @@ class Learner:
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
-            after = self._checked("update", change(before.params.copy(), gradient.value))
+            used = gradient.value
+            if self._combine == "trimmed" and gradient.trimmed is not None:
+                used = gradient.trimmed.value
+            after = self._checked("update", change(before.params.copy(), used))
             self._publish(*self._made(before.model, after.ravel()))
             self._left = []
             self._steps += 1
@@ -428,6 +447,20 @@ class Learner:
                         _number(self._unused(window)),
                     )
             yield self.step(change, window=window, decay=decay)
+
+    def bound(self, fraction: SupportsFloat, *, weight: SupportsFloat = 1.0) -> LiarBound:
+        """Return by how much liars with a fraction of the queries can move the mean: print it.
+
+        Parameters
+        ----------
+        fraction
+            The part of the queries that they send.
+        weight
+            The largest slope of the loss by an output; a loss without labels has its own.
+        """
+        part, slope = real("fraction", fraction), real("weight", weight)
+        gradient = np.nan_to_num(self.gradient().value)
+        return liar_bound(self.version, self._loss, gradient, part, slope)
 
     def forecast(
         self,
@@ -511,11 +544,21 @@ class Learner:
             loss, loss_stderr = total.loss
         shape = self._shape
         age = float((ages * counted).sum() / counted.sum())
-        return FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age), loss, loss_stderr
+        trimmed = trimmed_mean(held, weights, shape, self._trim) if self._buckets > 1 else None
+        gradient = FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age, trimmed)
+        return gradient, loss, loss_stderr
 
 
 def _number(counted: list[_Counted]) -> int:
     return sum(tally.queries for _, _, tally in counted)
+
+
+def _combined(combine: str, buckets: SupportsIndex) -> str:
+    if combine not in ("mean", "trimmed"):
+        raise InvalidInputError.of("combine", "'mean' or 'trimmed'", repr(combine))
+    if combine == "trimmed" and integer("buckets", buckets, 1) == 1:
+        raise InvalidInputError.of("buckets", "several for a trimmed mean over them", 1)
+    return combine
 
 
 def _served(counts: dict[str, int]) -> int:
