@@ -2,8 +2,12 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pennylane as qml
@@ -250,6 +254,43 @@ def test_a_learner_that_begins_anew_is_joined_again():
     replica.close()
 
 
+FORKS = """
+import os, sys, time
+import numpy as np
+from efl_core.fleet import Replica
+from tests.fleet.cases import brick
+
+replica = Replica(brick(3, outputs="word"), sys.argv[1], key=sys.argv[2], shots=64)
+replica.answers(np.zeros((8, 3)))
+assert replica.flush(10)
+child = os.fork()
+end = time.monotonic() + 20
+replica.answers(np.zeros((4, 3)))  # a child answers before it has joined, too
+while replica.counts.get("sent", 0) < 20 and time.monotonic() < end:
+    replica.answers(np.zeros((4, 3)))
+    replica.flush(1)
+assert replica.counts["sent"] >= 20
+replica.close()
+if not child:
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+def test_a_forked_worker_is_another_replica():
+    learner = learner_of(CIRCUIT, "energy")
+    with serving(learner) as (url, app):
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", FORKS, url, key()],
+            check=True,
+            timeout=100,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert learner.counts["replicas"] == 2
+        assert learner.counts["gap"] == learner.counts["duplicate"] == 0
+        assert sorted(own.slot for own in app._admission.workers) == [0, 1]
+
+
 def test_a_service_that_mounts_it():
     def mount(app):
         async def service(scope, receive, send):
@@ -308,6 +349,24 @@ def test_versions_have_the_name_of_their_bytes():
         assert sent(url, "GET", path)[0] == 200  # for replicas that are behind
 
 
+def test_a_candidate_is_told_with_its_share():
+    """Any learner that has one as ``canary`` is asked for it."""
+    learner = learner_of(CIRCUIT)
+    with serving(learner) as (url, _), Replica(CIRCUIT, url, key=key()) as replica:
+        assert replica.answer(X[0]).version == 1
+        assert replica._link.candidate is None
+        version, _ = learner._made(learner.version.model, learner.params.ravel() + 0.1)
+        learner.canary = SimpleNamespace(version=version, share=0.25)
+        assert replica.refresh() == 1
+        found = replica._link.candidate
+        assert (found.version.number, found.share) == (2, 0.25)
+        assert found.version.native.hash == version.native.hash
+        del learner.canary
+        replica.answer(X[0])
+        replica.flush(5)
+        eventually(lambda: replica._link.candidate is None)  # as soon as a packet was acknowledged
+
+
 def test_a_packet_is_acknowledged_when_it_is_taken():
     learner = learner_of(CIRCUIT)
     taking, go = threading.Event(), threading.Event()
@@ -330,7 +389,7 @@ def test_a_packet_is_acknowledged_when_it_is_taken():
         assert sent(url, "GET", "/health")[0] == 200  # others are answered meanwhile
         go.set()
         thread.join()
-        assert found[0][::2] == (200, {"refused": None, "newest": 1, "expected": 4})
+        assert found[0][::2] == (200, {"refused": None, "newest": 1, "candidate": None, "expected": 4})
 
 
 def test_a_learner_that_cannot_commit_acknowledges_nothing():

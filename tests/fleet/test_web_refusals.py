@@ -137,6 +137,21 @@ def test_nobody_chooses_his_settings(fleet):
     assert lives == [200] * 3 + [429] * 5
 
 
+def test_a_request_to_join_is_good_once(fleet):
+    """Whoever has recorded one could end the life of a replica with it."""
+    learner, url, app, _, packet = fleet
+    body = json.dumps({"instance": "1" * 32, "former": 0}).encode()
+    signed = Credential.read(key("other")).sign("POST", "/v1/join", body).headers
+    first = sent(url, "POST", "/v1/join", body, signed=False, headers=signed)
+    assert (first[0], first[2]["incarnation"]) == (200, 1)
+    assert sent(url, "POST", "/v1/join", body, signed=False, headers=signed)[0] == 409
+    assert app.counts["replayed"] == 1
+    again = sent(url, "POST", "/v1/join", body, name="other")[2]
+    assert (again["replica"], again["incarnation"]) == (first[2]["replica"], 2)
+    assert sent(url, "POST", "/v1/packets", packet)[2]["refused"] is None
+    assert learner.counts["admitted"] == 4
+
+
 def test_gaps_are_told_for_each_replica(fleet):
     learner, url, _, life, packet = fleet
     other = joined(url, "honest")[2]
@@ -331,7 +346,7 @@ def test_the_workers_of_a_key_are_bounded_and_keep_their_numbers():
     with pytest.raises(Refused, match="2 workers at most") as found:
         admission.join("shop", "c" * 16, 0)
     assert (found.value.reason, found.value.status) == ("over_capacity", 429)
-    assert admission.join("shop", "a" * 16, 0) is first
+    assert admission.join("shop", "a" * 16, 0, made=1) is first
     clock.now = 61.0
     assert admission.owner("shop", first.replica) is first  # it has been heard of
     third = admission.join("shop", "c" * 16, 0)

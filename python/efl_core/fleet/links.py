@@ -5,7 +5,7 @@ Everything that a replica asks while it answers, it is told at once from what th
 `feedback` and `outputs` by whoever hands in labels.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,17 @@ from efl_core.fleet.outbox import Life, Link
 from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version
 
-__all__ = ["Direct", "Teacher", "Uplink"]
+__all__ = ["Candidate", "Direct", "Teacher", "Uplink", "candidate_of"]
 
 Floats = NDArray[np.float64]
+
+
+class Candidate(NamedTuple):
+    """A version that answers a part of the queries until it is judged."""
+
+    version: Version
+    share: float
+    """The part of the queries that it answers."""
 
 
 class Teacher(Link, Protocol):
@@ -58,6 +66,10 @@ class Uplink(Link, Protocol):
     def version(self, inputs: tuple[Any, ...]) -> Version:
         """Return the newest version that is known here; the inputs are those of some query."""
 
+    @property
+    def candidate(self) -> Candidate | None:
+        """The candidate that is known here, if there is one."""
+
     def begin(self, name: int) -> Life:
         """Begin a life of a replica that proposes a name; it is not known yet where that takes longer."""
 
@@ -77,6 +89,12 @@ class Uplink(Link, Protocol):
         """End what the link has begun."""
 
 
+def candidate_of(learner: object) -> Candidate | None:
+    """Return the candidate of a learner: its ``canary``, where it tries versions before it serves them."""
+    found = getattr(learner, "canary", None)
+    return None if found is None else Candidate(found.version, found.share)
+
+
 class Direct:
     """A learner in the same process."""
 
@@ -93,6 +111,11 @@ class Direct:
         """Return the version of the learner, which plans at the first query."""
         learner = self._learner
         return learner.version if learner.is_open else learner.open(inputs)
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The candidate of the learner."""
+        return candidate_of(self._learner)
 
     def begin(self, name: int) -> Life:
         """Join under that name."""

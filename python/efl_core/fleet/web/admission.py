@@ -47,6 +47,8 @@ class Worker:
     replica: int
     instance: str
     seen: float
+    joined: int = 0
+    """When the request was made by which it last joined, by its own clock."""
     sent: int = 0
     """Queries that were admitted."""
     dropped: int = 0
@@ -158,12 +160,17 @@ class Admission:
 
     # ---- workers -----------------------------------------------------------------------------------------
 
-    def join(self, name: str, instance: str, former: int) -> Worker:
+    def join(self, name: str, instance: str, former: int, made: int = 0) -> Worker:
         """Return the worker that a process is: the same as before, or a free one of its key.
 
-        A process that has joined this learner before it was started again says its former number.
+        A process that has joined this learner before it was started again says its former number. A request
+        that was made no later than the last one of the process is an old one, by which somebody else would
+        end its life.
         """
         account, now = self._account(name), self._clock()
+        known = next((own for own in account.workers.values() if own.instance == instance), None)
+        if known is not None and made <= known.joined and self._keys is not None:
+            raise Refused("replayed", 409, "a request to join that has been made before")
         slot = self._slot(name, account, instance, former, now)
         lives = account.lives.setdefault(slot, _Tokens(1 / EVERY, LIVES, LIVES, now))
         wait = lives.take(1, now)
@@ -174,7 +181,7 @@ class Admission:
         if worker is None or worker.instance != instance:
             worker = Worker(name, slot, replica, instance, now)
             account.workers[slot] = self._by_replica[replica] = worker
-        worker.seen = now
+        worker.seen, worker.joined = now, made
         return worker
 
     def _slot(self, name: str, account: _Account, instance: str, former: int, now: float) -> int:

@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from efl_core.arguments import integer, real
@@ -187,7 +188,10 @@ class App:
         counts = self._admission.counts
         try:
             if self._operating.answers(path):
-                return self._operating.answer(method, path, headers, is_closing=self._is_closing)
+                call = partial(self._operating.answer, method, path, headers, is_closing=self._is_closing)
+                if path == "/health":
+                    return call()
+                return await asyncio.get_running_loop().run_in_executor(None, call)
             found = await self._replica(method, path, headers, receive)
         except Refused as refused:
             counts[refused.reason] += 1

@@ -41,8 +41,8 @@ class Teaching:
 
     def __init__(self, learner: Learner, update: object, queries: int) -> None:
         self._learner, self._queries = learner, queries
-        # Read once: what an optimiser remembers lasts as long as the thread.
-        self._update = learner._read_update(update)
+        learner._read_update(update)  # refused before anything waits
+        self._update = update
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.trouble = ""

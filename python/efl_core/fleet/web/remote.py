@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from efl_core.arguments import described, listed
 from efl_core.errors import CorruptDataError, EflError, InputTypeError, InvalidInputError
+from efl_core.fleet.links import Candidate
 from efl_core.fleet.models import Model, made_model
 from efl_core.fleet.outbox import Life
 from efl_core.fleet.tickets import Ticket
@@ -62,6 +63,7 @@ class Remote:
         self._lock = threading.RLock()
         self._model: Model | None = None
         self._version: Version | None = None
+        self._candidate: Candidate | None = None
         self._described: Described | None = None
         self._hash = ""
         self._fetch()
@@ -104,6 +106,11 @@ class Remote:
                     self._model = model
         return self._version
 
+    @property
+    def candidate(self) -> Candidate | None:
+        """The candidate that is known here."""
+        return self._candidate
+
     def refresh(self) -> int:
         """Ask for the newest version now, and return its number."""
         self._fetch()
@@ -112,17 +119,28 @@ class Remote:
 
     def _fetch(self) -> None:
         """Get the newest version, if it is not the one that is known."""
-        newest = str(self._caller.call("GET", "/v1/version").json()["hash"])
-        if newest == self._hash:
-            return
-        data = self._caller.call("GET", f"/v1/versions/{newest}").body
-        if hashlib.sha256(data).hexdigest() != newest:
-            raise CorruptDataError.of("version", f"bytes with the hash {newest[:12]}", "others")
-        found = read_version(data)
-        with self._lock:  # never while the network is waited for
-            if self._model is not None:
-                self._version = made_here(found, self._model)
-            self._described, self._hash = found, newest
+        told = self._caller.call("GET", "/v1/version").json()
+        tried, newest = told.get("candidate"), str(told["hash"])
+        if newest != self._hash:
+            found = self._read(newest)
+            with self._lock:  # never while the network is waited for
+                if self._model is not None:
+                    self._version = made_here(found, self._model)
+                self._described, self._hash = found, newest
+        if tried is None:
+            self._candidate = None
+        elif self._model is not None and (
+            self._candidate is None or self._candidate.version.number != tried["number"]
+        ):
+            version = made_here(self._read(str(tried["hash"])), self._model)
+            self._candidate = Candidate(version, float(tried["share"]))
+
+    def _read(self, name: str) -> Described:
+        """Get the version whose bytes have this hash."""
+        data = self._caller.call("GET", f"/v1/versions/{name}").body
+        if hashlib.sha256(data).hexdigest() != name:
+            raise CorruptDataError.of("version", f"bytes with the hash {name[:12]}", "others")
+        return read_version(data)
 
     # ---- the thread that asks ----------------------------------------------------------------------------
 
@@ -191,7 +209,8 @@ class Remote:
     def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
         """Send a packet."""
         found = self._caller.call("POST", "/v1/packets", packet).json()
-        if found["newest"] != self._number:
+        tried = None if self._candidate is None else self._candidate.version.number
+        if found["newest"] != self._number or found["candidate"] != tried:
             self._poke.set()
         return found["refused"], found["newest"], int(found["expected"])
 

@@ -18,11 +18,12 @@ import numpy as np
 
 from efl_core.errors import InvalidInputError
 from efl_core.fleet.learner import Learner
+from efl_core.fleet.links import candidate_of
 from efl_core.fleet.losses import Upstream
 from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version, kind_of
 from efl_core.fleet.web.admission import Admission, Refused
-from efl_core.fleet.web.signing import tag_of
+from efl_core.fleet.web.signing import TIME, tag_of
 from efl_core.fleet.web.wire import described_version
 
 __all__ = ["Routes"]
@@ -66,8 +67,16 @@ class Routes:
 
     def _newest(self, name: str, body: bytes, headers: dict[str, str]) -> Callable[[], Reply]:
         def call() -> Reply:
-            version = self._learner.version
-            return _json({"number": version.number, "hash": self._hash_of(version)})
+            version, candidate = self._learner.version, candidate_of(self._learner)
+            found: dict[str, Any] = {"number": version.number, "hash": self._hash_of(version)}
+            if candidate is not None:
+                own = candidate.version
+                found["candidate"] = {
+                    "number": own.number,
+                    "hash": self._hash_of(own),
+                    "share": candidate.share,
+                }
+            return _json(found)
 
         return call
 
@@ -105,7 +114,8 @@ class Routes:
         is_named = isinstance(instance, str) and 16 <= len(instance) <= 64
         if not is_named or not isinstance(former, int) or not 0 <= former < 2**64:
             raise InvalidInputError.of("body", "an instance and a former number", "others")
-        worker = self._admission.join(name, str(instance), former)
+        made = headers.get(TIME, "")
+        worker = self._admission.join(name, str(instance), former, int(made) if made.isdecimal() else 0)
 
         def call() -> Reply:
             incarnation = self._learner.join(worker.replica)
@@ -130,7 +140,9 @@ class Routes:
                 worker.dropped += dropped
             elif refused != "duplicate":
                 worker.refused += 1
-            return _json({"refused": refused, "newest": newest, "expected": expected})
+            candidate = candidate_of(self._learner)
+            tried = None if candidate is None else candidate.version.number
+            return _json({"refused": refused, "newest": newest, "candidate": tried, "expected": expected})
 
         return call
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from efl_core.arguments import described
 from efl_core.errors import InputTypeError, InvalidInputError
 
-__all__ = ["Credential", "Keys", "Signature", "body_hash", "new_secret", "tag_of"]
+__all__ = ["TIME", "Credential", "Keys", "Signature", "body_hash", "new_secret", "tag_of"]
 
 NAME = re.compile(r"[A-Za-z0-9._/-]{1,64}")
 # Seconds that the clocks of two machines may differ.
