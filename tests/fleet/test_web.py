@@ -254,6 +254,29 @@ def test_a_learner_that_begins_anew_is_joined_again():
     replica.close()
 
 
+def test_a_worker_for_whom_there_is_no_room_answers_and_joins_later():
+    learner = learner_of(CIRCUIT)
+    with serving(learner, workers=1) as (url, app), Replica(CIRCUIT, url, key=key()) as first:
+        first.answer(X[0])
+        first.flush(5)
+        second = Replica(CIRCUIT, url, key=key(), shots=64)
+        found = second.answers(X[:8])
+        assert found.version == 1
+        assert second.counts == {"waiting": 0}
+        assert second.feedback(found.tickets, Y[:8]) == {"answered_only": 8}
+        [worker] = app._admission.workers
+        worker.seen -= 100  # the other one has not been heard of for a while
+
+        def teaches():
+            second.answer(X[0])
+            second.flush(1)
+            return second.counts.get("sent", 0)
+
+        eventually(teaches)
+        assert learner.counts["replicas"] == 1  # the number is that of the place
+        second.close()
+
+
 FORKS = """
 import os, sys, time
 import numpy as np

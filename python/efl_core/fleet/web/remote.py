@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efl_core.arguments import described, listed
-from efl_core.errors import CorruptDataError, EflError, InputTypeError, InvalidInputError
+from efl_core.errors import CorruptDataError, EflError, InputTypeError, InvalidInputError, LearnerAwayError
 from efl_core.fleet.links import Candidate
 from efl_core.fleet.models import Model, made_model
 from efl_core.fleet.outbox import Life
@@ -73,7 +73,11 @@ class Remote:
         self._tags: dict[Life, bytes] = {}
         self._instance: tuple[int, str] = (0, "")
         self._former = 0
-        self._join()
+        try:
+            self._join()
+        except LearnerAwayError as error:  # no room for another worker, say: it may come
+            LOGGER.warning("answers teach nothing yet: %s", error)
+            self._is_wanted = True
         self._poke = threading.Event()
         self._watcher: tuple[int, threading.Thread] | None = None
         self._is_closed = False
