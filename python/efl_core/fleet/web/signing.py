@@ -72,7 +72,7 @@ class Credential:
 
     >>> from efl_core.fleet.web.signing import Credential, Keys
     >>> Keys("0123456789abcdef0123456789abcdef").of("shop-3")[:15]
-    'shop-3:5ea7e7c8'
+    'shop-3:614674de'
     """
 
     name: str
