@@ -434,6 +434,7 @@ def test_a_learner_that_cannot_commit_acknowledges_nothing():
         assert (status, fields["retry-after"]) == (503, "1")
         assert "expected a disk with room" in told["message"]
         assert app.counts["unavailable"] >= 2
+        assert sent(url, "GET", "/v1/version")[0] == 200  # versions are still given out
         assert sent(url, "GET", "/health")[::2] == (503, b"unavailable\n")
         learner.submit = submit
         assert replica.flush(20)

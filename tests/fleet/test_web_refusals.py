@@ -137,6 +137,19 @@ def test_nobody_chooses_his_settings(fleet):
     assert lives == [200] * 3 + [429] * 5
 
 
+def test_the_log_says_why_and_cannot_be_flooded(fleet, caplog):
+    _, url, app, *_ = fleet
+    with caplog.at_level("INFO", "efl_core"):
+        start = time.monotonic()
+        for _ in range(40):
+            sent(url, "GET", "/v1/nothing%0aforged", signed=False)
+        seconds = time.monotonic() - start
+    lines = [record.getMessage() for record in caplog.records if "not_found" in record.getMessage()]
+    assert lines[0] == "not_found: GET '/v1/nothing\\nforged': nothing answers GET '/v1/nothing\\nforged'"
+    assert 5 <= len(lines) <= 5 * (seconds + 2)
+    assert app.counts["not_found"] == 40
+
+
 def test_a_request_to_join_is_good_once(fleet):
     """Whoever has recorded one could end the life of a replica with it."""
     learner, url, app, _, packet = fleet

@@ -12,6 +12,8 @@ Cost: two hashes, a hop to a thread, and what the learner does.
 import asyncio
 import json
 import logging
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -29,6 +31,8 @@ from efl_core.fleet.web.signing import Keys, Signature, body_hash
 __all__ = ["App", "asgi"]
 
 LOGGER = logging.getLogger("efl_core")
+# Lines of the log that one reason is worth in a second: whoever is refused may be many.
+LINES = 5
 # Refusals that come before a body has been read, which nobody is going to.
 UNREAD = (401, 403, 408, 413)
 Message: TypeAlias = "dict[str, Any]"
@@ -124,6 +128,8 @@ class App:
         self._pool: ThreadPoolExecutor | None = None
         self._is_closing = False
         self._busy = 0
+        # Lines of the log in this second, by reason.
+        self._second, self._said = 0, Counter[str]()
 
     # ---- beginning and ending ----------------------------------------------------------------------------
 
@@ -195,23 +201,32 @@ class App:
             found = await self._replica(method, path, headers, receive)
         except Refused as refused:
             counts[refused.reason] += 1
-            LOGGER.info("%s %s: %s", method, path, refused)
+            self._log(refused.reason, method, path, str(refused))
             return _refusal(refused)
         except (InvalidInputError, InputTypeError, ResourceLimitError) as error:
             counts["invalid"] += 1
-            LOGGER.info("%s %s: %s", method, path, error)
+            self._log("invalid", method, path, str(error))
             return 422, {}, _told(type(error).__name__, str(error), error.argument)
         except EflError as error:  # a journal that cannot commit: nothing is acknowledged
             counts["unavailable"] += 1
             self._operating.trouble = str(error)
-            LOGGER.exception("%s %s: nothing is taken", method, path)
+            LOGGER.exception("%s %.80r: nothing is taken", method, path)
             return _refusal(Refused("unavailable", 503, str(error), 1.0))
         except Exception:
             counts["failed"] += 1
-            LOGGER.exception("%s %s failed", method, path)
+            LOGGER.exception("%s %.80r failed", method, path)
             return 500, {}, _told("EflError", "the learner has failed; its log says how", None)
         counts["accepted"] += 1
         return found
+
+    def _log(self, reason: str, method: str, path: str, message: str) -> None:
+        """Say why a request was refused; no more than some of each reason in a second."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._said = second, Counter()
+        self._said[reason] += 1
+        if self._said[reason] <= LINES:
+            LOGGER.info("%s: %s %.80r: %s", reason, method, path, message)
 
     async def _replica(
         self, method: str, path: str, headers: dict[str, str], receive: Receive
@@ -237,7 +252,8 @@ class App:
             loop = asyncio.get_running_loop()
             started = loop.time()
             found = await loop.run_in_executor(self._pool, handler(name, body, headers))
-            self._operating.took(loop.time() - started)
+            is_taken = method == "POST" and path != "/v1/outputs"
+            self._operating.took(loop.time() - started, is_taken=is_taken)
             return found
         finally:
             self._admission.release(size)

@@ -90,11 +90,12 @@ class Operating:
         self.trouble = ""
         """Why nothing was taken when something last came; empty if it was."""
 
-    def took(self, seconds: float) -> None:
-        """Note how long the learner took for a request that was taken."""
-        self._times[bisect_left(ENDS, seconds)] += 1
-        self._seconds += seconds
-        self.trouble = ""
+    def took(self, seconds: float, *, is_taken: bool) -> None:
+        """Note how long the learner took for a request, and whether it has taken something."""
+        if is_taken:
+            self._times[bisect_left(ENDS, seconds)] += 1
+            self._seconds += seconds
+            self.trouble = ""
 
     def answers(self, path: str) -> bool:
         """Say whether an address is one of these."""

@@ -60,7 +60,7 @@ class Routes:
         found = self._routes.get((method, path))
         if found is None:
             known = [own for own, where in self._routes if where == path]
-            raise Refused("not_found", 405 if known else 404, f"nothing answers {method} {path[:80]}")
+            raise Refused("not_found", 405 if known else 404, f"nothing answers {method} {path[:80]!r}")
         return found
 
     # ---- versions ----------------------------------------------------------------------------------------
