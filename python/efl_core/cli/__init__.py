@@ -1,4 +1,4 @@
-"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl inspect FILE``, ``efl doctor``."""
+"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl inspect FILE``, ``efl fleet``, ``efl doctor``."""
 
 import argparse
 import ast
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from efl_core import __version__
+from efl_core.cli import journals
 from efl_core.errors import EflError, InvalidInputError
 
 __all__ = ["main"]
@@ -118,6 +119,9 @@ def _parser() -> argparse.ArgumentParser:
     inspect = verbs.add_parser("inspect", help="what a file of snapshots or a tally holds")
     inspect.add_argument("file", type=Path)
     inspect.set_defaults(run=_inspect)
+
+    fleet = verbs.add_parser("fleet", help="the journal of a learner: inspect, replay, verify, export")
+    journals.add_verbs(fleet.add_subparsers(dest="fleet_verb", required=True, metavar="VERB"))
 
     doctor = verbs.add_parser("doctor", help="versions, CPU level and threads, for a bug report")
     doctor.set_defaults(run=_doctor)
