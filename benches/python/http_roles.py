@@ -53,6 +53,7 @@ def serve(options):
             keys=Keys(SECRET),
             update=Adam(options["rate"]) if options.get("update") else None,
             queries=options.get("queries", 64),
+            canary=None,  # a step is served at once: what is measured is what more replicas bring
             workers=64,
         )
     place = socket.create_server(("127.0.0.1", 0), backlog=512)

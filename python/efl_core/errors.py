@@ -12,6 +12,7 @@ __all__ = [
     "EflError",
     "InputTypeError",
     "InvalidInputError",
+    "JournalError",
     "LearnerAwayError",
     "MissingExtraError",
     "NewerFormatError",
@@ -64,3 +65,7 @@ class LearnerAwayError(EflError, ConnectionError):
 
 class MissingExtraError(EflError, ImportError):
     """An optional dependency is not installed; the message has the line that installs it."""
+
+
+class JournalError(EflError, OSError):
+    """A journal cannot be opened or written; nothing is acknowledged until the learner is started again."""

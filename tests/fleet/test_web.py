@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import numpy as np
 import pennylane as qml
@@ -333,17 +332,22 @@ def test_a_service_that_mounts_it():
     assert learner.counts["taught"] == 1
 
 
-def test_it_learns_by_itself():
+@pytest.mark.parametrize("canary", [None, 0.25])
+def test_it_learns_by_itself(canary):
     learner = learner_of(CIRCUIT)
     with (
-        serving(learner, update="adam", queries=16) as (url, _),
+        serving(learner, update="adam", queries=16, canary=canary) as (url, _),
         Replica(CIRCUIT, url, key=key()) as replica,
     ):
-        for start in range(0, 64, 16):
-            replica.feedback(replica.answers(X[start : start + 16]).tickets, Y[start : start + 16])
-        eventually(lambda: learner.status().steps and not learner.taught)
-        assert learner.version.number == 1 + learner.status().steps > 1
-        eventually(lambda: replica.answer(X[0]).version == learner.version.number)  # asked every second
+
+        def taught():
+            replica.feedback(replica.answers(X[:32]).tickets, Y[:32])
+            return learner.status().steps >= 3
+
+        eventually(taught)
+        assert learner.version.number > 1 or canary
+        # Versions are asked for every second.
+        eventually(lambda: replica.answer(X[0]).version == learner.version.number)
 
 
 def eventually(holds):
@@ -372,22 +376,29 @@ def test_versions_have_the_name_of_their_bytes():
         assert sent(url, "GET", path)[0] == 200  # for replicas that are behind
 
 
-def test_a_candidate_is_told_with_its_share():
-    """Any learner that has one as ``canary`` is asked for it."""
+def test_a_candidate_answers_its_share_elsewhere_too():
     learner = learner_of(CIRCUIT)
-    with serving(learner) as (url, _), Replica(CIRCUIT, url, key=key()) as replica:
+    with serving(learner) as (url, _), Replica(CIRCUIT, url, key=key(), seed=1, packet=16) as replica:
         assert replica.answer(X[0]).version == 1
-        assert replica._link.candidate is None
-        version, _ = learner._made(learner.version.model, learner.params.ravel() + 0.1)
-        learner.canary = SimpleNamespace(version=version, share=0.25)
-        assert replica.refresh() == 1
-        found = replica._link.candidate
-        assert (found.version.number, found.share) == (2, 0.25)
-        assert found.version.native.hash == version.native.hash
-        del learner.canary
+        replica.flush(5)
+        worse = learner.params + np.random.default_rng(1).uniform(1, 2, len(learner.params))
+        candidate = learner.publish(worse, canary=0.25, labels=24)
+        assert learner.version.number == replica.refresh() == 1
+        assert replica._link.candidate.version.native.hash == candidate.native.hash
+        seen = []
+        while learner.canary is not None and len(seen) < 40:
+            found = replica.answers(X)
+            seen.append(found.version)
+            replica.feedback(found.tickets, Y)
+        [verdict] = learner.verdicts
+        assert verdict.version == 2
+        counts = learner.counts
+        assert counts.get("promoted", 0) + counts.get("rolled_back", 0) == 1
+        assert counts["taught"] == 64 * len(seen)
         replica.answer(X[0])
         replica.flush(5)
         eventually(lambda: replica._link.candidate is None)  # as soon as a packet was acknowledged
+        eventually(lambda: replica.answer(X[0]).version == learner.version.number)
 
 
 def test_a_packet_is_acknowledged_when_it_is_taken():
@@ -441,6 +452,43 @@ def test_a_learner_that_cannot_commit_acknowledges_nothing():
         assert sent(url, "GET", "/health")[::2] == (200, b"ok\n")
         assert learner.counts["admitted"] == 8
         replica.close()
+
+
+def test_what_was_acknowledged_is_in_the_journal(tmp_path):
+    path = tmp_path / "journal"
+    with (
+        learner_of(CIRCUIT, journal=path) as learner,
+        serving(learner) as (url, _),
+        Replica(CIRCUIT, url, key=key(), seed=1) as replica,
+    ):
+        found = replica.answers(X)
+        assert replica.feedback(found.tickets[:40], Y[:40]) == {"taught": 40}
+        before, gradient = learner.counts, learner.gradient()
+        life = replica._box.life
+    with learner_of(CIRCUIT, journal=path) as again, serving(again, port=int(url.rpartition(":")[2])):
+        assert again.counts["admitted"] == before["admitted"] == 64
+        assert (again.gradient().value == gradient.value).all()
+        # Who had joined goes on under his number, and his labels are good.
+        with Replica(CIRCUIT, url, key=key(), seed=2) as later:
+            assert later.feedback(found.tickets[40:], Y[40:]) == {"taught": 24}
+            assert later.teach(X[0], label=1).version == again.version.number
+            assert later._box.life.replica == life.replica
+            assert later._box.life.incarnation == life.incarnation + 1
+
+
+def test_a_journal_that_fails_is_an_answer(tmp_path):
+    learner = learner_of(CIRCUIT, journal=tmp_path / "journal")
+    with serving(learner) as (url, app):
+        replica = Replica(CIRCUIT, url, key=key(), packet=4)
+        replica.answer(X[0])
+        replica.flush(5)
+        learner.close()
+        for x in X[:8]:
+            assert replica.answer(x).version == 1
+        assert not replica.flush(0.5)
+        assert app.counts["unavailable"] > 0
+        assert sent(url, "GET", "/health")[0] == 503
+        replica.close(timeout=0)
 
 
 def test_what_is_under_way_ends_before_the_server_does():

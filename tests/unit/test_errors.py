@@ -12,6 +12,7 @@ TREE = {
     "EflError": (None, Exception),
     "InputTypeError": ("EflError", TypeError),
     "InvalidInputError": ("EflError", ValueError),
+    "JournalError": ("EflError", OSError),
     "LearnerAwayError": ("EflError", ConnectionError),
     "MissingExtraError": ("EflError", ImportError),
     "NewerFormatError": ("CorruptDataError", ValueError),

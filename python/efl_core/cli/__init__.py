@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from efl_core import __version__
-from efl_core.cli import fleet_serving
+from efl_core.cli import fleet_serving, journals
 from efl_core.errors import EflError, InvalidInputError
 
 __all__ = ["main"]
@@ -120,8 +120,10 @@ def _parser() -> argparse.ArgumentParser:
     inspect.add_argument("file", type=Path)
     inspect.set_defaults(run=_inspect)
 
-    fleet = verbs.add_parser("fleet", help="serve a learner over HTTP, and see how it is doing")
-    fleet_serving.add(fleet.add_subparsers(dest="fleet_verb", required=True, metavar="VERB"), _scope)
+    fleet = verbs.add_parser("fleet", help="serve a learner over HTTP, see how it is doing, read its journal")
+    parts = fleet.add_subparsers(dest="fleet_verb", required=True, metavar="VERB")
+    fleet_serving.add(parts, _scope)
+    journals.add_verbs(parts)
 
     doctor = verbs.add_parser("doctor", help="versions, CPU level and threads, for a bug report")
     doctor.set_defaults(run=_doctor)

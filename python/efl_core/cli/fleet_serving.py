@@ -35,6 +35,9 @@ def add(verbs: Any, scope: Scope) -> None:  # noqa: ANN401 (argparse does not na
     serve.add_argument("--operator", type=Path, metavar="FILE", help="a password for /, /status and /metrics")
     serve.add_argument("--update", default="adam", help="adam (default), descent, a name in the file, none")
     serve.add_argument("--queries", type=int, default=64, help="contributions of a step (default 64)")
+    serve.add_argument(
+        "--canary", type=float, default=0.25, help="part that tries a step (default 0.25)"
+    )
     serve.add_argument("--workers", type=int, default=16, help="processes that may use one key (default 16)")
     serve.add_argument("--quota", type=float, help="queries a second of one key")
     serve.set_defaults(run=lambda options: _serve(options, scope))
@@ -72,6 +75,7 @@ def _serve(options: argparse.Namespace, scope: Scope) -> None:
         keys=None if options.open else Keys(options.secret.read_text(), revoked=options.revoked),
         update=update,
         queries=options.queries,
+        canary=options.canary or None,
         operator=None if options.operator is None else options.operator.read_text().strip(),
         workers=options.workers,
         quota=options.quota,
@@ -90,7 +94,7 @@ def _serve(options: argparse.Namespace, scope: Scope) -> None:
         timeout_graceful_shutdown=30,
         server_header=False,
     )
-    with place:
+    with place, names[name]:  # a learner with a journal writes down where it ends
         uvicorn.Server(config).run(sockets=[place])
 
 

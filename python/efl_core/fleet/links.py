@@ -10,11 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core.errors import JournalError
+from efl_core.fleet.canary import Canary
 from efl_core.fleet.outbox import Life, Link
 from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version
 
-__all__ = ["Candidate", "Direct", "Teacher", "Uplink", "candidate_of"]
+__all__ = ["Candidate", "Direct", "Teacher", "Uplink"]
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +42,10 @@ class Teacher(Link, Protocol):
 
     def open(self, inputs: tuple[Any, ...]) -> Version:
         """Make the first version, given the inputs of a query."""
+
+    @property
+    def canary(self) -> Canary | None:
+        """The version that answers a part of the queries, if there is one."""
 
     def agree(self, shots: object, share: object, serve: object) -> None:
         """Take, or refuse, how the shots of a query are split."""
@@ -89,12 +95,6 @@ class Uplink(Link, Protocol):
         """End what the link has begun."""
 
 
-def candidate_of(learner: object) -> Candidate | None:
-    """Return the candidate of a learner: its ``canary``, where it tries versions before it serves them."""
-    found = getattr(learner, "canary", None)
-    return None if found is None else Candidate(found.version, found.share)
-
-
 class Direct:
     """A learner in the same process."""
 
@@ -115,11 +115,15 @@ class Direct:
     @property
     def candidate(self) -> Candidate | None:
         """The candidate of the learner."""
-        return candidate_of(self._learner)
+        found = self._learner.canary
+        return None if found is None else Candidate(found.version, found.share)
 
     def begin(self, name: int) -> Life:
-        """Join under that name."""
-        return Life(name, self._learner.join(name))
+        """Join under that name; a learner that cannot write it down is asked again with the next query."""
+        try:
+            return Life(name, self._learner.join(name))
+        except JournalError:
+            return Life(name, 0)
 
     def ticket(self, life: Life, sequence: int, teaches: bool) -> str:
         """Return the ticket, which needs no tag."""

@@ -11,6 +11,7 @@ Cost: the bits of the queries that wait; one packet is encoded for every `packet
 import logging
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple, Protocol
@@ -91,12 +92,12 @@ class Outbox:
     _thread: threading.Thread | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def begin(self, version: Version, count: int) -> list[_Query]:
-        """Give numbers to queries that are about to run."""
+    def begin(self, versions: Callable[[int], Sequence[Version]]) -> list[_Query]:
+        """Give numbers to queries that are about to run, given the versions of those from a number on."""
         with self._changed:
-            found = [_Query(self._next + i, version) for i in range(count)]
-            self._next += count
-            if version.native is not None and self.life.is_known:
+            found = [_Query(number, own) for number, own in enumerate(versions(self._next), self._next)]
+            self._next += len(found)
+            if found[0].version.native is not None and self.life.is_known:
                 self._queries.extend(found)
                 self._give_up()
             return found

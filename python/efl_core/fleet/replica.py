@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -20,7 +21,7 @@ from efl_core.arguments import integer, listed
 from efl_core.errors import InvalidInputError
 from efl_core.fleet.links import Direct, Teacher, Uplink
 from efl_core.fleet.models import Model, made_model
-from efl_core.fleet.outbox import Outbox
+from efl_core.fleet.outbox import Life, Outbox
 from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
 from efl_core.fleet.versions import Version
@@ -61,7 +62,7 @@ class Answers:
     tickets: list[str]
     """The ticket of each query."""
     version: int
-    """The version of the parameters that answered."""
+    """The version of the parameters that answered; the older one where a candidate has answered some."""
 
     def __len__(self) -> int:
         return len(self.tickets)
@@ -111,7 +112,7 @@ class Replica:
         self._seed = None if seed is None else integer("seed", seed, 0, 2**64 - 1)
         self._lock = threading.RLock()
         self._model: Model | None = None
-        self._at: tuple[Version, Point] | None = None
+        self._at: dict[Version, Point] = {}
         self._box: Outbox | None = None
         self._pid = 0
 
@@ -119,7 +120,7 @@ class Replica:
 
     def answer(self, *inputs: Any) -> Answer:  # noqa: ANN401 (what the QNode takes)
         """Answer a query: ``qnode(*inputs, params)`` at the newest parameters, from shots."""
-        version, [served], [ticket] = self._serve([inputs])
+        [(version, served, ticket)] = self._serve([inputs])
         model, readout = version.model if self._model is None else self._model, served.readout
         return Answer(model.shaped(readout.mean[0]), model.shaped(readout.stderr[0]), ticket, version.number)
 
@@ -132,68 +133,94 @@ class Replica:
             )
         if not columns[0]:
             raise InvalidInputError.of("inputs", "those of one query or more", "none")
-        version, served, tickets = self._serve(list(zip(*columns, strict=True)))
-        model = version.model if self._model is None else self._model
-        mean = np.concatenate([one.readout.mean for one in served])
-        stderr = np.concatenate([one.readout.stderr for one in served])
-        return Answers(model.shaped(mean), model.shaped(stderr), tickets, version.number)
+        found = self._serve(list(zip(*columns, strict=True)))
+        oldest = min((version for version, _, _ in found), key=lambda version: version.number)
+        model = oldest.model if self._model is None else self._model
+        mean = np.concatenate([one.readout.mean for _, one, _ in found])
+        stderr = np.concatenate([one.readout.stderr for _, one, _ in found])
+        tickets = [ticket for _, _, ticket in found]
+        return Answers(model.shaped(mean), model.shaped(stderr), tickets, oldest.number)
 
     @staticmethod
     def _rows(values: Any) -> list[Any]:  # noqa: ANN401
         return listed("inputs", values, "a sequence with an entry for each query")
 
-    def _serve(self, queries: Sequence[tuple[Any, ...]]) -> tuple[Version, list[Served], list[str]]:
+    def _serve(self, queries: Sequence[tuple[Any, ...]]) -> list[tuple[Version, Served, str]]:
         """Run queries under numbers of their own, and leave their bits in the outbox."""
-        version, model, point, box = self._ready(queries[0])
-        numbered = box.begin(version, len(queries))
-        first, life = numbered[0].sequence, box.life
-        done = False
+        version, box = self._ready(queries[0])
+        candidate, life = self._link.candidate, box.life
+
+        def versions(first: int) -> Sequence[Version]:
+            native = None if candidate is None else candidate.version.native
+            if candidate is None or native is None or not life.is_known:
+                return [version] * len(queries)
+            chosen = native.chosen(candidate.share, *life, first, len(queries))
+            return [candidate.version if own else version for own in chosen]
+
+        numbered = box.begin(versions)
+        found: list[tuple[Version, Served]] = []
         try:
-            if version.native is None or not life.is_known:
-                entries = np.full((len(queries), 1), -1)
-            else:
-                entries = version.native.entries(life.replica, life.incarnation, first, len(queries))
-            served = serve(model, point, version.roster, queries, entries, self._drawn(first))
-            for query, one in zip(numbered, served, strict=True):
+            for own, part in groupby(range(len(queries)), lambda i: numbered[i].version):
+                places = list(part)
+                served = self._run(own, life, numbered[places[0]].sequence, [queries[i] for i in places])
+                found += [(own, one) for one in served]
+            for query, (_, one) in zip(numbered, found, strict=True):
                 if one.teaches is not None:
                     query.answers, query.teaches = one.answers, one.teaches
-            done = True
         finally:
-            if not done:
+            if len(found) < len(queries):
                 for query in numbered:
                     query.is_lost = True
             if version.native is not None and life.is_known:
                 box.done(numbered)
-        tickets = [self._link.ticket(life, query.sequence, query.teaches is not None) for query in numbered]
-        return version, served, tickets
+        return [
+            (own, one, self._link.ticket(life, query.sequence, query.teaches is not None))
+            for query, (own, one) in zip(numbered, found, strict=True)
+        ]
+
+    def _run(self, version: Version, life: Life, first: int, queries: list[tuple[Any, ...]]) -> list[Served]:
+        """Run consecutive queries of a version."""
+        model, point = version.model if self._model is None else self._model, self._point(version)
+        if version.native is None or not life.is_known:
+            entries = np.full((len(queries), 1), -1)
+        else:
+            entries = version.native.entries(*life, first, len(queries))
+        return serve(model, point, version.roster, queries, entries, self._drawn(first))
 
     def _drawn(self, number: int) -> int:
         """Return the seed of the outcomes of queries from this number on."""
         entropy = None if self._seed is None else (self._seed, number)
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
-    def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Model, Point, Outbox]:
-        """Return the newest version, and what serves it here."""
+    def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Outbox]:
+        """Return the version that is served, and the outbox."""
         version = self._link.version(inputs)
         known, box = self._at, self._box
-        if known is not None and box is not None and known[0] is version and not self._is_over(box):
-            return version, self._model or version.model, known[1], box
+        if version in known and box is not None and not self._is_over(box):
+            return version, box
         with self._lock:
             if self._box is None or self._is_over(self._box):
                 self._box = self._begun(self._box)
-            if version.model.is_of(self._qnode):
-                point = version.point
-            else:
-                if self._model is None:
-                    self._model = made_model(self._qnode, version.params, inputs)
-                    self._check(self._model, version)
-                point = self._model.at(version.point.vector)
-            self._at = version, point
-            return version, self._model or version.model, point, self._box
+            if self._model is None and not version.model.is_of(self._qnode):
+                self._model = made_model(self._qnode, version.params, inputs)
+                self._check(self._model, version)
+            self._point(version)
+            return version, self._box
+
+    def _point(self, version: Version) -> Point:
+        """Return what serves a version here."""
+        if version in self._at:
+            return self._at[version]
+        with self._lock:
+            model = self._model
+            point = version.point if model is None else model.at(version.point.vector)
+            # The version that is served and its candidate.
+            self._at = dict([*list(self._at.items())[-1:], (version, point)])
+            return point
 
     def _is_over(self, box: Outbox) -> bool:
         """Say whether queries need another outbox: the learner does not know this one, or not yet."""
-        return self._pid != os.getpid() or (self._link.rejoins and (box.is_over or not box.life.is_known))
+        return self._pid != os.getpid() or not box.life.is_known or (self._link.rejoins and box.is_over)
 
     def _begun(self, before: Outbox | None) -> Outbox:
         """Begin a life; a forked worker is another replica."""

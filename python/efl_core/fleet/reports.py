@@ -144,6 +144,8 @@ class Report:
     share: float
     counts: dict[str, int]
     """What became of queries and labels so far; see `Learner.counts`."""
+    canary: float = 0.0
+    """The part of the queries that take the version until it is judged; 0 where it is served."""
 
     @property
     def is_worth_it(self) -> bool:

@@ -63,6 +63,8 @@ class Status:
     """What `Learner.status` returns: print it."""
 
     version: int
+    candidate: int | None
+    """The version that is tried on a part of the queries, if there is one."""
     steps: int
     waiting: int
     """Contributions that no step has used."""
@@ -78,6 +80,7 @@ class Status:
         """Return all of it as plain numbers and text; NaN is None."""
         return {
             "version": self.version,
+            "candidate": self.candidate,
             "steps": self.steps,
             "waiting": self.waiting,
             "shots": self.shots,
@@ -111,8 +114,9 @@ def shown(status: Mapping[str, Any], now: float | None = None) -> str:
     """Return a status as text: that of a learner, and of its server where it has one."""
     own = status["learner"]
     history, counts = own["history"], own["counts"]
+    tried = "" if own["candidate"] is None else f", candidate {own['candidate']} is tried"
     lines = [
-        f"version {own['version']}, {own['steps']} steps, {own['waiting']} contributions wait",
+        f"version {own['version']}, {own['steps']} steps, {own['waiting']} contributions wait{tried}",
         f"{own['shots']} shots a query, {own['share']:.3g} of them teach by {own['method']!r}",
     ]
     if history:

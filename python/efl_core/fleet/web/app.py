@@ -21,6 +21,7 @@ from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
 
 from efl_core.arguments import integer, real
 from efl_core.errors import EflError, InputTypeError, InvalidInputError, ResourceLimitError
+from efl_core.fleet.canary import read_canary
 from efl_core.fleet.learner import Learner
 from efl_core.fleet.web.admission import Admission, Refused
 from efl_core.fleet.web.calls import MOST_BODY
@@ -46,6 +47,7 @@ def asgi(
     keys: "Keys | str | bytes | None",
     update: object = None,
     queries: SupportsIndex = 64,
+    canary: SupportsFloat | None = 0.25,
     operator: str | None = None,
     workers: SupportsIndex = 16,
     quota: SupportsFloat | None = None,
@@ -65,6 +67,9 @@ def asgi(
         default somebody else calls `Learner.step`.
     queries
         Contributions of a step.
+    canary
+        The part of the queries on which the parameters of a step are tried before all of them get those; None
+        serves them at once.
     operator
         A password for what operators read (`/`, `/status`, `/metrics`); by default anybody may.
     workers
@@ -82,8 +87,8 @@ def asgi(
         Call its ``close`` where whoever mounts it does not pass on ASGI's lifespan.
     """
     return App(
-        learner, keys=keys, update=update, queries=queries, operator=operator, workers=workers,
-        quota=quota, flying=flying, slow=slow,
+        learner, keys=keys, update=update, queries=queries, canary=canary, operator=operator,
+        workers=workers, quota=quota, flying=flying, slow=slow,
     )  # fmt: skip
 
 
@@ -97,6 +102,7 @@ class App:
         keys: "Keys | str | bytes | None",
         update: object,
         queries: SupportsIndex,
+        canary: SupportsFloat | None,
         operator: str | None,
         workers: SupportsIndex,
         quota: SupportsFloat | None,
@@ -122,7 +128,10 @@ class App:
             quota=rate,
             flying=integer("flying", flying, MOST_BODY),
         )
-        self._teaching = None if update is None else Teaching(learner, update, integer("queries", queries, 1))
+        self._teaching = None
+        if update is not None:
+            trial = None if canary is None else read_canary(canary, 8)[0]
+            self._teaching = Teaching(learner, update, integer("queries", queries, 1), trial)
         self._operating = Operating(learner, self._admission, self._teaching, operator)
         self._routes = Routes(learner, self._admission)
         self._pool: ThreadPoolExecutor | None = None

@@ -39,8 +39,8 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"
 class Teaching:
     """A thread that steps whenever enough queries have taught."""
 
-    def __init__(self, learner: Learner, update: object, queries: int) -> None:
-        self._learner, self._queries = learner, queries
+    def __init__(self, learner: Learner, update: object, queries: int, canary: float | None) -> None:
+        self._learner, self._queries, self._canary = learner, queries, canary
         learner._read_update(update)  # refused before anything waits
         self._update = update
         self._stopping = threading.Event()
@@ -63,7 +63,9 @@ class Teaching:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                for report in self._learner.train(self._update, queries=self._queries, timeout=0.5):
+                for report in self._learner.train(
+                    self._update, queries=self._queries, canary=self._canary, timeout=0.5
+                ):
                     LOGGER.info("%s", report)
                     self.trouble = ""
                     if self._stopping.is_set():

@@ -18,7 +18,6 @@ import numpy as np
 
 from efl_core.errors import InvalidInputError
 from efl_core.fleet.learner import Learner
-from efl_core.fleet.links import candidate_of
 from efl_core.fleet.losses import Upstream
 from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version, kind_of
@@ -67,7 +66,7 @@ class Routes:
 
     def _newest(self, name: str, body: bytes, headers: dict[str, str]) -> Callable[[], Reply]:
         def call() -> Reply:
-            version, candidate = self._learner.version, candidate_of(self._learner)
+            version, candidate = self._learner.version, self._learner.canary
             found: dict[str, Any] = {"number": version.number, "hash": self._hash_of(version)}
             if candidate is not None:
                 own = candidate.version
@@ -140,7 +139,7 @@ class Routes:
                 worker.dropped += dropped
             elif refused != "duplicate":
                 worker.refused += 1
-            candidate = candidate_of(self._learner)
+            candidate = self._learner.canary
             tried = None if candidate is None else candidate.version.number
             return _json({"refused": refused, "newest": newest, "candidate": tried, "expected": expected})
 
