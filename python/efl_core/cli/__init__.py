@@ -1,4 +1,4 @@
-"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl inspect FILE``, ``efl fleet``, ``efl doctor``."""
+"""The command line: ``efl demo``, ``plan FILE.py:NAME``, ``inspect FILE``, ``fleet``, ``doctor``."""
 
 import argparse
 import ast
