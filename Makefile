@@ -126,6 +126,12 @@ bench-smoke: need-cargo $(if $(PY_BENCHES),$(STAMPS)/wheel $(STAMPS)/bench) ## e
 	$(CARGO) bench --locked --package efl-benches -- --test
 	@set -e; for bench in $(PY_BENCHES); do echo "$(BIN)/python $$bench --smoke"; $(BIN)/python $$bench --smoke; done
 
+KILLS ?= 200
+
+.PHONY: soak
+soak: $(STAMPS)/wheel $(STAMPS)/test ## a learner with a journal, killed KILLS times while clients hand in
+	EFL_KILLS=$(KILLS) $(BIN)/python -P -m pytest tests/fleet/test_kill.py $(PYTEST_ARGS)
+
 FUZZ_SECONDS ?= 60
 
 .PHONY: fuzz

@@ -1,4 +1,4 @@
-"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl fleet``, ``efl inspect FILE``, ..."""
+"""The command line: ``efl demo``, ``plan FILE.py:NAME``, ``inspect FILE``, ``fleet``, ``doctor``."""
 
 import argparse
 import ast

@@ -35,9 +35,7 @@ def add(verbs: Any, scope: Scope) -> None:  # noqa: ANN401 (argparse does not na
     serve.add_argument("--operator", type=Path, metavar="FILE", help="a password for /, /status and /metrics")
     serve.add_argument("--update", default="adam", help="adam (default), descent, a name in the file, none")
     serve.add_argument("--queries", type=int, default=64, help="contributions of a step (default 64)")
-    serve.add_argument(
-        "--canary", type=float, default=0.25, help="part that tries a step (default 0.25)"
-    )
+    serve.add_argument("--canary", type=float, default=0.25, help="part that tries a step (default 0.25)")
     serve.add_argument("--workers", type=int, default=16, help="processes that may use one key (default 16)")
     serve.add_argument("--quota", type=float, help="queries a second of one key")
     serve.set_defaults(run=lambda options: _serve(options, scope))

@@ -55,7 +55,7 @@ class Canary:
     """Labelled queries of it, and of the version before, after which it is judged."""
 
     def judged(self, own: tuple[float, float, int], before: tuple[float, float, int]) -> Verdict | None:
-        """Return the verdict, given mean loss, error and count of both versions; None if that is too early."""
+        """Return the verdict, given mean loss, error and count of both; None if that is too early."""
         (loss, stderr, count), (known, known_stderr, others) = own, before
         if min(count, others) < self.labels:
             return None

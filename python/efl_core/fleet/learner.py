@@ -30,7 +30,7 @@ from efl_core.fleet.gentle import answer_word, gentle_entries
 from efl_core.fleet.journal import Journal, Recovered, Store, recover
 from efl_core.fleet.journal.notes import VERSION, Step, VersionNote
 from efl_core.fleet.labels import Desk
-from efl_core.fleet.losses import Expectation, read_loss
+from efl_core.fleet.losses import Expectation, Upstream, read_loss
 from efl_core.fleet.models import Model, first_parameters, made_model
 from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report, price_of
 from efl_core.fleet.roster import Designer, Serve, Split
@@ -420,7 +420,7 @@ class Learner:
     @property
     def _has_losses(self) -> bool:
         """Whether the losses of answers are known."""
-        return isinstance(self._loss, Expectation) or self._loss.needs_label
+        return not isinstance(self._loss, Upstream)
 
     def _settle(self, is_good: bool) -> None:
         """Serve the candidate, or give it up, if there is one."""
@@ -689,9 +689,9 @@ class Learner:
             Seconds that it waits for contributions before it raises.
         canary, labels
             What part of the queries a step's parameters answer until so many labels say that they are not
-            worse, see `publish`; by default half of what that part brings in a step, 8 at least. The next step
-            waits for that, so that others have to go on serving; what a candidate that was given up has taught
-            counts as come. With None parameters are served at once, as with losses that nobody knows.
+            worse, see `publish`; by default half of what that part brings in a step, 8 at least. The next
+            step waits for that, so that others have to go on serving; what a candidate that was given up has
+            taught counts as come. With None parameters are served at once, as with losses that nobody knows.
         """
         self._read_update(update)  # refused before anything waits
         wanted = integer("queries", queries, 1)

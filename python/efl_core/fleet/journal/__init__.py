@@ -1,7 +1,7 @@
 """A journal: what a learner was told, on disk before it says so.
 
 ``store`` is the file, ``commits`` the thread that makes events durable, ``notes`` what a learner writes down
-beside its machine, ``recovery`` the learner that a journal makes, ``audit`` what the command line asks of one.
+beside its machine, ``recovery`` the learner that a journal makes, ``audit`` what the command line asks.
 """
 
 from efl_core.fleet.journal.commits import Journal

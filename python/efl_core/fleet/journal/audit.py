@@ -5,12 +5,12 @@ Nothing here needs the circuit: frames hold the compiled readings of every versi
 Cost: that of the events, once.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from os import PathLike
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,7 +23,7 @@ __all__ = ["Found", "Summary", "gradients", "queries", "summary", "verified"]
 
 # Bytes of a packet before its planes, and after them.
 HEADER, TRAILER = 64, 4
-Place = "os.PathLike[str] | str"
+Place: TypeAlias = "PathLike[str] | str"
 
 
 @dataclass
@@ -101,7 +101,7 @@ def summary(path: Place) -> Summary:
 
 
 def gradients(path: Place) -> Iterator[Taught]:
-    """Add up the contributions of every step once more; yields the steps, and whether the bits are the same."""
+    """Add up the contributions of every step again; yields the steps, and whether bits are the same."""
     with closing(Store(path, must_exist=True)) as store:
         for events in replay(store, Recovered()):
             for _, _, _, taught in events:
@@ -110,7 +110,7 @@ def gradients(path: Place) -> Iterator[Taught]:
 
 
 def verified(path: Place) -> Found:
-    """Read all of a journal: every checksum, every event, and every checkpoint against the events before it."""
+    """Read all of a journal: every checksum and event, and every checkpoint against what is before."""
     with closing(Store(path, must_exist=True)) as store:
         known, checkpoints, wrong = Recovered(), store.checkpoints(), []
         states = {checkpoint.next: checkpoint for checkpoint in checkpoints}
@@ -136,7 +136,7 @@ def verified(path: Place) -> Found:
 
 
 def queries(path: Place) -> Iterator[dict[str, Any]]:
-    """Yield what is known of every query that taught or may still: whose it is, its bits, weights and loss."""
+    """Yield what is known of every query that taught or may yet: whose it is, bits, weights and loss."""
     with closing(Store(path, must_exist=True)) as store:
         versions: dict[int, _native.FleetVersion] = {}
         waiting: dict[tuple[int, int, int], dict[str, Any]] = {}

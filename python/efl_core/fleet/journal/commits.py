@@ -1,7 +1,7 @@
 """Group commit: one thread makes events durable, and whoever waits for one is told together with others.
 
-A batch is closed when as many wait as waited for the last one, after 20 ms, or with 1 MB: a caller alone never
-waits for others, and many share one write.
+A batch is closed when half of those wait who do so of late, after 20 ms, or with 1 MB: a caller alone never
+waits for others, and of many one half prepares what comes next while the other half is written.
 
 Invariant: `Journal.wait` returns when everything that has happened so far is on disk, or raises. After a
 write that failed nothing is written any more: nobody knows what of it is on disk, until it is read again.
@@ -23,8 +23,9 @@ __all__ = ["Journal"]
 LOGGER = logging.getLogger("efl_core")
 # Seconds and bytes after which a batch waits for nobody else.
 LINGER, BATCH = 0.02, 1 << 20
-# Bytes of frames after which all of the state is written, so that a start has little to read.
-CHECKPOINT = 64 << 20
+# Bytes of frames, and of those as many as of a state, after which all of the state is written: then a start
+# has little to read, and states are a small part of what is written.
+CHECKPOINT, TIMES = 64 << 20, 4
 
 Snapshot = Callable[[], tuple[bytes | None, bytes, bytes]]
 
@@ -49,8 +50,9 @@ class Journal:
         self._lock = threading.Lock()
         self._work, self._done = threading.Condition(self._lock), threading.Condition(self._lock)
         self._durable = durable
-        self._wanted, self._waiting, self._usual = self._durable, 0, 1
-        self._since, self._is_asked, self._is_closed = 0, False, False
+        self._wanted, self._waiting, self._known = self._durable, 0, 1
+        self._since, self._due = 0, CHECKPOINT
+        self._is_asked, self._is_closed = False, False
         self._failure: BaseException | None = None
         self._pid = os.getpid()
         self.commits = 0
@@ -79,8 +81,8 @@ class Journal:
         """Raise if nothing can become durable any more: then nothing is to happen either."""
         if self._failure is not None:
             raise JournalError(
-                f"journal: {self.path!r} could not be written ({self._failure}); nothing is acknowledged until the "
-                "learner is started again"
+                f"journal: {self.path!r} could not be written ({self._failure}); nothing is acknowledged "
+                "until the learner is started again"
             ) from self._failure
         if self._is_closed:
             raise JournalError.of("journal", "one that is open", "one that was closed")
@@ -134,18 +136,18 @@ class Journal:
                 if self._is_closed and self._wanted <= self._durable:
                     return
                 self._work.wait_for(self._is_full, LINGER)
-                self._usual, self._waiting = max(1, self._waiting), 0
+                batch, self._waiting = self._waiting, 0
                 is_asked = self._is_asked
             try:
-                durable = self._commit(is_asked or self._since >= CHECKPOINT)
+                durable = self._commit(is_asked or self._since >= self._due)
             except BaseException as error:  # whatever it was: nobody may be told that it went well
-                LOGGER.error("the journal failed, nothing is acknowledged from now on: %s", error)  # noqa: TRY400
+                LOGGER.error("the journal failed, nothing is acknowledged from now on: %s", error)
                 with self._lock:
                     self._failure = error
                     self._done.notify_all()
                 return
             with self._lock:
-                self._durable = durable
+                self._durable, self._known = durable, batch + self._waiting
                 self._is_asked = self._is_asked and not is_asked
                 self._done.notify_all()
 
@@ -154,7 +156,7 @@ class Journal:
         return (
             self._is_closed
             or self._is_asked
-            or self._waiting >= self._usual
+            or 2 * self._waiting >= self._known
             or self._machine.unframed >= BATCH
         )
 
@@ -172,7 +174,8 @@ class Journal:
             row, durable = (first, frame), first + count
             self._since += len(frame)
         if with_state:
-            checkpoint, self._since = Checkpoint(durable, state, learner), 0
+            checkpoint = Checkpoint(durable, state, learner)
+            self._since, self._due = 0, max(CHECKPOINT, TIMES * (len(state) + len(learner)))
         self._store.append(row, checkpoint)
         self.commits += 1
         self.seconds += time.perf_counter() - began

@@ -117,13 +117,14 @@ class Labels:
     def from_bytes(data: bytes) -> "Labels":
         """Return the note that bytes are."""
         rest = data[_COUNTS.size :]
-        return Labels(*_COUNTS.unpack_from(data), tuple(rows(unpacked(rest)[1])) if rest else ())
+        count, answered_only, unknown = _COUNTS.unpack_from(data)
+        return Labels(count, answered_only, unknown, tuple(rows(unpacked(rest)[1])) if rest else ())
 
 
 def columns(early: Sequence[Early]) -> dict[str, NDArray[Any]]:
     """Return labels that wait as arrays: those that are gradients apart."""
     is_gradient = np.array([own for _, _, own in early], dtype=bool)
-    found = {
+    found: dict[str, NDArray[Any]] = {
         "replica": np.array([ticket.replica for ticket, _, _ in early], dtype=np.uint64),
         "incarnation": np.array([ticket.incarnation for ticket, _, _ in early], dtype=np.uint32),
         "sequence": np.array([ticket.sequence for ticket, _, _ in early], dtype=np.uint64),

@@ -133,6 +133,7 @@ class Recovered:
             if facts:
                 self.params = self.trial
             self.trial = None
+            self.counts["promoted" if facts else "rolled_back"] += 1
         elif name == "take":
             self.left += facts[2]
         elif name == "weights":

@@ -14,7 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from efl_core.errors import CorruptDataError, JournalError, NewerFormatError
 
@@ -112,7 +112,7 @@ class Store:
     def _open(self) -> None:
         run = self._db.execute
         run("PRAGMA locking_mode=EXCLUSIVE")
-        run("PRAGMA page_size=16384")  # of a file that is new
+        run("PRAGMA page_size=65536")  # of a file that is new: frames are large
         [mark] = run("PRAGMA application_id").fetchone()
         [tables] = run("SELECT count(*) FROM sqlite_master").fetchone()
         if (tables or mark) and mark != MARK:
@@ -120,7 +120,8 @@ class Store:
         [found] = run("PRAGMA user_version").fetchone()
         if found > FORMAT:
             raise NewerFormatError(
-                f"journal: expected format {FORMAT} at most, got {found} in {str(self.path)!r}: upgrade efl-core"
+                f"journal: expected format {FORMAT} at most, got {found} in {str(self.path)!r}: "
+                "upgrade efl-core"
             )
         self.is_fixed = "immutable" in self._address()
         if self.is_fixed:
@@ -129,6 +130,7 @@ class Store:
         if mode != "wal":
             raise JournalError.of("journal", "a disk on which SQLite can keep a log", f"mode {mode!r}")
         run("PRAGMA synchronous=FULL")
+        run("PRAGMA wal_autocheckpoint=1024")  # 64 MB, else every few frames are written twice at once
         if sys.platform == "darwin":
             run("PRAGMA fullfsync=1")
         run("BEGIN IMMEDIATE")  # from here on the file is ours
@@ -165,7 +167,8 @@ class Store:
             run("INSERT OR REPLACE INTO checkpoints VALUES(?, ?, ?)", checkpoint)
             # The one before stays: a checkpoint that turns out to be damaged is not the end.
             run(
-                "DELETE FROM checkpoints WHERE next NOT IN (SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
+                "DELETE FROM checkpoints WHERE next NOT IN "
+                "(SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
             )
         run("COMMIT")
 
@@ -175,7 +178,7 @@ class Store:
 
     def frames(self, start: int = 0) -> Iterator[bytes]:
         """Return the frames whose first event is ``start`` or a later one, in their order."""
-        for _, frame in self._read("SELECT first, frame FROM frames WHERE first >= ? ORDER BY first", start):
+        for [frame] in self._read("SELECT frame FROM frames WHERE first >= ? ORDER BY first", start):
             yield frame
 
     @property
@@ -183,7 +186,7 @@ class Store:
         """Whether nothing has been written."""
         return next(self.frames(), None) is None
 
-    def _read(self, query: str, *values: int) -> Iterator[tuple[int, *tuple[bytes, ...]]]:
+    def _read(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.DatabaseError as error:
