@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 # Folders are listed too: their times change when a file is added or removed.
 TREE := $(wildcard rust python)
 SOURCES := $(if $(TREE),$(shell find $(TREE) \( -name __pycache__ -o -name .mypy_cache -o -name '*.so' \) -prune \
-	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name py.typed \) -print)) \
+	-o \( -type d -o -name '*.rs' -o -name '*.toml' -o -name '*.py' -o -name '*.pyi' -o -name '*.html' -o -name py.typed \) -print)) \
 	Cargo.toml Cargo.lock pyproject.toml $(wildcard README.md LICENSE build.rs .cargo/config.toml)
 PY_CODE := $(wildcard python tests benches examples fuzz)
 PY_BENCHES := $(wildcard benches/python/bench_*.py)
@@ -128,6 +128,12 @@ bench: need-cargo $(if $(PY_BENCHES),$(STAMPS)/wheel $(STAMPS)/bench) ## criteri
 bench-smoke: need-cargo $(if $(PY_BENCHES),$(STAMPS)/wheel $(STAMPS)/bench) ## each bench once, to see that it runs
 	$(CARGO) bench --locked --package efl-benches -- --test
 	@set -e; for bench in $(PY_BENCHES); do echo "$(BIN)/python $$bench --smoke"; $(BIN)/python $$bench --smoke; done
+
+KILLS ?= 200
+
+.PHONY: soak
+soak: $(STAMPS)/wheel $(STAMPS)/test ## a learner with a journal, killed KILLS times while clients hand in
+	EFL_KILLS=$(KILLS) $(BIN)/python -P -m pytest tests/fleet/test_kill.py $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
 

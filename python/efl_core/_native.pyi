@@ -614,6 +614,15 @@ class FleetVersion:
         self, replica: SupportsIndex, incarnation: SupportsIndex, first: SupportsIndex, queries: SupportsIndex
     ) -> NDArray[np.int64]:
         """Return the entries that queries first, first + 1, ... run: shape (queries, settings), -1 where a query teaches nothing."""
+    def chosen(
+        self,
+        canary: float,
+        replica: SupportsIndex,
+        incarnation: SupportsIndex,
+        first: SupportsIndex,
+        queries: SupportsIndex,
+    ) -> NDArray[np.bool_]:
+        """Return which of queries first, first + 1, ... this version answers, as a candidate for a part of them: whole blocks of 8."""
     def encode(
         self,
         *,
@@ -735,19 +744,27 @@ class FleetMachine:
         quota: SupportsIndex | None = None,
         buckets: SupportsIndex | None = None,
         replicas: SupportsIndex | None = None,
+        record: bool = False,
     ) -> FleetMachine:
         """Take the sizes and the bounds; `n_parameters` is M.
 
         `keep` (64): versions that are read; `pending` (200,000): queries that wait for weights at most, of one replica
         `quota` (all of them); `buckets` (1): tallies of a version, among which replicas are spread; `replicas`
-        (2^24): how many may join.
+        (2^24): how many may join. With `record` all that happens is written down, see `frame`.
         """
+    def rebound(self, *, keep: SupportsIndex, pending: SupportsIndex) -> None:
+        """Take other bounds, and give up what they leave no room for."""
     def join(self, replica: SupportsIndex) -> int:
         """Return the incarnation of a replica that begins; what an earlier one sends from now on is refused as superseded."""
-    def publish(self, reader: FleetReader) -> None:
-        """Take a version, whose number is one more than the newest. The oldest is given up when `keep` are held."""
+    def publish(self, reader: FleetReader, canary: float | None = None) -> None:
+        """Serve a version, whose number is one more than the newest. The oldest is given up when `keep` are held.
+
+        With `canary` it is a candidate, which answers that part of the queries until it is settled; `keep` is 2 at least.
+        """
+    def settle(self, is_good: bool) -> int | None:
+        """Serve the candidate from now on, or give it up with its tallies and what waits for it; return its number, or None."""
     def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
-        """Return why it was refused (see FLEET_REFUSALS) or None, the newest version, and the sequence expected next.
+        """Return why it was refused (see FLEET_REFUSALS) or None, the version served, and the sequence expected next.
 
         That sequence is the one of the replica that the packet names; 0 if it is not known.
         A refusal changes nothing but its counter. A duplicate was counted before: send the next one. A gap: send from
@@ -785,6 +802,35 @@ class FleetMachine:
 
         A version has age last - version, its queries weight decay ** age (1 by default); the mean age is over queries so weighted.
         """
+    def note(self, kind: SupportsIndex, body: bytes) -> None:
+        """Write something down between what happens to the machine; kinds are 128 to 255."""
+    @property
+    def recorded(self) -> int:
+        """The number of the next event that is written down; 0 without `record`."""
+    @property
+    def unframed(self) -> int:
+        """Bytes of events that are in no frame."""
+    def frame(self) -> bytes | None:
+        """Return the events since the last frame, with their place and checksums; None if there are none.
+
+        Frames that are handed to a `FleetReplay` in their order make the same machine.
+        """
+    def checkpoint(self) -> tuple[bytes | None, bytes]:
+        """Return the frame, and the state behind it, from which a `FleetReplay` goes on."""
+    def to_bytes(self) -> bytes:
+        """Return all of the state; the same state, the same bytes."""
+    @property
+    def bounds(self) -> tuple[int, int, int, int, int]:
+        """Fleet, outputs, parameters, versions that are read, and queries that may wait."""
+    @property
+    def served(self) -> int | None:
+        """The number of the version that is served."""
+    @property
+    def newest(self) -> int | None:
+        """The number of the version that came last; it may be a candidate, or have been given up."""
+    @property
+    def candidate(self) -> int | None:
+        """The number of the candidate, if there is one."""
     @property
     def versions(self) -> list[int]:
         """The numbers of the versions that are read, ascending."""
@@ -797,3 +843,25 @@ class FleetMachine:
         """
     @property
     def nbytes(self) -> int: ...
+
+@final
+class FleetReplay:
+    """A machine on its way to where its journal ends."""
+
+    def __new__(cls, state: bytes | None = None) -> FleetReplay:
+        """Begin with a state of `FleetMachine.checkpoint`, or before the first event."""
+    @property
+    def next(self) -> int:
+        """The number of the next event."""
+    def frame(self, frame: bytes) -> list[tuple[int, str, Any]]:
+        """Do what a frame says; return (number, name, facts) of its events. A frame that does not follow is an error.
+
+        Facts: open, (fleet, keep, pending); join, (replica, incarnation); publish and propose, (reader, canary, queries until then that
+        could teach); settle, whether it was good; submit, the packet; refuse, the reason; weights, the columns of the
+        tickets, weights, losses or None, outcomes; take, (first, last, [(version, bucket, tally)]); note, (kind, body).
+        """
+    def machine(self) -> FleetMachine:
+        """Return the machine, which goes on and writes down what happens."""
+
+def fleet_frame(frame: bytes) -> tuple[int, int, int, int]:
+    """Return the place of a frame that is intact: its first event, their number, and the checksums before and of it."""

@@ -13,6 +13,8 @@ __all__ = [
     "EflError",
     "InputTypeError",
     "InvalidInputError",
+    "JournalError",
+    "LearnerAwayError",
     "MissingExtraError",
     "NewerFormatError",
     "ResourceLimitError",
@@ -62,5 +64,13 @@ class ResourceLimitError(EflError, RuntimeError):
     """The work would exceed a stated budget."""
 
 
+class LearnerAwayError(EflError, ConnectionError):
+    """The learner of a fleet cannot be reached, or takes nothing at the moment: try again later."""
+
+
 class MissingExtraError(EflError, ImportError):
     """An optional dependency is not installed; the message has the line that installs it."""
+
+
+class JournalError(EflError, OSError):
+    """A journal cannot be opened or written; nothing is acknowledged until the learner is started again."""

@@ -45,6 +45,10 @@ class Experiment:
         """The circuit whose gradient is measured, at the angles of the plan; what is run is in `gates`."""
         return self._circuit
 
+    def at(self, circuit: Circuit) -> "Experiment":
+        """Return it at the angles of a circuit with the same gates: nothing but angles depends on those."""
+        return Experiment(self._native, circuit)
+
     @property
     def n_qubits(self) -> int:
         """Number of qubits."""

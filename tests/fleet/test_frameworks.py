@@ -40,7 +40,7 @@ def test_a_layer_of_torch_hands_in_its_gradients():
     copy = torch.as_tensor(expected.value, dtype=torch.float32).requires_grad_()
     torch.tanh(head(copy)).square().sum().backward()
     twin.feedback(expected.tickets, gradient=copy.grad)
-    assert twin._learner.gradient().value == pytest.approx(learner.gradient().value, abs=1e-6)
+    assert twin._link._learner.gradient().value == pytest.approx(learner.gradient().value, abs=1e-6)
     replica.close()
     twin.close()
 

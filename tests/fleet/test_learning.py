@@ -393,7 +393,7 @@ def test_what_comes_after_its_version_is_given_up_expires():
 
 def test_training_steps_whenever_enough_has_been_taught():
     learner, replica = made("energy")
-    reports = learner.train(Adam(0.1), queries=40, steps=5, timeout=30)
+    reports = learner.train(Adam(0.1), queries=40, steps=5, timeout=30, canary=None)
     for step in range(1, 6):
         replica.answers(X)
         report = next(reports)
@@ -405,6 +405,8 @@ def test_training_steps_whenever_enough_has_been_taught():
         efl.ResourceLimitError, match=r"^timeout: expected 8 queries that teach within 0.05 s"
     ):
         next(learner.train("adam", queries=8, timeout=0.05))
+    with pytest.raises(efl.InvalidInputError, match=r"^canary: expected a part of the queries"):
+        next(learner.train("adam", queries=8, canary=1.0))
     replica.close()
 
 

@@ -13,6 +13,8 @@ TREE = {
     "EflError": (None, Exception),
     "InputTypeError": ("EflError", TypeError),
     "InvalidInputError": ("EflError", ValueError),
+    "JournalError": ("EflError", OSError),
+    "LearnerAwayError": ("EflError", ConnectionError),
     "MissingExtraError": ("EflError", ImportError),
     "NewerFormatError": ("CorruptDataError", ValueError),
     "ResourceLimitError": ("EflError", RuntimeError),

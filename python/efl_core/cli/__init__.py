@@ -1,4 +1,4 @@
-"""The command line: ``efl demo``, ``efl plan FILE.py:NAME``, ``efl inspect FILE``, ``efl doctor``."""
+"""The command line: ``efl demo``, ``plan FILE.py:NAME``, ``inspect FILE``, ``fleet``, ``doctor``."""
 
 import argparse
 import ast
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from efl_core import __version__
+from efl_core.cli import fleet_serving, journals
 from efl_core.errors import EflError, InvalidInputError
 
 __all__ = ["main"]
@@ -63,7 +64,7 @@ def _scope(file: Path) -> dict[str, Any]:
     """Run a file as a module and return its names."""
     spec = importlib.util.spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None:
-        raise InvalidInputError(f"{file}: expected FILE.py:NAME of a QNode or a Circuit")
+        raise InvalidInputError(f"{file}: expected a file of Python, FILE.py:NAME")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return vars(module)
@@ -118,6 +119,11 @@ def _parser() -> argparse.ArgumentParser:
     inspect = verbs.add_parser("inspect", help="what a file of snapshots or a tally holds")
     inspect.add_argument("file", type=Path)
     inspect.set_defaults(run=_inspect)
+
+    fleet = verbs.add_parser("fleet", help="serve a learner over HTTP, see how it is doing, read its journal")
+    parts = fleet.add_subparsers(dest="fleet_verb", required=True, metavar="VERB")
+    fleet_serving.add(parts, _scope)
+    journals.add_verbs(parts)
 
     doctor = verbs.add_parser("doctor", help="versions, CPU level and threads, for a bug report")
     doctor.set_defaults(run=_doctor)

@@ -8,7 +8,7 @@ Invariant: a query teaches once; what is refused changes nothing but a counter.
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from efl_core import _native
 from efl_core.arguments import array
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.fleet.journal.notes import LABELS, Early, Labels
 from efl_core.fleet.losses import Expectation, Loss, Upstream, served_weights
 from efl_core.fleet.readouts import Readout
 from efl_core.fleet.tickets import Ticket, Tickets
@@ -30,18 +31,32 @@ Floats = NDArray[np.float64]
 class Desk:
     """Where labels and gradients of answers are handed in."""
 
-    def __init__(self, machine: _native.FleetMachine, loss: Loss, early: int) -> None:
+    def __init__(
+        self,
+        machine: _native.FleetMachine,
+        loss: Loss,
+        early: int,
+        waiting: Iterable[Early] = (),
+        counts: Counter[str] | None = None,
+    ) -> None:
         self._machine, self._loss, self._bound = machine, loss, early
-        self._early: OrderedDict[tuple[int, int, int], tuple[Ticket, Any, bool]] = OrderedDict()
+        self._early: OrderedDict[tuple[int, int, int], Early] = OrderedDict()
         self._of: dict[int, list[tuple[int, int, int]]] = {}
         self._lock = threading.RLock()
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter() if counts is None else counts
         """Labels by what became of them, beside those that the machine counts."""
+        for own in waiting:
+            self._add(own)
 
     @property
     def early(self) -> int:
         """How many labels wait for their packets."""
         return len(self._early)
+
+    @property
+    def waiting(self) -> "OrderedDict[tuple[int, int, int], Early]":
+        """The labels that wait for their packets, the oldest first, by replica, incarnation and number."""
+        return self._early
 
     def checked(
         self,
@@ -66,7 +81,12 @@ class Desk:
             if not np.isfinite(found).all():
                 raise InvalidInputError.of("gradient", "finite numbers", "some that are not")
             return found.reshape(len(tickets), outputs).astype(np.float64)
-        return self._loss.labels(_plain(label), len(tickets), outputs)
+        own = self._loss.labels(_plain(label), len(tickets), outputs)
+        if own.dtype.hasobject and self._machine.recorded:
+            raise InputTypeError.of(
+                "label", "numbers or texts, which a journal can hold", f"dtype {own.dtype}"
+            )
+        return own
 
     def hand_in(
         self, tickets: Sequence[Ticket], given: NDArray[Any], version: Version, *, is_gradient: bool
@@ -78,8 +98,15 @@ class Desk:
             told["answered_only"] += len(silent)
             wanted = [i for i, ticket in enumerate(tickets) if ticket.teaches]
             known, unknown = self._apart([tickets[i] for i in wanted])
+            early = []
             for i in (wanted[k] for k in unknown):
-                told[self._keep(tickets[i], given[i], is_gradient)] += 1
+                what = self._keep(tickets[i], given[i], is_gradient)
+                told[what] += 1
+                if what == "early":
+                    early.append((tickets[i], given[i], is_gradient))
+            if self._machine.recorded:
+                note = Labels(len(tickets), len(silent), told["unknown_or_used"], early)
+                self._machine.note(LABELS, note.to_bytes())
             chosen = [wanted[k] for k in known]
             if chosen:
                 told += self._weigh([tickets[i] for i in chosen], given[chosen], version, is_gradient)
@@ -123,12 +150,16 @@ class Desk:
         if incarnation != ticket.incarnation or ticket.sequence < following or ticket[:3] in self._early:
             self.counts["unknown_or_used"] += 1
             return "unknown_or_used"
-        self._early[ticket[:3]] = ticket, given, is_gradient
-        self._of.setdefault(ticket.replica, []).append(ticket[:3])
+        self._add((ticket, given, is_gradient))
         while len(self._early) > self._bound:
             self._forget(next(iter(self._early)))
             self.counts["early_lost"] += 1
         return "early"
+
+    def _add(self, own: Early) -> None:
+        key = own[0][:3]
+        self._early[key] = own
+        self._of.setdefault(key[0], []).append(key)
 
     def _forget(self, key: tuple[int, int, int]) -> None:
         del self._early[key]

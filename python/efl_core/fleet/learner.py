@@ -3,16 +3,18 @@
 What is counted, and all refusals, are those of the native machine; here are versions, labels and steps.
 Threads may share a learner.
 
-Invariant: a contribution is used in one step at most; a version is complete before a replica sees it.
+Invariant: a contribution is used in one step at most; a version is complete before a replica sees it; with a
+journal nobody is told anything before it is on disk.
 Cost: a packet is checked and read in Rust; a step is one sum for each parameter, and a version some 10 ms.
 """
 
 import logging
 import math
+import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Any, SupportsFloat, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,17 +23,23 @@ from efl_core import _native
 from efl_core.arguments import array, described, integer, real
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError, ShapeError
+from efl_core.fleet.buckets import LiarBound, liar_bound, trimmed_mean
+from efl_core.fleet.canary import Canary, Verdict, read_canary
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.gentle import answer_word, gentle_entries
+from efl_core.fleet.journal import Journal, Recovered, Store, recover
+from efl_core.fleet.journal.notes import VERSION, Step, VersionNote
 from efl_core.fleet.labels import Desk
-from efl_core.fleet.losses import Expectation, read_loss
+from efl_core.fleet.losses import Expectation, Upstream, read_loss
 from efl_core.fleet.models import Model, first_parameters, made_model
 from efl_core.fleet.reports import FleetGradient, Forecast, Price, Report, price_of
 from efl_core.fleet.roster import Designer, Serve, Split
+from efl_core.fleet.status import HISTORY, Status, StepNote
 from efl_core.fleet.tickets import read_tickets
 from efl_core.fleet.updates import Update, read_update
-from efl_core.fleet.versions import Version, made_reader, made_version, name_of_fleet
+from efl_core.fleet.versions import Version, kind_of, made_reader, made_version, name_of_fleet
 from efl_core.plans import PlanOptions
+from efl_core.training.optimizers import Optimizer, read_optimizer
 
 __all__ = ["Learner"]
 
@@ -66,8 +74,18 @@ class Learner:
         the two-qubit gates that settings may use.
     keep, pending
         Versions whose contributions are still read, and queries that wait for their labels at most.
+    buckets
+        Among how many replicas are spread, by a hash, where some are not trusted: then gradients have a
+        trimmed mean over buckets beside the mean. Best several times as many as there are replicas.
+    combine
+        What a step uses: ``"mean"``, or ``"trimmed"``.
+    trim
+        The part of the buckets that the trimmed mean leaves out at each end: liars in fewer move it little.
     seed
         Decides which setting a query teaches in; the same seed, the same settings.
+    journal
+        A file: what replicas and users hand in is on disk before they are told so, and a learner that is
+        started with the file of another one goes on where that ended, at its parameters.
     """
 
     def __init__(
@@ -86,7 +104,11 @@ class Learner:
         connectivity: Connectivity = "all",
         keep: SupportsIndex = 64,
         pending: SupportsIndex = 200_000,
+        buckets: SupportsIndex = 1,
+        combine: Literal["mean", "trimmed"] = "mean",
+        trim: SupportsFloat = 0.15,
         seed: SupportsIndex | None = None,
+        journal: "os.PathLike[str] | str | None" = None,
     ) -> None:
         self._qnode, self._loss = qnode, read_loss(loss)
         start = first_parameters(qnode, params)
@@ -95,6 +117,10 @@ class Learner:
         self._settings, self._method, self._served_only = settings, method, served_only
         self._options = PlanOptions(connectivity=connectivity)
         self._keep, self._pending = integer("keep", keep, 1), integer("pending", pending, 1)
+        self._buckets, self._combine = integer("buckets", buckets, 1, 65_536), _combined(combine, buckets)
+        self._trim = real("trim", trim)
+        if not 0 <= self._trim < 0.5:
+            raise InvalidInputError.of("trim", "a part of the buckets, from 0 to less than 0.5", self._trim)
         drawn = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
         self._seed = drawn if seed is None else integer("seed", seed, 0, 2**64 - 1)
         # Who makes versions holds the first, who counts the second; never the other way round.
@@ -109,9 +135,88 @@ class Learner:
         self._served: list[int] = []
         # What a step has taken and could not use.
         self._left: list[_Counted] = []
-        self._updates: dict[str, Update] = {}
-        if inputs is not None:
-            self.open(inputs if isinstance(inputs, tuple) else (inputs,))
+        self._history: deque[StepNote] = deque(maxlen=HISTORY)
+        self._optimizers: dict[str, Optimizer] = {}
+        self._canary: Canary | None = None
+        self._verdicts: list[Verdict] = []
+        # Contributions of candidates that were given up, since the last step.
+        self._lost = 0
+        # What the machine has, as far as it is published: what a checkpoint is made of.
+        self._known = Recovered()
+        self._store = None if journal is None else Store(journal)
+        self._journal: Journal | None = None
+        try:
+            if self._store is not None and not self._store.is_empty:
+                self._resume(recover(self._store))
+            if inputs is not None:
+                self.open(inputs if isinstance(inputs, tuple) else (inputs,))
+        except BaseException:
+            self.close()
+            raise
+
+    # ---- the journal -------------------------------------------------------------------------------------
+
+    def _resume(self, found: Recovered) -> None:
+        """Go on where a journal ends."""
+        assert self._store is not None  # that is where it comes from
+        if found.params is not None:
+            if found.params.shape != self._shape:
+                raise ShapeError.of("journal", f"parameters of shape {self._shape}", found.params.shape)
+            self._start = found.params
+        machine = found.replay.machine()
+        durable = machine.recorded
+        machine.rebound(keep=self._keep, pending=self._pending)
+        if machine.settle(False) is not None:
+            found.counts["rolled_back"] += 1
+            found.trial = None
+        self._machine, self._known = machine, found
+        self._fleet, *_ = machine.bounds
+        self._steps, self._served, self._left = found.steps, found.served, found.left
+        for name, state in found.updates.items():
+            self._optimizers[name] = read_optimizer(name, None)
+            self._optimizers[name].restore(state)
+        self._desk = Desk(machine, self._loss, self._pending, found.early.values(), found.counts)
+        self._journal = Journal(self._store, machine, durable, self._snapshot)
+        LOGGER.info("%s goes on behind event %d, version %s", self._store.path, durable, machine.served)
+
+    def _snapshot(self) -> tuple[bytes | None, bytes, bytes]:
+        """Return what happened last, the state behind it, and what is known beside that."""
+        with self._changed:
+            assert self._machine is not None  # or nothing is written
+            assert self._desk is not None
+            frame, state = self._machine.checkpoint()
+            known, desk = self._known, self._desk
+            known.steps, known.served, known.left = self._steps, self._served, self._left
+            known.early, known.counts, known.pending = desk.waiting, desk.counts, self._pending
+            return frame, state, known.to_bytes()
+
+    def _check(self) -> None:
+        """Refuse to change anything if it could not be written down."""
+        if self._journal is not None:
+            self._journal.check()
+
+    def _commit(self) -> None:
+        """Wait until all that has happened is on disk. Nobody who waits may hold what counts."""
+        if self._journal is not None:
+            self._journal.wait()
+
+    def checkpoint(self) -> None:
+        """Write all of the state into the journal, so that a start reads nothing else."""
+        if self._journal is not None:
+            self._journal.checkpoint()
+
+    def close(self) -> None:
+        """Let go of the journal, with a checkpoint at its end; a learner without one needs no closing."""
+        if self._journal is not None:
+            self._journal.close()
+        elif self._store is not None:
+            self._store.close()
+
+    def __enter__(self) -> "Learner":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     # ---- versions ----------------------------------------------------------------------------------------
 
@@ -128,8 +233,18 @@ class Learner:
         return self._version
 
     @property
+    def canary(self) -> Canary | None:
+        """The version that answers a part of the queries until it is judged, if there is one."""
+        return self._canary
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What was found out about candidates since the learner was started, the last 1,000."""
+        return list(self._verdicts)
+
+    @property
     def params(self) -> Floats:
-        """The newest parameters, in the shape in which they came."""
+        """The parameters that are served, in the shape in which they came."""
         return self._start.copy() if self._version is None else self._version.params.copy()
 
     @property
@@ -181,6 +296,10 @@ class Learner:
                 self._loss.of(len(model.outputs))
             self._designer = designer
             self._publish(*self._made(model, self._start.ravel()))
+            if self._desk is not None and self._desk.early:
+                with self._changed:  # of packets that came before anything was planned
+                    for replica in {replica for replica, _, _ in self._desk.waiting}:
+                        self._desk.arrived(replica, self.version)
             LOGGER.info("%s", self.price)
             return self.version
 
@@ -193,40 +312,160 @@ class Learner:
                 "serve", "'split' for a loss with labels, or one shot", f"'gentle' with {split.shots} shots"
             )
 
-    def publish(self, params: ArrayLike) -> Version:
-        """Serve other parameters from now on; contributions of former versions are still read."""
+    def publish(
+        self, params: ArrayLike, *, canary: SupportsFloat | None = None, labels: SupportsIndex = 32
+    ) -> Version:
+        """Serve other parameters from now on; contributions of former versions are still read.
+
+        Parameters
+        ----------
+        canary
+            The part of the queries that take them as long as nobody knows whether they are good. Losses of
+            answers, as they were served, are compared with those of the version before: it is served if they
+            are not larger by two standard errors, else given up.
+        labels
+            So many labelled queries of both versions decide.
+
+        Returns
+        -------
+        Version
+            The one that was made; with ``canary`` the candidate.
+        """
         with self._stepping:
             model, found = self.version.model, self._checked("params", params)
-            self._publish(*self._made(model, found.ravel()))
-            return self.version
+            trial = None if canary is None else read_canary(canary, labels)
+            version, reader = self._made(model, found.ravel())
+            self._publish(version, reader, trial=trial)
+            return version
 
     def _made(self, model: Model, vector: Floats) -> tuple[Version, _native.FleetReader | None]:
         """Make the next version, and what reads it; nobody sees them yet."""
         assert self._designer is not None  # it is open
-        number = 1 if self._version is None else self._version.number + 1
+        newest = None if self._machine is None else self._machine.newest
+        number = (newest or (0 if self._version is None else self._version.number)) + 1
         point = model.at(vector)
         roster = self._designer.at(point)
         if self._version is None:
-            self._fleet = name_of_fleet(model, point, self._loss, roster)
+            fleet = name_of_fleet(model, point, kind_of(self._loss), roster.split)
+            if self._journal is not None and fleet != self._fleet:
+                raise InvalidInputError.of(
+                    "journal",
+                    "that of this circuit, loss and split of shots",
+                    f"{self._journal.path!r} of others",
+                )
+            self._fleet = fleet
         version = made_version(number, self._shape, model, point, roster, fleet=self._fleet, seed=self._seed)
         return version, None if version.native is None else made_reader(version, self._loss)
 
-    def _publish(self, version: Version, reader: _native.FleetReader | None) -> None:
+    def _begin(self, version: Version) -> _native.FleetMachine:
+        """Return the machine, which the first version that teaches makes."""
+        if self._machine is None:
+            self._machine = _native.FleetMachine(
+                fleet=self._fleet,
+                n_outputs=len(version.model.outputs),
+                n_parameters=version.params.size,
+                keep=self._keep,
+                pending=self._pending,
+                buckets=self._buckets,
+                record=self._store is not None,
+            )
+            self._desk = Desk(self._machine, self._loss, self._pending)
+            if self._store is not None:
+                self._journal = Journal(self._store, self._machine, 0, self._snapshot)
+        return self._machine
+
+    def _publish(
+        self,
+        version: Version,
+        reader: _native.FleetReader | None,
+        *,
+        trial: tuple[float, int] | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """Serve a version, or try it, once it is on disk; the contributions of a step are used up with it."""
+        if reader is None:
+            if self._store is not None or trial is not None:
+                name = "journal" if trial is None else "canary"
+                raise InvalidInputError.of(name, "none where nothing is taught (share=0)", "one")
+        else:
+            if trial is not None and not self._has_losses:
+                raise InvalidInputError.of("canary", "none with a loss that the learner does not know", "one")
+            self._check()
+            with self._changed:
+                machine, known = self._begin(version), self._known
+                self._settle(False)
+                settings = tuple(repr(entry.setting) for entry in version.roster.entries)
+                machine.note(VERSION, VersionNote(version.params, step, settings).to_bytes())
+                machine.publish(reader, None if trial is None else trial[0])
+                if trial is None:
+                    known.params = version.params
+                else:
+                    known.trial = version.params
+                if step is not None:
+                    self._left, self._lost = [], 0
+                    self._steps += 1
+                    if step.update is not None:
+                        known.updates[step.update] = step.state
+                self._served.append(_served(machine.counts))
+            self._commit()
         with self._changed:
-            if reader is not None:
-                if self._machine is None:
-                    self._machine = _native.FleetMachine(
-                        fleet=self._fleet,
-                        n_outputs=len(version.model.outputs),
-                        n_parameters=version.params.size,
-                        keep=self._keep,
-                        pending=self._pending,
-                    )
-                    self._desk = Desk(self._machine, self._loss, self._pending)
-                self._machine.publish(reader)
-                self._served.append(_served(self._machine.counts))
-            self._version = version
+            if trial is None:
+                self._version = version
+            else:
+                self._canary = Canary(version, *trial)
             self._changed.notify_all()
+
+    # ---- candidates --------------------------------------------------------------------------------------
+
+    @property
+    def _has_losses(self) -> bool:
+        """Whether the losses of answers are known."""
+        return not isinstance(self._loss, Upstream)
+
+    def _settle(self, is_good: bool) -> None:
+        """Serve the candidate, or give it up, if there is one."""
+        assert self._machine is not None
+        assert self._desk is not None
+        number = self._machine.candidate
+        if number is None:
+            return
+        if not is_good:
+            self._lost += sum(tally.queries for _, _, tally in self._machine.tallies(number, number))
+        self._machine.settle(is_good)
+        canary, self._canary = self._canary, None
+        if is_good and canary is not None:
+            self._version, self._known.params = canary.version, canary.version.params
+        self._known.trial = None
+        self._desk.counts["promoted" if is_good else "rolled_back"] += 1
+
+    def _judge(self) -> None:
+        """Settle the candidate if enough of its queries have their labels."""
+        canary = self._canary
+        if canary is None or self._machine is None:
+            return
+        verdict = canary.judged(self._losses(canary.version), self._losses(self.version))
+        if verdict is not None:
+            self._settle(verdict.is_good)
+            self._verdicts = [*self._verdicts[-999:], verdict]
+            LOGGER.log(logging.INFO if verdict.is_good else logging.WARNING, "%s", verdict)
+
+    def _losses(self, version: Version) -> tuple[float, float, int]:
+        """Return mean, error and number of the losses of a version that no step has used."""
+        assert self._machine is not None
+        tallies = [tally for _, _, tally in self._machine.tallies(version.number, version.number)]
+        if not tallies:
+            return math.nan, math.nan, 0
+        total = sum(tallies[1:], tallies[0])
+        return *self._loss_of(total), total.queries if isinstance(self._loss, Expectation) else total.losses
+
+    def _loss_of(self, total: _native.FleetTally) -> tuple[float, float]:
+        """Return the mean loss of answers and its error."""
+        if not isinstance(self._loss, Expectation):
+            return total.loss
+        own = self._loss.of(total.n_outputs)
+        mean, error = total.values
+        # At most: outputs are read from the same shots.
+        return float((mean + self.version.roster.untaught.constant) @ own), float(error @ np.abs(own))
 
     def _checked(self, name: str, params: ArrayLike) -> Floats:
         plain = params.detach().cpu().numpy() if hasattr(params, "detach") else params
@@ -241,18 +480,28 @@ class Learner:
 
     def join(self, replica: SupportsIndex) -> int:
         """Return the incarnation of a replica that begins."""
-        return 1 if self._machine is None else self._machine.join(replica)
+        if self._machine is None:
+            return 1
+        self._check()
+        with self._changed:
+            found = self._machine.join(replica)
+        self._commit()
+        return found
 
     def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
-        """Take a packet: why it was refused, the newest version, and the query expected next."""
+        """Take a packet: why it was refused, the version served, and the query expected next."""
         if self._machine is None:
             raise InvalidInputError.of("packet", "none, as nothing is taught", f"{len(packet)} bytes")
+        self._check()
         with self._changed:
             found = self._machine.submit(packet)
             desk = self._desk
-            if desk is not None and desk.early and found[0] is None:
-                desk.arrived(int.from_bytes(packet[32:40], "little"), self.version)
+            if desk is not None and self.is_open and found[0] is None:
+                if desk.early:
+                    desk.arrived(int.from_bytes(packet[32:40], "little"), self.version)
+                self._judge()
             self._changed.notify_all()
+        self._commit()  # a duplicate, too: what it doubles may be under way
         return found
 
     def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
@@ -282,9 +531,12 @@ class Learner:
                 "gradient", "none with gentle answers, which must not weigh themselves", "one"
             )
         given = desk.checked(found, label, gradient, len(version.model.outputs))
+        self._check()
         with self._changed:
             told = desk.hand_in(found, given, version, is_gradient=gradient is not None)
+            self._judge()
             self._changed.notify_all()
+        self._commit()
         return told
 
     def outputs(self, tickets: object) -> Floats:
@@ -307,6 +559,22 @@ class Learner:
         found = Counter(self._machine.counts)
         found.update({"early": self._desk.early, **self._desk.counts})
         return dict(found)
+
+    def status(self) -> Status:
+        """Return how it is doing: print it. The last thousand steps are remembered."""
+        split = self.version.roster.split
+        history: tuple[StepNote, ...] = tuple(self._history.copy())
+        return Status(
+            version=self.version.number,
+            candidate=None if self._canary is None else self._canary.version.number,
+            steps=self._steps,
+            waiting=self.taught,
+            shots=split.shots,
+            share=split.share,
+            method=self.version.roster.method,
+            counts=self.counts,
+            history=history,
+        )
 
     @property
     def taught(self) -> int:
@@ -342,13 +610,18 @@ class Learner:
         *,
         window: SupportsIndex | None = None,
         decay: SupportsFloat = 1.0,
+        canary: SupportsFloat | None = None,
+        labels: SupportsIndex = 32,
     ) -> Report:
         """Use all contributions since the last step for one update, and publish the parameters.
 
-        If the update fails they are there for the next one. Replicas hand over meanwhile.
+        If the update fails they are there for the next one. Replicas hand over meanwhile. With ``canary`` the
+        parameters are a candidate, see `publish`.
         """
         change, rate = self._read_update(update), self._decay(decay)
+        trial = None if canary is None else read_canary(canary, labels)
         with self._stepping:
+            self._check()
             machine, before, oldest = self._teaching(), self.version, self._oldest(window)
             with self._changed:
                 self._left += machine.take(oldest, before.number)
@@ -356,14 +629,27 @@ class Learner:
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
-            after = self._checked("update", change(before.params.copy(), gradient.value))
-            self._publish(*self._made(before.model, after.ravel()))
-            self._left = []
-            self._steps += 1
+            used = gradient.value
+            if self._combine == "trimmed" and gradient.trimmed is not None:
+                used = gradient.trimmed.value
+            after = self._checked("update", change(before.params.copy(), used))
+            version, reader = self._made(before.model, after.ravel())
+            # What was added up, for whoever adds it up again.
+            note = Step(
+                value=gradient.value,
+                stderr=gradient.stderr,
+                queries=gradient.queries,
+                oldest=oldest,
+                served=before.number,
+                decay=rate,
+                update=update if isinstance(update, str) else None,
+                state=self._optimizers[update].to_dict() if isinstance(update, str) else {},
+            )
+            self._publish(version, reader, trial=trial, step=note)
             counts = self.counts
-            return Report(
+            report = Report(
                 step=self._steps,
-                version=self.version.number,
+                version=version.number,
                 gradient=gradient,
                 loss=loss,
                 loss_stderr=loss_stderr,
@@ -371,7 +657,10 @@ class Learner:
                 label_rate=self._label_rate(counts, gradient.age),
                 share=self.version.roster.split.share,
                 counts=counts,
+                canary=0.0 if trial is None else trial[0],
             )
+            self._history.append(StepNote.of(report))
+            return report
 
     def train(
         self,
@@ -382,6 +671,8 @@ class Learner:
         window: SupportsIndex | None = None,
         decay: SupportsFloat = 1.0,
         timeout: SupportsFloat | None = None,
+        canary: SupportsFloat | None = 0.25,
+        labels: SupportsIndex | None = None,
     ) -> Iterator[Report]:
         """Step whenever so many queries have taught, while others serve; yields a report for each step.
 
@@ -396,19 +687,49 @@ class Learner:
             After how many it ends; never by default.
         timeout
             Seconds that it waits for contributions before it raises.
+        canary, labels
+            What part of the queries a step's parameters answer until so many labels say that they are not
+            worse, see `publish`; by default half of what that part brings in a step, 8 at least. The next
+            step waits for that, so that others have to go on serving; what a candidate that was given up has
+            taught counts as come. With None parameters are served at once, as with losses that nobody knows.
         """
-        change, wanted = self._read_update(update), integer("queries", queries, 1)
+        self._read_update(update)  # refused before anything waits
+        wanted = integer("queries", queries, 1)
         last = None if steps is None else self._steps + integer("steps", steps, 1)
         seconds = None if timeout is None else real("timeout", timeout)
+        trial, enough = (None, 8) if canary is None else read_canary(canary, 8 if labels is None else labels)
+        if trial is not None and labels is None:
+            enough = max(8, round(0.5 * wanted * trial))
+        if not self._has_losses or self._keep < 2:
+            trial = None
+
+        def ready() -> bool:
+            return self._canary is None and _number(self._unused(window)) + self._lost >= wanted
+
         while last is None or self._steps < last:
             with self._changed:
-                if not self._changed.wait_for(lambda: _number(self._unused(window)) >= wanted, seconds):
+                if not self._changed.wait_for(ready, seconds):
                     raise ResourceLimitError.of(
                         "timeout",
                         f"{wanted} queries that teach within {seconds:g} s",
-                        _number(self._unused(window)),
+                        f"{_number(self._unused(window))}, "
+                        + ("and a candidate that waits for labels" if self._canary else "and no candidate"),
                     )
-            yield self.step(change, window=window, decay=decay)
+            yield self.step(update, window=window, decay=decay, canary=trial, labels=enough)
+
+    def bound(self, fraction: SupportsFloat, *, weight: SupportsFloat = 1.0) -> LiarBound:
+        """Return by how much liars with a fraction of the queries can move the mean: print it.
+
+        Parameters
+        ----------
+        fraction
+            The part of the queries that they send.
+        weight
+            The largest slope of the loss by an output; a loss without labels has its own.
+        """
+        part, slope = real("fraction", fraction), real("weight", weight)
+        gradient = np.nan_to_num(self.gradient().value)
+        return liar_bound(self.version, self._loss, gradient, part, slope)
 
     def forecast(
         self,
@@ -441,9 +762,9 @@ class Learner:
         """Return a function of parameters and a gradient; one that is named keeps its state here."""
         if not isinstance(update, str):
             return read_update(update)
-        if update not in self._updates:
-            self._updates[update] = read_update(update)
-        return self._updates[update]
+        if update not in self._optimizers:
+            self._optimizers[update] = read_optimizer(update, None)
+        return self._optimizers[update].update
 
     def _label_rate(self, counts: dict[str, int], age: float) -> float:
         """Return the part of the queries that have got a label, of those old enough to have one.
@@ -483,20 +804,24 @@ class Learner:
         total = tallies[0]
         for tally in tallies[1:]:
             total = total + tally
-        if isinstance(self._loss, Expectation):
-            own = self._loss.of(total.n_outputs)
-            mean, error = total.values
-            loss = float((mean + self.version.roster.untaught.constant) @ own)
-            loss_stderr = float(error @ np.abs(own))  # at most: outputs are read from the same shots
-        else:
-            loss, loss_stderr = total.loss
+        loss, loss_stderr = self._loss_of(total)
         shape = self._shape
         age = float((ages * counted).sum() / counted.sum())
-        return FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age), loss, loss_stderr
+        trimmed = trimmed_mean(held, weights, shape, self._trim) if self._buckets > 1 else None
+        gradient = FleetGradient(value.reshape(shape), stderr.reshape(shape), queries, age, trimmed)
+        return gradient, loss, loss_stderr
 
 
 def _number(counted: list[_Counted]) -> int:
     return sum(tally.queries for _, _, tally in counted)
+
+
+def _combined(combine: str, buckets: SupportsIndex) -> str:
+    if combine not in ("mean", "trimmed"):
+        raise InvalidInputError.of("combine", "'mean' or 'trimmed'", repr(combine))
+    if combine == "trimmed" and integer("buckets", buckets, 1) == 1:
+        raise InvalidInputError.of("buckets", "several for a trimmed mean over them", 1)
+    return combine
 
 
 def _served(counts: dict[str, int]) -> int:

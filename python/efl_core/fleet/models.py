@@ -14,6 +14,8 @@ from efl_core import _native
 from efl_core.arguments import array, described
 from efl_core.circuits import Circuit, simulate
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.experiments import Experiment
+from efl_core.fleet.recipes import Spelt
 from efl_core.observables import PauliSum
 from efl_core.pennylane.serving import Asked, Piece, Point, ServedQNode, is_qnode
 
@@ -150,7 +152,13 @@ def _simulated(circuit: Circuit, pieces: Sequence[Piece], seeds: Any) -> list[Bi
     for place, piece in enumerate(pieces):
         seed = int(next(seeds))
         if piece.experiment is not None and not piece.experiment.served:
-            others[place] = piece.experiment._native, piece.shots, seed
+            own_circuit = piece.experiment.at(circuit)
+            if isinstance(own_circuit, Spelt):
+                turned = simulate(own_circuit.made())
+                [found[place]] = _native.measured(turned, [(piece.setting, piece.shots, seed)])
+            else:
+                assert isinstance(own_circuit, Experiment)  # of a plan that was made here
+                others[place] = own_circuit._native, piece.shots, seed
         elif piece.kick is not None:
             kicked = simulate(circuit.copy().rotation(*piece.kick))
             [found[place]] = _native.measured(kicked, [(piece.setting, piece.shots, seed)])

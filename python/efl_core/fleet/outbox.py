@@ -11,22 +11,37 @@ Cost: the bits of the queries that wait; one packet is encoded for every `packet
 import logging
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from efl_core.fleet.versions import Version
 
-__all__ = ["Link", "Outbox"]
+__all__ = ["Life", "Link", "Outbox"]
 
 LOGGER = logging.getLogger("efl_core")
 # Seconds that a query waits for others before it is sent, and between calls to a learner that is away.
 LINGER, PAUSE, LONGEST = 0.05, 0.05, 5.0
+# Refusals after which nothing of an incarnation is taken any more.
+ENDED = ("superseded", "unknown_replica")
 
 Bits = NDArray[np.uint8]
+
+
+class Life(NamedTuple):
+    """A replica that has joined: its number, and how often it has begun; nothing is sent before the first."""
+
+    replica: int
+    incarnation: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the learner knows of it: until then queries are answered, and teach nothing."""
+        return self.incarnation > 0
 
 
 class Link(Protocol):
@@ -55,14 +70,15 @@ class Outbox:
     """The queries of one incarnation of a replica, on their way to the learner."""
 
     link: Link
-    replica: int
-    incarnation: int
+    life: Life
     packet: int
     """Queries of a packet."""
     bound: int
     """Queries that are kept at most."""
     counts: Counter[str] = field(default_factory=Counter)
     """What became of queries: ``sent``, ``dropped`` and ``refused``; and of calls: ``away``."""
+    is_over: bool = False
+    """Whether the learner knows this incarnation no more: nothing of it will be taken."""
     _queries: deque[_Query] = field(default_factory=deque)
     _flying: list[_Query] = field(default_factory=list)
     """The queries of the packet that is being sent."""
@@ -76,12 +92,12 @@ class Outbox:
     _thread: threading.Thread | None = None
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def begin(self, version: Version, count: int) -> list[_Query]:
-        """Give numbers to queries that are about to run."""
+    def begin(self, versions: Callable[[int], Sequence[Version]]) -> list[_Query]:
+        """Give numbers to queries that are about to run, given the versions of those from a number on."""
         with self._changed:
-            found = [_Query(self._next + i, version) for i in range(count)]
-            self._next += count
-            if version.native is not None:
+            found = [_Query(number, own) for number, own in enumerate(versions(self._next), self._next)]
+            self._next += len(found)
+            if found[0].version.native is not None and self.life.is_known:
                 self._queries.extend(found)
                 self._give_up()
             return found
@@ -105,6 +121,13 @@ class Outbox:
             return self._changed.wait_for(
                 lambda: self._is_closed or not (self._flying or self._ready(1)), timeout
             )
+
+    def abandon(self) -> None:
+        """Give up what waits, and end the thread: another outbox goes on."""
+        with self._changed:
+            self.counts["dropped"] += len(self._queries)
+            self._queries.clear()
+        self.close()
 
     def close(self) -> None:
         """End the thread; what was not sent is lost."""
@@ -194,6 +217,7 @@ class Outbox:
             else:
                 self.counts["refused"] += len(batch)
                 LOGGER.warning("the learner refused %d queries: %s", len(batch), refusal)
+                self.is_over = self.is_over or refusal in ENDED
             self._changed.notify_all()
         return True
 
@@ -208,8 +232,8 @@ class Outbox:
             return np.ascontiguousarray(np.stack(bits) if bits else np.zeros(shape, np.uint8), dtype=np.uint8)  # type: ignore[arg-type]
 
         return native.encode(
-            replica=self.replica,
-            incarnation=self.incarnation,
+            replica=self.life.replica,
+            incarnation=self.life.incarnation,
             first=batch[0].sequence,
             queries=len(batch),
             answers=table([query.answers for query in taught], split.answer_shots),

@@ -11,52 +11,27 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsFloat, SupportsIndex
+from itertools import groupby
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.arguments import integer, listed
 from efl_core.errors import InvalidInputError
+from efl_core.fleet.links import Direct, Teacher, Uplink
 from efl_core.fleet.models import Model, made_model
-from efl_core.fleet.outbox import Link, Outbox
+from efl_core.fleet.outbox import Life, Outbox
 from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
-from efl_core.fleet.tickets import Ticket
 from efl_core.fleet.versions import Version
+from efl_core.fleet.web.remote import Remote
 from efl_core.pennylane.planning import same_gates
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]
 
 Floats = NDArray[np.float64]
-
-
-class Teacher(Link, Protocol):
-    """A learner, as a replica knows it."""
-
-    @property
-    def version(self) -> Version:
-        """The version that is served."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is one."""
-
-    def open(self, inputs: tuple[Any, ...]) -> Version:
-        """Make the first version, given the inputs of a query."""
-
-    def agree(self, shots: object, share: object, serve: object) -> None:
-        """Take, or refuse, how the shots of a query are split."""
-
-    def join(self, replica: int) -> int:
-        """Return the incarnation of a replica that begins."""
-
-    def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
-        """Take labels or gradients of answers."""
-
-    def outputs(self, tickets: object) -> Floats:
-        """Return what queries that wait were answered with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +62,7 @@ class Answers:
     tickets: list[str]
     """The ticket of each query."""
     version: int
-    """The version of the parameters that answered."""
+    """The version of the parameters that answered; the older one where a candidate has answered some."""
 
     def __len__(self) -> int:
         return len(self.tickets)
@@ -101,7 +76,8 @@ class Replica:
     qnode
         The QNode, on the worker's own device, or the circuit that the learner has.
     learner
-        Where contributions go: a `Learner`.
+        Where contributions go: a `Learner`, or the address of one, ``"http://host:port"``, that is served
+        (`efl_core.fleet.asgi`).
     shots, share, serve
         How the shots of a query are split, the same in the whole fleet: all of them, the part that teaches,
         and ``"split"`` or ``"gentle"``. By default as the learner says: 64, 0.25, ``"split"``.
@@ -112,12 +88,14 @@ class Replica:
     seed
         Of outcomes that are simulated, and of the replica's name: another one for each replica. What a device
         draws has its own.
+    key
+        With an address, by what the learner knows its replicas: `Keys.of` and `efl fleet key` give it out.
     """
 
     def __init__(
         self,
         qnode: object,
-        learner: Teacher,
+        learner: Teacher | str,
         *,
         shots: SupportsIndex | None = None,
         share: SupportsFloat | None = None,
@@ -125,14 +103,16 @@ class Replica:
         packet: SupportsIndex = 64,
         bound: SupportsIndex = 10_000,
         seed: SupportsIndex | None = None,
+        key: str | None = None,
     ) -> None:
-        learner.agree(shots, share, serve)
-        self._qnode, self._learner = qnode, learner
+        self._link = _linked(qnode, learner, key)
+        self._link.agree(shots, share, serve)
+        self._qnode = qnode
         self._packet, self._bound = integer("packet", packet, 1, 10_000), integer("bound", bound, 1)
         self._seed = None if seed is None else integer("seed", seed, 0, 2**64 - 1)
         self._lock = threading.RLock()
         self._model: Model | None = None
-        self._at: tuple[Version, Point] | None = None
+        self._at: dict[Version, Point] = {}
         self._box: Outbox | None = None
         self._pid = 0
 
@@ -140,7 +120,7 @@ class Replica:
 
     def answer(self, *inputs: Any) -> Answer:  # noqa: ANN401 (what the QNode takes)
         """Answer a query: ``qnode(*inputs, params)`` at the newest parameters, from shots."""
-        version, [served], [ticket] = self._serve([inputs])
+        [(version, served, ticket)] = self._serve([inputs])
         model, readout = version.model if self._model is None else self._model, served.readout
         return Answer(model.shaped(readout.mean[0]), model.shaped(readout.stderr[0]), ticket, version.number)
 
@@ -153,72 +133,108 @@ class Replica:
             )
         if not columns[0]:
             raise InvalidInputError.of("inputs", "those of one query or more", "none")
-        version, served, tickets = self._serve(list(zip(*columns, strict=True)))
-        model = version.model if self._model is None else self._model
-        mean = np.concatenate([one.readout.mean for one in served])
-        stderr = np.concatenate([one.readout.stderr for one in served])
-        return Answers(model.shaped(mean), model.shaped(stderr), tickets, version.number)
+        found = self._serve(list(zip(*columns, strict=True)))
+        oldest = min((version for version, _, _ in found), key=lambda version: version.number)
+        model = oldest.model if self._model is None else self._model
+        mean = np.concatenate([one.readout.mean for _, one, _ in found])
+        stderr = np.concatenate([one.readout.stderr for _, one, _ in found])
+        tickets = [ticket for _, _, ticket in found]
+        return Answers(model.shaped(mean), model.shaped(stderr), tickets, oldest.number)
 
     @staticmethod
     def _rows(values: Any) -> list[Any]:  # noqa: ANN401
         return listed("inputs", values, "a sequence with an entry for each query")
 
-    def _serve(self, queries: Sequence[tuple[Any, ...]]) -> tuple[Version, list[Served], list[str]]:
+    def _serve(self, queries: Sequence[tuple[Any, ...]]) -> list[tuple[Version, Served, str]]:
         """Run queries under numbers of their own, and leave their bits in the outbox."""
-        version, model, point, box = self._ready(queries[0])
-        numbered = box.begin(version, len(queries))
-        first = numbered[0].sequence
-        done = False
+        version, box = self._ready(queries[0])
+        candidate, life = self._link.candidate, box.life
+
+        def versions(first: int) -> Sequence[Version]:
+            native = None if candidate is None else candidate.version.native
+            if candidate is None or native is None or not life.is_known:
+                return [version] * len(queries)
+            chosen = native.chosen(candidate.share, *life, first, len(queries))
+            return [candidate.version if own else version for own in chosen]
+
+        numbered = box.begin(versions)
+        found: list[tuple[Version, Served]] = []
         try:
-            if version.native is None:
-                entries = np.full((len(queries), 1), -1)
-            else:
-                entries = version.native.entries(box.replica, box.incarnation, first, len(queries))
-            served = serve(model, point, version.roster, queries, entries, self._drawn(first))
-            for query, one in zip(numbered, served, strict=True):
+            for own, part in groupby(range(len(queries)), lambda i: numbered[i].version):
+                places = list(part)
+                served = self._run(own, life, numbered[places[0]].sequence, [queries[i] for i in places])
+                found += [(own, one) for one in served]
+            for query, (_, one) in zip(numbered, found, strict=True):
                 if one.teaches is not None:
                     query.answers, query.teaches = one.answers, one.teaches
-            done = True
         finally:
-            if not done:
+            if len(found) < len(queries):
                 for query in numbered:
                     query.is_lost = True
-            if version.native is not None:
+            if version.native is not None and life.is_known:
                 box.done(numbered)
-        tickets = [
-            Ticket(box.replica, box.incarnation, query.sequence, query.teaches is not None).text
-            for query in numbered
+        return [
+            (own, one, self._link.ticket(life, query.sequence, query.teaches is not None))
+            for query, (own, one) in zip(numbered, found, strict=True)
         ]
-        return version, served, tickets
+
+    def _run(self, version: Version, life: Life, first: int, queries: list[tuple[Any, ...]]) -> list[Served]:
+        """Run consecutive queries of a version."""
+        model, point = version.model if self._model is None else self._model, self._point(version)
+        if version.native is None or not life.is_known:
+            entries = np.full((len(queries), 1), -1)
+        else:
+            entries = version.native.entries(*life, first, len(queries))
+        return serve(model, point, version.roster, queries, entries, self._drawn(first))
 
     def _drawn(self, number: int) -> int:
         """Return the seed of the outcomes of queries from this number on."""
         entropy = None if self._seed is None else (self._seed, number)
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
-    def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Model, Point, Outbox]:
-        """Return the newest version, and what serves it here."""
-        learner = self._learner
-        version = learner.version if learner.is_open else learner.open(inputs)
+    def _ready(self, inputs: tuple[Any, ...]) -> tuple[Version, Outbox]:
+        """Return the version that is served, and the outbox."""
+        version = self._link.version(inputs)
         known, box = self._at, self._box
-        if known is not None and box is not None and known[0] is version and self._pid == os.getpid():
-            return version, self._model or version.model, known[1], box
+        if version in known and box is not None and not self._is_over(box):
+            return version, box
         with self._lock:
-            if self._box is None or self._pid != os.getpid():  # a forked worker is another replica
-                name = int.from_bytes(os.urandom(8), "little") if self._seed is None else self._seed
-                if self._pid:
-                    name = int.from_bytes(os.urandom(8), "little")
-                self._box = Outbox(learner, name, learner.join(name), self._packet, self._bound)
-                self._pid = os.getpid()
-            if version.model.is_of(self._qnode):
-                point = version.point
-            else:
-                if self._model is None:
-                    self._model = made_model(self._qnode, version.params, inputs)
-                    self._check(self._model, version)
-                point = self._model.at(version.point.vector)
-            self._at = version, point
-            return version, self._model or version.model, point, self._box
+            if self._box is None or self._is_over(self._box):
+                self._box = self._begun(self._box)
+            if self._model is None and not version.model.is_of(self._qnode):
+                self._model = made_model(self._qnode, version.params, inputs)
+                self._check(self._model, version)
+            self._point(version)
+            return version, self._box
+
+    def _point(self, version: Version) -> Point:
+        """Return what serves a version here."""
+        if version in self._at:
+            return self._at[version]
+        with self._lock:
+            model = self._model
+            point = version.point if model is None else model.at(version.point.vector)
+            # The version that is served and its candidate.
+            self._at = dict([*list(self._at.items())[-1:], (version, point)])
+            return point
+
+    def _is_over(self, box: Outbox) -> bool:
+        """Say whether queries need another outbox: the learner does not know this one, or not yet."""
+        return self._pid != os.getpid() or not box.life.is_known or (self._link.rejoins and box.is_over)
+
+    def _begun(self, before: Outbox | None) -> Outbox:
+        """Begin a life; a forked worker is another replica."""
+        name = int.from_bytes(os.urandom(8), "little") if self._seed is None else self._seed
+        if self._pid not in (0, os.getpid()):
+            name, before = int.from_bytes(os.urandom(8), "little"), None
+        life = self._link.begin(name)
+        self._pid = os.getpid()
+        if before is None:
+            return Outbox(self._link, life, self._packet, self._bound)
+        if not (life.is_known or before.is_over):
+            return before
+        before.abandon()
+        return Outbox(self._link, life, self._packet, self._bound, before.counts)
 
     @staticmethod
     def _check(model: Model, version: Version) -> None:
@@ -234,7 +250,7 @@ class Replica:
         The answers may be those of other replicas. What is measured here is handed over before.
         """
         self.flush(1.0)
-        return self._learner.feedback(tickets, label, gradient=gradient)
+        return self._link.feedback(tickets, label, gradient=gradient)
 
     def teach(self, *inputs: Any, label: ArrayLike) -> Answer:  # noqa: ANN401
         """Measure a query whose label is known, now and at the newest parameters: it teaches at once."""
@@ -271,13 +287,15 @@ class Replica:
 
     def n_outputs(self, *inputs: Any) -> int:  # noqa: ANN401
         """Return how many outputs a query has."""
-        learner = self._learner
-        version = learner.version if learner.is_open else learner.open(inputs)
-        return len(version.model.outputs)
+        return len(self._link.version(inputs).model.outputs)
 
     def outputs(self, tickets: object) -> Floats:
         """Return what queries that wait for their labels were answered with, ``(queries, outputs)``."""
-        return self._learner.outputs(tickets)
+        return self._link.outputs(tickets)
+
+    def refresh(self) -> int:
+        """Ask a learner elsewhere for its newest version now, not within a second; return its number."""
+        return self._link.refresh()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Hand over what was measured, and return whether all of it was."""
@@ -288,6 +306,7 @@ class Replica:
         if self._box is not None:
             self._box.flush(timeout)
             self._box.close()
+        self._link.close()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -302,3 +321,11 @@ class Replica:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _linked(qnode: object, learner: Teacher | str, key: str | None) -> Uplink:
+    if isinstance(learner, str):
+        return Remote(qnode, learner, key)
+    if key is not None:
+        raise InvalidInputError.of("key", "one with the address of a learner only", "one with a Learner")
+    return Direct(learner)

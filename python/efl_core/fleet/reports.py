@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from efl_core.arguments import real
 from efl_core.errors import InvalidInputError
+from efl_core.fleet.buckets import Trimmed
 from efl_core.fleet.roster import Roster
 
 __all__ = ["FleetGradient", "Forecast", "Price", "Report", "price_of"]
@@ -113,6 +114,8 @@ class FleetGradient:
     """Contributions, one for each query that teaches and has its weight."""
     age: float
     """Their mean age, in versions."""
+    trimmed: Trimmed | None = None
+    """The trimmed mean over buckets, where a learner has several."""
 
     @property
     def error(self) -> float:
@@ -141,6 +144,8 @@ class Report:
     share: float
     counts: dict[str, int]
     """What became of queries and labels so far; see `Learner.counts`."""
+    canary: float = 0.0
+    """The part of the queries that take the version until it is judged; 0 where it is served."""
 
     @property
     def is_worth_it(self) -> bool:
@@ -171,9 +176,10 @@ class Report:
             if self.is_worth_it
             else f"  (labels {self.label_rate:.0%} < share {self.share:.0%}: teach anew)"
         )
+        trimmed = "" if self.gradient.trimmed is None else f"\n          {self.gradient.trimmed}"
         return (
             f"step {self.step:4d}{loss}  gradient {_rms(self.gradient.value):.4f} "
-            f"+- {self.gradient.error:.4f}  queries {self.gradient.queries}{age}{advice}"
+            f"+- {self.gradient.error:.4f}  queries {self.gradient.queries}{age}{advice}{trimmed}"
         )
 
 

@@ -20,6 +20,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.experiments import Experiment
 from efl_core.fleet.models import Model, reuploads
 from efl_core.fleet.readouts import AnswerPlan
+from efl_core.fleet.recipes import Recipe
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.planning import Costs, Figure, kept_plan
 from efl_core.pennylane.serving import Piece, Point
@@ -109,7 +110,7 @@ class Entry:
 
     setting: Setting
     share: float
-    experiment: Experiment | None = None
+    experiment: Experiment | Recipe | None = None
     kick: tuple[PauliWord, float] | None = None
     """A gentle entry: the rotation after the circuit."""
     readings: Readings = ()
@@ -124,7 +125,7 @@ class Entry:
     @property
     def native(self) -> Any:  # noqa: ANN401 (one of two forms)
         """What the compiled reader takes."""
-        if self.experiment is not None:
+        if isinstance(self.experiment, Experiment):
             return self.experiment._native
         return self.setting, list(self.readings), list(self.answers)
 

@@ -1,6 +1,7 @@
 """The name of a query, by which its label finds it later: which replica gave which answer.
 
-A ticket is 32 letters and digits, so that it passes through JSON, logs and databases.
+A ticket is 32 letters and digits, so that it passes through JSON, logs and databases. Where replicas reach
+the learner over a network it is 48, the last 16 of which are a tag that nobody else can make.
 """
 
 import base64
@@ -20,6 +21,8 @@ __all__ = ["Ticket", "Tickets", "read_tickets"]
 _LAYOUT = struct.Struct(">QIQ")
 # The highest bit of the incarnation.
 _TEACHES = 1 << 31
+# Letters of a ticket without and with its tag.
+_PLAIN, _TAGGED = 32, 48
 
 
 class Ticket(NamedTuple):
@@ -40,21 +43,36 @@ class Ticket(NamedTuple):
     @property
     def text(self) -> str:
         """The ticket as letters and digits."""
+        return self.tagged(b"")
+
+    def tagged(self, tag: bytes) -> str:
+        """Return the ticket with a tag of 10 bytes behind it."""
         flagged = self.incarnation | (_TEACHES if self.teaches else 0)
-        return base64.b32encode(_LAYOUT.pack(self.replica, flagged, self.sequence)).decode()
+        return base64.b32encode(_LAYOUT.pack(self.replica, flagged, self.sequence) + tag).decode()
 
     @staticmethod
     def read(text: object) -> "Ticket":
-        """Return the ticket that a text is; refuse anything else."""
+        """Return the ticket that a text is, whatever its tag; refuse anything else."""
+        return Ticket.read_tagged(text)[0]
+
+    @staticmethod
+    def read_tagged(text: object) -> "tuple[Ticket, bytes]":
+        """Return the ticket that a text is, and its tag, which may be empty; refuse anything else."""
         if not isinstance(text, str):
             raise InputTypeError.of("ticket", "the text that an answer has as .ticket", described(text))
         try:
-            replica, flagged, sequence = _LAYOUT.unpack(base64.b32decode(text))
-        except (binascii.Error, ValueError, struct.error):
+            plain = base64.b32decode(text)
+        except (binascii.Error, ValueError):
+            plain = b""
+        if len(text) not in (_PLAIN, _TAGGED) or 8 * len(plain) != 5 * len(text):
             raise InvalidInputError.of(
-                "ticket", "the 32 letters and digits that an answer has as .ticket", described(text)
-            ) from None
-        return Ticket(replica, flagged & ~_TEACHES, sequence, bool(flagged & _TEACHES))
+                "ticket",
+                f"the {_PLAIN} letters and digits ({_TAGGED} with a tag) that an answer has as .ticket",
+                described(text),
+            )
+        replica, flagged, sequence = _LAYOUT.unpack(plain[: _LAYOUT.size])
+        ticket = Ticket(replica, flagged & ~_TEACHES, sequence, bool(flagged & _TEACHES))
+        return ticket, plain[_LAYOUT.size :]
 
 
 class Tickets(NamedTuple):

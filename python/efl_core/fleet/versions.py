@@ -6,6 +6,7 @@ What the compiled side knows of it (`_native.FleetVersion`, `_native.FleetReader
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 from efl_core import _native
 from efl_core.fleet.losses import Expectation, Loss
 from efl_core.fleet.models import Model
-from efl_core.fleet.roster import Roster
+from efl_core.fleet.roster import Roster, Split
 from efl_core.pennylane.serving import Point
 
-__all__ = ["Version", "made_reader", "made_version", "name_of_fleet"]
+__all__ = ["Kind", "Version", "content_of", "kind_of", "made_reader", "made_version", "name_of_fleet"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,20 @@ class Version:
         return np.zeros(0) if self.native is None else self.native.shares
 
 
-def name_of_fleet(model: Model, point: Point, loss: Loss, roster: Roster) -> int:
+Kind: TypeAlias = "tuple[str, float | None, float | None]"
+"""A loss by its name, scale and margin."""
+
+
+def kind_of(loss: Loss) -> Kind:
+    """Return what tells losses apart."""
+    return type(loss).__name__, getattr(loss, "scale", None), getattr(loss, "margin", None)
+
+
+def name_of_fleet(model: Model, point: Point, kind: Kind, split: Split) -> int:
     """Return 64 bits that tell fleets apart: gates, outputs, loss, and how shots are split."""
     outputs = [[(word.label, c) for word, c in own.terms()] for own in model.outputs]
-    kind = type(loss).__name__, getattr(loss, "scale", None), getattr(loss, "margin", None)
     gates = [(name, repr(arguments)) for name, arguments in point.circuit._gates]
-    text = repr((gates, outputs, kind, roster.split))
+    text = repr((gates, outputs, kind, split))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -70,9 +79,14 @@ def made_version(
             settings=split.settings,
             shares=np.array([entry.share for entry in roster.entries]),
             teach=split.teach,
-            content=b"|".join([point.vector.tobytes(), point.slopes.tobytes(), roster.method.encode()]),
+            content=content_of(point, roster),
         )
     return Version(number, params, model, point, roster, native)
+
+
+def content_of(point: Point, roster: Roster) -> bytes:
+    """Return what makes a version beside its roster: it goes into the hash that every packet repeats."""
+    return b"|".join([point.vector.tobytes(), point.slopes.tobytes(), roster.method.encode()])
 
 
 def made_reader(version: Version, loss: Loss) -> _native.FleetReader:

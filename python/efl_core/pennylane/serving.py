@@ -11,7 +11,7 @@ Cost: one tape for each query, 1.5 ms with 80 gates; some 10 ms once for each ve
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pennylane as qml
@@ -24,7 +24,6 @@ from pennylane.tape import QuantumScript
 from efl_core.circuits import Circuit
 from efl_core.ensembles import Setting
 from efl_core.errors import EflError, InvalidInputError
-from efl_core.experiments import Experiment
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.differentiated import recorded, slopes_of
 from efl_core.pennylane.execution import Program, Run, submit
@@ -37,7 +36,7 @@ from efl_core.pennylane.qnodes import tape_of
 from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.tapes.gates import rotation
 from efl_core.pennylane.tapes.tracing import described
-from efl_core.pennylane.tapes.writing import Writer
+from efl_core.pennylane.tapes.writing import Gates, Writer
 
 __all__ = ["Asked", "Piece", "Point", "ServedQNode", "is_qnode"]
 
@@ -54,13 +53,24 @@ MIXED = (
 )
 
 
+class Teaching(Protocol):
+    """What teaches by a circuit of its own: an `Experiment`, or what is known of one elsewhere."""
+
+    @property
+    def served(self) -> bool:
+        """Whether it runs the circuit of the query."""
+
+    def at(self, circuit: Circuit) -> Gates:
+        """Return it at the angles of a circuit."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Shots of a query: of its own circuit, or of one that teaches."""
 
     setting: Setting
     shots: int
-    experiment: Experiment | None = None
+    experiment: Teaching | None = None
     """What teaches by another circuit than that of the query."""
     kick: tuple[PauliWord, float] | None = None
     """A rotation after the circuit of the query: its word and its angle."""
@@ -236,7 +246,7 @@ class ServedQNode:
             for piece in pieces:
                 program = final
                 if piece.experiment is not None and not piece.experiment.served:
-                    own = Experiment(piece.experiment._native, asked.circuit)
+                    own = piece.experiment.at(asked.circuit)
                     program = Program(partial(writer.operations, own))
                 elif piece.kick is not None:
                     key = (hash(piece.kick[0]), piece.kick[1])

@@ -23,6 +23,7 @@
 //! | [`codec`] | tallies as bytes |
 //! | [`registry`] | who has joined, and what is expected of each next |
 //! | [`pending`] | queries that wait for weights, bounded, oldest out first |
+//! | [`journal`] | what has happened to a machine, as bytes, and the machine that it makes |
 //! | [`machine`] | the state machine of a learner: refusals and counters, no clock, no thread, no IO |
 //!
 //! What holds everywhere:
@@ -36,6 +37,7 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod codec;
+pub mod journal;
 pub mod machine;
 mod masks;
 pub mod packet;
@@ -43,5 +45,6 @@ pub mod pending;
 pub mod reader;
 pub mod registry;
 pub mod sequence;
+mod stored;
 pub mod tally;
 pub mod version;

@@ -7,6 +7,7 @@
 //! Cost: a packet is admitted by a copy of its planes; a weight by a search, one reading and two additions per derivative.
 
 mod counts;
+mod stored;
 mod weigh;
 
 pub use counts::{Counts, Outcome, Refusal};
@@ -16,11 +17,11 @@ use crate::packet::{Packet, SEQUENCE_BITS};
 use crate::pending::Pending;
 use crate::reader::{Query, Reader, Scratch, Weights};
 use crate::registry::{Expected, Registry};
-use crate::sequence::Sequence;
+use crate::sequence::{BLOCK, Sequence};
 use crate::tally::{self, Mean, Tally};
 use efl_core::bits::philox::philox;
 use efl_core::{Error, Result};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Stream of the key that spreads replicas over buckets.
@@ -47,6 +48,30 @@ pub struct Options {
     pub replicas: usize,
 }
 
+impl Options {
+    fn check(&self) -> Result<()> {
+        let least = |argument: &'static str, value: usize| match value {
+            0 => Err(Error::invalid(argument, "at least 1", "0")),
+            _ => Ok(()),
+        };
+        least("n_outputs", self.n_outputs)?;
+        least("n_parameters", self.n_parameters)?;
+        least("keep", self.keep)?;
+        least("pending", self.pending)?;
+        least("quota", self.quota)?;
+        least("buckets", self.buckets as usize)?;
+        least("replicas", self.replicas)
+    }
+}
+
+/// Refuses what is of another fleet.
+fn same(argument: &'static str, expected: u64, found: u64) -> Result<()> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(Error::invalid(argument, format!("{expected}, as the machine has"), found.to_string())),
+    }
+}
+
 /// A version that is read, and what it has counted.
 #[derive(Debug, Clone, PartialEq)]
 struct Held {
@@ -59,8 +84,8 @@ struct Held {
 pub struct Receipt {
     /// Why it was refused, if it was.
     pub refused: Option<Refusal>,
-    /// The newest version.
-    pub newest: Option<u32>,
+    /// The version that is served.
+    pub served: Option<u32>,
     /// The sequence that is expected next of the replica; 0 if it is not known.
     pub next: u64,
 }
@@ -76,33 +101,57 @@ pub struct Pooled {
     pub mean_age: f64,
 }
 
+/// A version that answers a part of the queries until it is known whether it is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its number.
+    pub version: u32,
+    /// The part of the queries that it answers, in 2^-64; see [`Sequence::is_chosen`].
+    pub below: u64,
+}
+
 /// The state of a learner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
     options: Options,
     registry: Registry,
     pending: Pending,
-    /// In the order of their numbers, which follow each other.
-    versions: VecDeque<Held>,
+    /// Those that are read; the last ones are the one that is served and, if there is one, the candidate.
+    versions: BTreeMap<u32, Held>,
+    /// The number of the last version that came, which may have been rolled back.
+    newest: Option<u32>,
+    /// The version that is served.
+    served: Option<u32>,
+    candidate: Option<Candidate>,
     counts: Counts,
 }
 
 impl Machine {
     /// A learner that knows no version and no replica.
     pub fn new(options: Options) -> Result<Self> {
-        let least = |argument: &'static str, value: usize| match value {
-            0 => Err(Error::invalid(argument, "at least 1", "0")),
-            _ => Ok(()),
-        };
-        least("n_outputs", options.n_outputs)?;
-        least("n_parameters", options.n_parameters)?;
-        least("keep", options.keep)?;
-        least("pending", options.pending)?;
-        least("quota", options.quota)?;
-        least("buckets", options.buckets as usize)?;
-        least("replicas", options.replicas)?;
-        let (registry, pending, counts) = Default::default();
-        Ok(Machine { options, registry, pending, versions: VecDeque::new(), counts })
+        options.check()?;
+        let (registry, pending, versions, counts) = Default::default();
+        let (newest, served, candidate) = Default::default();
+        Ok(Machine { options, registry, pending, versions, newest, served, candidate, counts })
+    }
+
+    /// Takes other bounds of the same fleet, and gives up what they leave no room for.
+    pub fn rebound(&mut self, options: Options) -> Result<()> {
+        options.check()?;
+        let known = &self.options;
+        same("fleet", known.fleet, options.fleet)?;
+        same("n_outputs", known.n_outputs as u64, options.n_outputs as u64)?;
+        same("n_parameters", known.n_parameters as u64, options.n_parameters as u64)?;
+        same("buckets", known.buckets.into(), options.buckets.into())?;
+        let least = usize::from(self.candidate.is_some()) + 1;
+        if options.keep < least {
+            let expected = format!("at least {least}, as a candidate is under way");
+            return Err(Error::invalid("keep", expected, options.keep.to_string()));
+        }
+        self.options = options;
+        self.counts.expired += self.pending.expire_above(self.options.pending) as u64;
+        self.give_up_old();
+        Ok(())
     }
 
     /// Begins a life of a replica. What an earlier one sends from now on is refused; its tickets stay good.
@@ -118,29 +167,69 @@ impl Machine {
         })
     }
 
-    /// Takes a version. Where too many are held, the oldest is given up, with its tallies and what waits for it.
+    /// Takes a version, which is served from now on. Where too many are held, the oldest is given up, with its tallies and
+    /// what waits for it.
     pub fn publish(&mut self, reader: Arc<Reader>) -> Result<()> {
+        if let Some(Candidate { version, .. }) = self.candidate {
+            let expected = format!("the candidate {version} to be settled before");
+            return Err(Error::invalid("version", expected, "another one"));
+        }
+        self.served = Some(self.hold(reader)?);
+        self.give_up_old();
+        Ok(())
+    }
+
+    /// Takes a version as a candidate, which is to answer `below` of 2^64 queries.
+    pub fn propose(&mut self, reader: Arc<Reader>, below: u64) -> Result<()> {
+        if self.served.is_none() || self.candidate.is_some() || below == 0 || self.options.keep < 2 {
+            let expected =
+                "a version that is served, no other candidate, a positive part, and `keep` of 2 or more";
+            let found = format!(
+                "version {:?}, candidate {:?}, part {below}, keep {}",
+                self.served, self.candidate, self.options.keep
+            );
+            return Err(Error::invalid("candidate", expected, found));
+        }
+        let version = self.hold(reader)?;
+        self.candidate = Some(Candidate { version, below });
+        self.give_up_old();
+        Ok(())
+    }
+
+    /// Serves the candidate, or gives it up with its tallies and what waits for it; its number, and whether there was one.
+    pub fn settle(&mut self, is_good: bool) -> Option<u32> {
+        let Candidate { version, .. } = self.candidate.take()?;
+        if is_good {
+            self.served = Some(version);
+        } else {
+            self.versions.remove(&version);
+            self.counts.expired += self.pending.expire(|number| number == version) as u64;
+        }
+        Some(version)
+    }
+
+    /// Gives up the oldest versions while there are too many.
+    fn give_up_old(&mut self) {
+        while self.versions.len() > self.options.keep {
+            let Some((gone, _)) = self.versions.pop_first() else { return };
+            self.counts.expired += self.pending.expire(|number| number <= gone) as u64;
+        }
+    }
+
+    /// Holds a version whose number is the next.
+    fn hold(&mut self, reader: Arc<Reader>) -> Result<u32> {
         let (version, options) = (reader.version(), &self.options);
-        let same = |argument: &'static str, expected: u64, found: u64| match expected == found {
-            true => Ok(()),
-            false => {
-                Err(Error::invalid(argument, format!("{expected}, as the machine has"), found.to_string()))
-            }
-        };
         same("fleet", options.fleet, version.fleet())?;
         same("n_outputs", options.n_outputs as u64, reader.n_outputs() as u64)?;
         same("n_parameters", options.n_parameters as u64, reader.n_parameters() as u64)?;
-        if let Some(newest) = self.newest().filter(|newest| newest.checked_add(1) != Some(version.number())) {
+        let number = version.number();
+        if let Some(newest) = self.newest.filter(|newest| newest.checked_add(1) != Some(number)) {
             let expected = format!("the number after the newest, {newest}");
-            return Err(Error::invalid("version", expected, version.number().to_string()));
+            return Err(Error::invalid("version", expected, number.to_string()));
         }
-        self.versions.push_back(Held { reader, tallies: BTreeMap::new() });
-        if self.versions.len() > self.options.keep {
-            self.versions.pop_front();
-            let oldest = self.oldest().unwrap_or(0);
-            self.counts.expired += self.pending.expire_before(oldest) as u64;
-        }
-        Ok(())
+        self.versions.insert(number, Held { reader, tallies: BTreeMap::new() });
+        self.newest = Some(number);
+        Ok(number)
     }
 
     /// Takes a packet of bytes, of which nothing is believed before it has been checked.
@@ -155,7 +244,12 @@ impl Machine {
         }
         let known = packet.ok().filter(|packet| packet.fleet == self.options.fleet);
         let expected = known.and_then(|packet| self.registry.expected(packet.span.replica));
-        Receipt { refused, newest: self.newest(), next: expected.map_or(0, |expected| expected.next) }
+        Receipt { refused, served: self.served, next: expected.map_or(0, |expected| expected.next) }
+    }
+
+    /// Counts a refusal: that of a packet which nobody has kept.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.counts.refuse(refusal);
     }
 
     /// The incarnation that may send of a replica, and the sequence that it is to send next; `None` if it has not joined.
@@ -164,7 +258,7 @@ impl Machine {
     }
 
     /// The version of a packet, if it is one that is expected.
-    fn expected(&self, packet: &Packet<'_>) -> std::result::Result<usize, Refusal> {
+    fn expected(&self, packet: &Packet<'_>) -> std::result::Result<Arc<Reader>, Refusal> {
         let span = &packet.span;
         if packet.fleet != self.options.fleet {
             return Err(Refusal::OtherFleet);
@@ -181,22 +275,30 @@ impl Machine {
         if span.first - u64::from(span.dropped) != expected.next {
             return Err(Refusal::Gap);
         }
-        let oldest = self.oldest().ok_or(Refusal::UnknownVersion)?;
-        let index = packet.version.checked_sub(oldest).ok_or(Refusal::TooOld)? as usize;
-        let held = self.versions.get(index).ok_or(Refusal::UnknownVersion)?;
-        if packet.hash != held.reader.version().hash() {
+        // Numbers follow each other, so one that is not held has been given up or has not come.
+        let is_past = self.newest.is_some_and(|newest| packet.version <= newest);
+        let unread = if is_past { Refusal::TooOld } else { Refusal::UnknownVersion };
+        let reader = self.versions.get(&packet.version).ok_or(unread)?.reader.clone();
+        if packet.hash != reader.version().hash() {
             return Err(Refusal::UnknownVersion);
         }
-        Ok(index)
+        // One that has not heard of a candidate goes on with the version before; nobody uses it more than it is to.
+        if let Some(candidate) = self.candidate.filter(|candidate| candidate.version == packet.version) {
+            let sequence = Sequence::new(reader.version(), span.replica, span.incarnation);
+            let mut blocks = (span.first..span.end()).step_by(BLOCK as usize).chain([span.end() - 1]);
+            if !blocks.all(|query| sequence.is_chosen(query, candidate.below)) {
+                return Err(Refusal::NotChosen);
+            }
+        }
+        Ok(reader)
     }
 
     fn admit(&mut self, packet: &Packet<'_>) -> std::result::Result<(), Refusal> {
-        let index = self.expected(packet)?;
-        let reader = self.versions[index].reader.clone();
+        let reader = self.expected(packet)?;
         let (version, span) = (reader.version(), packet.span);
         let teaching = packet.check(version).map_err(|_| Refusal::Malformed)?;
         if let Some(weights) = reader.constant() {
-            self.count_at_once(index, &reader, weights, packet)?;
+            self.count_at_once(&reader, weights, packet)?;
         } else {
             if teaching > self.options.pending {
                 return Err(Refusal::OverCapacity);
@@ -221,7 +323,6 @@ impl Machine {
     /// Counts the queries of a packet that need no other weights; nothing is counted if one of them cannot be.
     fn count_at_once(
         &mut self,
-        index: usize,
         reader: &Reader,
         weights: &[f64],
         packet: &Packet<'_>,
@@ -239,7 +340,7 @@ impl Machine {
         }
         if sum.queries() > 0 {
             let bucket = self.bucket(packet.span.replica);
-            self.tally(index, bucket).merge(&sum).map_err(|_| Refusal::OutOfRange)?;
+            self.tally(packet.version, bucket).merge(&sum).map_err(|_| Refusal::OutOfRange)?;
             self.counts.taught += sum.queries();
         }
         Ok(())
@@ -251,24 +352,32 @@ impl Machine {
         ((u128::from(random) * u128::from(self.options.buckets)) >> 64) as u32
     }
 
-    fn tally(&mut self, index: usize, bucket: u32) -> &mut Tally {
+    /// The tally of a version that is held.
+    fn tally(&mut self, version: u32, bucket: u32) -> &mut Tally {
         let Options { n_parameters, n_outputs, .. } = self.options;
         let empty = || Tally::new(n_parameters, n_outputs);
-        self.versions[index].tallies.entry(bucket).or_insert_with(empty)
+        let held = self.versions.get_mut(&version).expect("what is counted is of a version that is held");
+        held.tallies.entry(bucket).or_insert_with(empty)
     }
 
-    fn oldest(&self) -> Option<u32> {
-        self.versions.front().map(|held| held.reader.version().number())
-    }
-
-    /// The number of the newest version.
+    /// The number of the last version that came; the next one has the number after it.
     pub fn newest(&self) -> Option<u32> {
-        self.versions.back().map(|held| held.reader.version().number())
+        self.newest
+    }
+
+    /// The number of the version that is served.
+    pub fn served(&self) -> Option<u32> {
+        self.served
+    }
+
+    /// The version that answers a part of the queries, if there is one.
+    pub fn candidate(&self) -> Option<Candidate> {
+        self.candidate
     }
 
     /// The versions that are read, ascending.
     pub fn versions(&self) -> impl Iterator<Item = &Arc<Reader>> {
-        self.versions.iter().map(|held| &held.reader)
+        self.versions.values().map(|held| &held.reader)
     }
 
     /// Sizes and bounds.
@@ -285,18 +394,16 @@ impl Machine {
 
     /// What the versions `first` to `last`, both included, have counted: (version, bucket, tally).
     pub fn tallies(&self, first: u32, last: u32) -> impl Iterator<Item = (u32, u32, &Tally)> {
-        let held = self.versions.iter().map(|held| (held.reader.version().number(), held));
-        let wanted = held.filter(move |(number, _)| (first..=last).contains(number));
+        let wanted = self.versions.iter().filter(move |(number, _)| (first..=last).contains(*number));
         wanted.flat_map(|(number, held)| {
-            held.tallies.iter().map(move |(bucket, tally)| (number, *bucket, tally))
+            held.tallies.iter().map(move |(bucket, tally)| (*number, *bucket, tally))
         })
     }
 
     /// The same, which the machine then counts anew: every contribution is handed out once.
     pub fn take(&mut self, first: u32, last: u32) -> Vec<(u32, u32, Tally)> {
         let mut taken = Vec::new();
-        for held in &mut self.versions {
-            let number = held.reader.version().number();
+        for (&number, held) in &mut self.versions {
             if (first..=last).contains(&number) {
                 let tallies = std::mem::take(&mut held.tallies);
                 taken.extend(tallies.into_iter().map(|(bucket, tally)| (number, bucket, tally)));
@@ -334,6 +441,6 @@ impl Machine {
     pub fn nbytes(&self) -> usize {
         let tally = 32 * (self.options.n_parameters + 1 + self.options.n_outputs) + size_of::<Tally>();
         let version = |held: &Held| held.reader.nbytes() + held.tallies.len() * tally;
-        self.registry.nbytes() + self.pending.nbytes() + self.versions.iter().map(version).sum::<usize>()
+        self.registry.nbytes() + self.pending.nbytes() + self.versions.values().map(version).sum::<usize>()
     }
 }

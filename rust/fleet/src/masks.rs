@@ -8,6 +8,8 @@
 //! zero. Sums are added in this order, so they have the same bits on all machines.
 //! Cost: per word and 64 shots about two XORs and one population count, then a multiplication per coefficient.
 
+mod stored;
+
 use efl_core::pauli::PauliSum;
 use efl_core::stabiliser::Setting;
 use efl_core::{Error, Result};

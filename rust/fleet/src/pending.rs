@@ -7,6 +7,8 @@
 //! queries of a batch ascend. What is given up depends on what was admitted and used, on nothing else.
 //! Cost: at most twice the bytes of the queries that wait, and about 200 bytes per batch; logarithmic searches.
 
+mod stored;
+
 use crate::packet::Span;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -150,11 +152,11 @@ impl Pending {
         before - self.open
     }
 
-    /// Gives up queries of versions before `oldest`; how many there were.
-    pub fn expire_before(&mut self, oldest: u32) -> usize {
+    /// Gives up the queries of some versions; how many there were.
+    pub fn expire(&mut self, gone: impl Fn(u32) -> bool) -> usize {
         let before = self.open;
         let old: Vec<u64> =
-            self.batches.iter().filter(|(_, batch)| batch.version < oldest).map(|(id, _)| *id).collect();
+            self.batches.iter().filter(|(_, batch)| gone(batch.version)).map(|(id, _)| *id).collect();
         old.into_iter().for_each(|id| self.change(id, |batch| batch.expire(usize::MAX)));
         before - self.open
     }
@@ -255,7 +257,7 @@ mod tests {
     #[test]
     fn versions_are_given_up() {
         let mut pending = filled();
-        assert_eq!((pending.expire_before(3), pending.expire_before(4), pending.open()), (0, 8, 4));
+        assert_eq!((pending.expire(|v| v < 3), pending.expire(|v| v < 4), pending.open()), (0, 8, 4));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! Cost: 8 bytes per replica beside its name, incarnation and sequence packed into one `u64`; a hash table in all.
 
 use crate::packet::{INCARNATION_BITS, SEQUENCE_BITS};
+use crate::stored::{Put, Take};
+use efl_core::Result;
 use rustc_hash::FxHashMap;
 
 /// What is expected of a replica.
@@ -54,6 +56,28 @@ impl Registry {
     pub fn advance(&mut self, replica: u64, expected: Expected) {
         debug_assert!(expected.next < 1 << SEQUENCE_BITS);
         self.0.insert(replica, expected.pack());
+    }
+
+    pub(crate) fn put(&self, put: &mut Put) {
+        let mut sorted: Vec<(u64, u64)> = self.0.iter().map(|(name, packed)| (*name, *packed)).collect();
+        sorted.sort_unstable();
+        put.len(sorted.len());
+        for (name, packed) in sorted {
+            put.u64(name);
+            put.u64(packed);
+        }
+    }
+
+    pub(crate) fn read(take: &mut Take<'_>) -> Result<Self> {
+        let (mut registry, mut last) = (Registry::default(), None);
+        for _ in 0..take.len(16)? {
+            let (name, packed) = (take.u64()?, take.u64()?);
+            let sound = last < Some(name) && Expected::unpack(packed).incarnation > 0;
+            take.check(sound, || format!("replica {name} is out of order, or has not joined"))?;
+            registry.0.insert(name, packed);
+            last = Some(name);
+        }
+        Ok(registry)
     }
 
     /// Number of replicas.

@@ -16,6 +16,10 @@ use efl_core::bits::philox::philox;
 
 /// Stream of the key, so that sequences share no random number with other uses of a seed.
 const STREAM: u64 = u64::from_le_bytes(*b"sequence");
+/// Stream of what decides which queries a candidate answers.
+const CHOSEN: u64 = u64::from_le_bytes(*b"chosen\0\0");
+/// Consecutive queries that are answered with the same version: packets are of one version, and are not to be tiny.
+pub const BLOCK: u64 = 8;
 
 /// What one replica runs of one version.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +59,14 @@ impl<'v> Sequence<'v> {
         let [start, _] = self.draw(query);
         let settings = u64::from(self.version.shape().settings);
         (0..settings).map(move |j| self.version.entry(start.wrapping_add(j.wrapping_mul(self.step))))
+    }
+
+    /// Whether a query is one that a candidate answers, of which it is to answer `below` of 2^64: every so many blocks of
+    /// [`BLOCK`] queries, from a random one on.
+    #[inline]
+    pub fn is_chosen(&self, query: u64, below: u64) -> bool {
+        let [start, ..] = philox([self.version.seed(), CHOSEN], [self.replica, self.life, 0, 0]);
+        start.wrapping_add((query / BLOCK).wrapping_mul(below)) < below
     }
 
     /// How many of `count` queries from `first` on teach; more than `most` are not counted.

@@ -6,6 +6,8 @@
 //! Invariant: a version never changes; its `hash`, 32 bits of everything in it, is repeated by every packet.
 //! Cost: 8 bytes per entry.
 
+mod stored;
+
 use crate::packet::{HEADER, MAX_BYTES, MAX_QUERIES, TRAILER};
 use efl_core::bits::check_qubits;
 use efl_core::{Error, Result};

@@ -174,7 +174,7 @@ fn what_was_dropped_is_said_and_counted() {
     assert_eq!(machine.submit(&sent(0, span(1, 1, 0, 4)).packet).next, 4);
     let later = sent(0, Span { dropped: 6, ..span(1, 1, 10, 2) });
     let receipt = machine.submit(&later.packet);
-    assert_eq!((receipt.refused, receipt.next, receipt.newest), (None, 12, Some(0)));
+    assert_eq!((receipt.refused, receipt.next, receipt.served), (None, 12, Some(0)));
     let counts = machine.counts();
     assert_eq!((counts.admitted, counts.dropped, counts.pending), (6, 6, 6));
 }

@@ -332,7 +332,7 @@ impl World {
         };
         let receipt = self.machine.submit(&message.bytes);
         assert_eq!(receipt.refused, self.twin.submit(&message, &mut self.random));
-        assert_eq!(receipt.newest, Some(self.twin.versions.len() as u32 - 1));
+        assert_eq!(receipt.served, Some(self.twin.versions.len() as u32 - 1));
         if message.damaged {
             return;
         }
@@ -454,8 +454,10 @@ fn the_machine_does_what_its_specification_does() {
     }
     // The network was as bad as it was meant to be.
     for refusal in Refusal::ALL {
-        let possible =
-            !matches!(refusal, Refusal::OtherFleet | Refusal::OutOfRange | Refusal::UnknownVersion);
+        let possible = !matches!(
+            refusal,
+            Refusal::OtherFleet | Refusal::OutOfRange | Refusal::UnknownVersion | Refusal::NotChosen
+        );
         assert!(!possible || refused[refusal as usize] >= 10, "{refusal:?}: {refused:?}");
     }
     assert!(outcomes.iter().all(|count| *count >= 100), "{outcomes:?}");

@@ -43,7 +43,9 @@ mod _native {
         simulated,
     };
     #[pymodule_export]
-    use crate::fleet::{FleetMachine, FleetReader, FleetTally, FleetVersion, fleet_gradient};
+    use crate::fleet::{
+        FleetMachine, FleetReader, FleetReplay, FleetTally, FleetVersion, fleet_frame, fleet_gradient,
+    };
     #[pymodule_export]
     use crate::memory::Memory;
     #[pymodule_export]

@@ -6,7 +6,7 @@ Only what every device knows is written: Clifford gates, rotations, matrices on 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pennylane as qml
@@ -16,10 +16,9 @@ from pennylane.tape import QuantumScript
 
 from efl_core.circuits import Circuit
 from efl_core.ensembles import Setting
-from efl_core.experiments import Experiment
 from efl_core.pennylane.tapes.gates import clifford, rotation
 
-__all__ = ["Writer", "setting_operations"]
+__all__ = ["Gates", "Writer", "setting_operations"]
 
 ROUNDING = 1e-12
 
@@ -27,6 +26,13 @@ ROUNDING = 1e-12
 def setting_operations(setting: Setting, wires: Sequence[Hashable]) -> list[Operator]:
     """Return the gates after which a setting is a measurement of Z on every wire."""
     return [clifford(name, [wires[q] for q in qubits]) for name, *qubits in setting.gates]
+
+
+class Gates(Protocol):
+    """What is run."""
+
+    def gates(self) -> list[tuple[Any, ...]]:
+        """Return gates as `Experiment.gates` does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +51,7 @@ class Writer:
         """Operations that were written: circuits have most of them in common."""
         return {}
 
-    def operations(self, experiment: Experiment) -> list[Operator]:
+    def operations(self, experiment: Gates) -> list[Operator]:
         """Return the operations of an experiment, without those of its setting."""
         return [*self._prepared, *map(self._operation, experiment.gates())]
 

@@ -2,6 +2,9 @@
 //!
 //! Invariant: `admitted = taught + expired + pending + answered_only`; a refusal adds one to its own counter.
 
+use crate::stored::{Put, Take};
+use efl_core::Result;
+
 /// Why a packet is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -27,11 +30,13 @@ pub enum Refusal {
     OverCapacity,
     /// It says a number that cannot be counted.
     OutOfRange,
+    /// A query in it was answered with the candidate, and is not one that the candidate answers.
+    NotChosen,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Refusal; 11] = [
+    pub const ALL: [Refusal; 12] = [
         Refusal::Malformed,
         Refusal::OtherFleet,
         Refusal::UnknownReplica,
@@ -43,6 +48,7 @@ impl Refusal {
         Refusal::OverQuota,
         Refusal::OverCapacity,
         Refusal::OutOfRange,
+        Refusal::NotChosen,
     ];
 
     /// Its name.
@@ -59,6 +65,7 @@ impl Refusal {
             Refusal::OverQuota => "over_quota",
             Refusal::OverCapacity => "over_capacity",
             Refusal::OutOfRange => "out_of_range",
+            Refusal::NotChosen => "not_chosen",
         }
     }
 }
@@ -142,6 +149,27 @@ impl Counts {
     pub fn balance(&self) -> i128 {
         let accounted = [self.taught, self.expired, self.pending, self.answered_only];
         i128::from(self.admitted) - accounted.into_iter().map(i128::from).sum::<i128>()
+    }
+
+    pub(crate) fn put(&self, put: &mut Put) {
+        self.fields().into_iter().for_each(|field| put.u64(field));
+        self.refused.iter().chain(&self.weights).for_each(|count| put.u64(*count));
+    }
+
+    pub(crate) fn read(take: &mut Take<'_>) -> Result<Self> {
+        let [packets, admitted, taught, expired] = [take.u64()?, take.u64()?, take.u64()?, take.u64()?];
+        let (answered_only, dropped) = (take.u64()?, take.u64()?);
+        let mut counts =
+            Counts { packets, admitted, taught, expired, answered_only, dropped, ..Counts::default() };
+        for count in counts.refused.iter_mut().chain(&mut counts.weights) {
+            *count = take.u64()?;
+        }
+        Ok(counts)
+    }
+
+    /// What is counted as it happens: what waits, and who has joined, is known otherwise.
+    fn fields(&self) -> [u64; 6] {
+        [self.packets, self.admitted, self.taught, self.expired, self.answered_only, self.dropped]
     }
 
     /// All of them by name.

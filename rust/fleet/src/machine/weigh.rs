@@ -21,11 +21,10 @@ pub struct Readouts {
 }
 
 impl Machine {
-    /// The query of a ticket, and the place of its version.
-    fn find(&self, ticket: &Ticket) -> Option<(Place, usize)> {
+    /// The query of a ticket, and the number of its version, which is held.
+    fn find(&self, ticket: &Ticket) -> Option<(Place, u32)> {
         let place = self.pending.find(ticket)?;
-        let index = self.pending.version(place).checked_sub(self.oldest()?)? as usize;
-        Some((place, index))
+        Some((place, self.pending.version(place)))
     }
 
     fn query<'a>(&'a self, ticket: &Ticket, place: Place, reader: &'a Reader) -> Query<'a> {
@@ -40,13 +39,13 @@ impl Machine {
         for ticket in tickets {
             let known = self.find(ticket);
             found.pending.push(known.is_some());
-            let Some((place, index)) = known else {
+            let Some((place, version)) = known else {
                 found.versions.push(0);
                 found.values.resize(found.values.len() + outputs, 0.0);
                 found.positive.resize(found.positive.len() + outputs, 0);
                 continue;
             };
-            let reader = &self.versions[index].reader;
+            let reader = &self.versions[&version].reader;
             let query = self.query(ticket, place, reader);
             found.versions.push(reader.version().number());
             found.values.extend_from_slice(reader.values(&query, &mut scratch));
@@ -62,11 +61,11 @@ impl Machine {
     pub fn shots(&self, tickets: &[Ticket]) -> Result<(Vec<f64>, usize)> {
         let (mut shots, mut scratch, mut each) = (Vec::new(), Scratch::default(), None);
         for (i, ticket) in tickets.iter().enumerate() {
-            let Some((place, index)) = self.find(ticket) else {
+            let Some((place, version)) = self.find(ticket) else {
                 let found = format!("{} of {}, {}", ticket.sequence, ticket.replica, ticket.incarnation);
                 return Err(Error::invalid(format!("sequence[{i}]"), "tickets of queries that wait", found));
             };
-            let reader = &self.versions[index].reader;
+            let reader = &self.versions[&version].reader;
             let count = reader.value_shots();
             if *each.get_or_insert(count) != count {
                 let expected = "tickets whose queries have equally many shots that answer";
@@ -112,8 +111,8 @@ impl Machine {
         if each == outputs || tickets.is_empty() {
             return Ok(each);
         }
-        for (_, index) in tickets.iter().filter_map(|ticket| self.find(ticket)) {
-            let version = self.versions[index].reader.version();
+        for (_, version) in tickets.iter().filter_map(|ticket| self.find(ticket)) {
+            let version = self.versions[&version].reader.version();
             let settings = usize::from(version.shape().settings);
             if each != outputs * settings {
                 let (number, count) = (version.number(), tickets.len());
@@ -126,10 +125,10 @@ impl Machine {
     }
 
     fn weigh(&mut self, ticket: &Ticket, weights: &[f64], loss: f64, scratch: &mut Scratch) -> Outcome {
-        let Some((place, index)) = self.find(ticket) else {
+        let Some((place, version)) = self.find(ticket) else {
             return Outcome::UnknownOrUsed;
         };
-        let reader: Arc<Reader> = self.versions[index].reader.clone();
+        let reader: Arc<Reader> = self.versions[&version].reader.clone();
         let settings = usize::from(reader.version().shape().settings);
         let Ok(weights) = Weights::new(weights, reader.n_outputs(), settings) else {
             unreachable!("the number of weights has been checked");
@@ -142,7 +141,7 @@ impl Machine {
             return Outcome::OutOfRange;
         };
         let bucket = self.bucket(ticket.replica);
-        if !self.tally(index, bucket).add(&contribution) {
+        if !self.tally(version, bucket).add(&contribution) {
             return Outcome::OutOfRange;
         }
         self.pending.take(place);

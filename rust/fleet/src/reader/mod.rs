@@ -10,6 +10,7 @@
 //! half a megabyte for a roster of 200 settings and 60 derivatives.
 
 mod read;
+mod stored;
 
 pub use read::{Query, Scratch, Weights};
 

@@ -2,9 +2,10 @@
 
 use super::reader::FleetReader;
 use super::tally::{FleetTally, means};
-use super::{column, count, narrow, table};
+use super::{column, count, narrow, part, table};
 use crate::boundary::{float, integer};
 use crate::error::{OrRaise, shape};
+use efl_fleet::journal::Recorder;
 use efl_fleet::machine::{self as state, Options, Outcome, Refusal};
 use efl_fleet::pending::Ticket;
 use numpy::{
@@ -12,7 +13,7 @@ use numpy::{
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::{IntoPyDict, PyDict};
+use pyo3::types::{IntoPyDict, PyBytes, PyDict};
 use std::sync::Mutex;
 
 type Numbers<'py> = PyReadonlyArray1<'py, u64>;
@@ -39,8 +40,9 @@ type Pooled<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, u64, f
 
 /// The state of a learner.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct FleetMachine(Mutex<state::Machine>);
+pub(crate) struct FleetMachine(pub(super) Mutex<Recorder>);
 
+type Checkpoint<'py> = (Option<Bound<'py, PyBytes>>, Bound<'py, PyBytes>);
 type Tallies = Vec<(u32, u32, FleetTally)>;
 type Found<'py> = (
     Bound<'py, PyArray1<u8>>,
@@ -50,16 +52,31 @@ type Found<'py> = (
 );
 
 impl FleetMachine {
-    /// Does something with the state, without the GIL.
-    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut state::Machine) -> T + Send) -> T {
+    /// Does something with the state and its journal, without the GIL.
+    fn change<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Recorder) -> T + Send) -> T {
         py.detach(|| work(&mut self.0.lock().expect("no call has panicked")))
     }
+
+    /// Looks at the state, without the GIL.
+    fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&state::Machine) -> T + Send) -> T {
+        self.change(py, |recorder| work(recorder.machine()))
+    }
+
+    /// Of the machine that a journal ends with.
+    pub(super) fn of(recorder: Recorder) -> Self {
+        FleetMachine(Mutex::new(recorder))
+    }
+}
+
+/// A bound that has a default.
+fn bound(name: &str, value: Option<&Bound<'_, PyAny>>, default: usize) -> PyResult<usize> {
+    value.map_or(Ok(default), |value| integer(name, value, 1).map(|v| v as usize))
 }
 
 #[pymethods]
 impl FleetMachine {
     #[new]
-    #[pyo3(signature = (*, fleet, n_outputs, n_parameters, keep=None, pending=None, quota=None, buckets=None, replicas=None))]
+    #[pyo3(signature = (*, fleet, n_outputs, n_parameters, keep=None, pending=None, quota=None, buckets=None, replicas=None, record=false))]
     #[expect(clippy::too_many_arguments, reason = "named in Python")]
     fn new(
         fleet: &Bound<'_, PyAny>,
@@ -70,10 +87,8 @@ impl FleetMachine {
         quota: Option<&Bound<'_, PyAny>>,
         buckets: Option<&Bound<'_, PyAny>>,
         replicas: Option<&Bound<'_, PyAny>>,
+        record: bool,
     ) -> PyResult<Self> {
-        let bound = |name: &str, value: Option<&Bound<'_, PyAny>>, default: usize| {
-            value.map_or(Ok(default), |value| integer(name, value, 1).map(|v| v as usize))
-        };
         let options = Options {
             fleet: integer("fleet", fleet, 0)?,
             n_outputs: count("n_outputs", n_outputs)?,
@@ -84,23 +99,90 @@ impl FleetMachine {
             buckets: buckets.map_or(Ok(1), |buckets| narrow("buckets", buckets, 1))?,
             replicas: bound("replicas", replicas, 1 << 24)?,
         };
-        state::Machine::new(options).or_raise().map(|machine| FleetMachine(Mutex::new(machine)))
+        let recorder = match record {
+            true => Recorder::new(options),
+            false => state::Machine::new(options).map(Recorder::silent),
+        };
+        recorder.or_raise().map(FleetMachine::of)
     }
 
     fn join(&self, py: Python<'_>, replica: &Bound<'_, PyAny>) -> PyResult<u32> {
         let replica = integer("replica", replica, 0)?;
-        self.with(py, |machine| machine.join(replica)).or_raise()
+        self.change(py, |machine| machine.join(replica)).or_raise()
     }
 
-    fn publish(&self, py: Python<'_>, reader: &FleetReader) -> PyResult<()> {
+    /// Other bounds of the same fleet.
+    #[pyo3(signature = (*, keep, pending))]
+    fn rebound(&self, py: Python<'_>, keep: &Bound<'_, PyAny>, pending: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (keep, pending) = (bound("keep", Some(keep), 1)?, bound("pending", Some(pending), 1)?);
+        self.change(py, |machine| {
+            let options = Options { keep, pending, ..machine.machine().options().clone() };
+            machine.rebound(options)
+        })
+        .or_raise()
+    }
+
+    /// Serves a version; with a part of the queries it is a candidate.
+    #[pyo3(signature = (reader, canary=None))]
+    fn publish(
+        &self,
+        py: Python<'_>,
+        reader: &FleetReader,
+        canary: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let reader = reader.0.clone();
-        self.with(py, |machine| machine.publish(reader)).or_raise()
+        let below = canary.map(|canary| part(&float("canary", canary)?)).transpose()?;
+        self.change(py, |machine| match below {
+            Some(below) => machine.propose(reader, below),
+            None => machine.publish(reader),
+        })
+        .or_raise()
     }
 
-    /// Why a packet was refused, the newest version, the sequence that is expected next.
+    /// Serves the candidate, or gives it up; its number, if there is one.
+    fn settle(&self, py: Python<'_>, is_good: bool) -> Option<u32> {
+        self.change(py, |machine| machine.settle(is_good))
+    }
+
+    /// Why a packet was refused, the version that is served, the sequence that is expected next.
     fn submit(&self, py: Python<'_>, packet: &[u8]) -> (Option<&'static str>, Option<u32>, u64) {
-        let receipt = self.with(py, |machine| machine.submit(packet));
-        (receipt.refused.map(Refusal::name), receipt.newest, receipt.next)
+        let receipt = self.change(py, |machine| machine.submit(packet));
+        (receipt.refused.map(Refusal::name), receipt.served, receipt.next)
+    }
+
+    /// Writes something down in the journal.
+    fn note(&self, py: Python<'_>, kind: &Bound<'_, PyAny>, body: &[u8]) -> PyResult<()> {
+        let kind = narrow("kind", kind, 0)?;
+        self.change(py, |machine| machine.note(kind, body)).or_raise()
+    }
+
+    /// The number of the next event of the journal.
+    #[getter]
+    fn recorded(&self, py: Python<'_>) -> u64 {
+        self.change(py, |machine| machine.recorded())
+    }
+
+    /// Bytes of events that are in no frame.
+    #[getter]
+    fn unframed(&self, py: Python<'_>) -> usize {
+        self.change(py, |machine| machine.unframed())
+    }
+
+    /// The events since the last frame.
+    fn frame<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.change(py, |machine| machine.frame()).map(|frame| PyBytes::new(py, &frame))
+    }
+
+    /// The same, and the state behind it.
+    fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Checkpoint<'py>> {
+        let (frame, state) = self.change(py, |machine| (machine.frame(), machine.state()));
+        let frame = frame.map(|frame| PyBytes::new(py, &frame));
+        Ok((frame, PyBytes::new(py, &state.or_raise()?)))
+    }
+
+    /// All of the state, as bytes.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.with(py, |machine| machine.to_bytes()))
     }
 
     /// The incarnation of a replica and the sequence that is expected next; zeros if it has not joined.
@@ -160,7 +242,7 @@ impl FleetMachine {
         let (weights, _) = table(&weights, tickets.len(), outputs, None)?;
         let losses = column("losses", losses, tickets.len())?;
         let outcomes =
-            self.with(py, |machine| machine.weights(&tickets, &weights, losses.as_deref())).or_raise()?;
+            self.change(py, |machine| machine.weights(&tickets, &weights, losses.as_deref())).or_raise()?;
         let codes: Vec<u8> = outcomes.into_iter().map(|outcome| outcome as u8).collect();
         Ok(codes.into_pyarray(py))
     }
@@ -180,7 +262,7 @@ impl FleetMachine {
 
     fn take(&self, py: Python<'_>, first: &Bound<'_, PyAny>, last: &Bound<'_, PyAny>) -> PyResult<Tallies> {
         let (first, last) = (narrow("first", first, 0)?, narrow("last", last, 0)?);
-        let taken = self.with(py, |machine| machine.take(first, last));
+        let taken = self.change(py, |machine| machine.take(first, last));
         Ok(taken.into_iter().map(|(version, bucket, tally)| (version, bucket, FleetTally(tally))).collect())
     }
 
@@ -203,6 +285,33 @@ impl FleetMachine {
     #[getter]
     fn versions(&self, py: Python<'_>) -> Vec<u32> {
         self.with(py, |machine| machine.versions().map(|reader| reader.version().number()).collect())
+    }
+
+    /// The number of the version that is served.
+    #[getter]
+    fn served(&self, py: Python<'_>) -> Option<u32> {
+        self.with(py, |machine| machine.served())
+    }
+
+    /// The number of the version that came last.
+    #[getter]
+    fn newest(&self, py: Python<'_>) -> Option<u32> {
+        self.with(py, |machine| machine.newest())
+    }
+
+    /// The number of the candidate, if there is one.
+    #[getter]
+    fn candidate(&self, py: Python<'_>) -> Option<u32> {
+        self.with(py, |machine| machine.candidate().map(|candidate| candidate.version))
+    }
+
+    /// Fleet, outputs, parameters, versions that are read, and queries that may wait.
+    #[getter]
+    fn bounds(&self, py: Python<'_>) -> (u64, usize, usize, usize, usize) {
+        let of = |options: &Options| {
+            (options.fleet, options.n_outputs, options.n_parameters, options.keep, options.pending)
+        };
+        self.with(py, |machine| of(machine.options()))
     }
 
     #[getter]

@@ -3,11 +3,13 @@
 //! What works on bits releases the GIL. It is not interrupted half-way, for then it would not be known which queries were
 //! counted; a packet takes at most some milliseconds.
 
+mod journal;
 mod machine;
 mod reader;
 mod tally;
 mod version;
 
+pub(crate) use journal::{FleetReplay, fleet_frame};
 pub(crate) use machine::FleetMachine;
 pub(crate) use reader::FleetReader;
 pub(crate) use tally::{FleetTally, fleet_gradient};
@@ -31,6 +33,14 @@ pub(super) fn narrow<T: TryFrom<u64>>(name: &str, value: &Bound<'_, PyAny>, leas
     let found = integer(name, value, least)?;
     let bits = 8 * size_of::<T>();
     T::try_from(found).map_err(|_| invalid(name, format!("an integer below 2^{bits}"), found))
+}
+
+/// A part of the queries, in 2^-64.
+pub(super) fn part(canary: &f64) -> PyResult<u64> {
+    match (canary * 2f64.powi(64)) as u64 {
+        below if *canary > 0.0 && *canary < 1.0 && below > 0 => Ok(below),
+        _ => Err(invalid("canary", "a part of the queries, above 0 and below 1", canary)),
+    }
 }
 
 /// A number of derivatives, or of outputs: tables are made of it.

@@ -1,6 +1,6 @@
 //! Versions: what a replica has to know, and the packets that it makes.
 
-use super::narrow;
+use super::{narrow, part};
 use crate::boundary::{float, integer, numbers};
 use crate::error::{OrRaise, shape, wrong_type};
 use efl_fleet::packet::{Bits, Span, encode};
@@ -168,6 +168,24 @@ impl FleetVersion {
             entries.extend(sequence.entries(query).map(|entry| if teaches { entry as i64 } else { -1 }));
         }
         entries.into_pyarray(py).reshape([queries as usize, settings])
+    }
+
+    /// Which queries a candidate answers, of which it answers a part.
+    fn chosen<'py>(
+        &self,
+        py: Python<'py>,
+        canary: &Bound<'py, PyAny>,
+        replica: &Bound<'py, PyAny>,
+        incarnation: &Bound<'py, PyAny>,
+        first: &Bound<'py, PyAny>,
+        queries: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let sequence =
+            Sequence::new(&self.0, integer("replica", replica, 0)?, narrow("incarnation", incarnation, 1)?);
+        let below = part(&float("canary", canary)?)?;
+        let (first, queries) = (integer("first", first, 0)?, narrow::<u32>("queries", queries, 0)?);
+        let chosen = (0..u64::from(queries)).map(|i| sequence.is_chosen(first.wrapping_add(i), below));
+        Ok(chosen.collect::<Vec<_>>().into_pyarray(py))
     }
 
     /// The packet of consecutive queries.

@@ -1,0 +1,125 @@
+"""What a journal costs: packets acknowledged per second, beside plain append and fsync on the same disk.
+
+The plain side writes the same bytes in the same batches: it knows beforehand which packets come together, has
+no callers to wake, and no checksums. Goal: a learner with a journal within 1.5 times of that, with 64 callers
+that each wait for their own packet.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+import efl_core as efl
+from efl_core.fleet import Learner
+from efl_core.fleet.journal import Store
+
+GOAL = 1.5
+
+
+def circuit(n_qubits):
+    """Angles of the inputs, a layer of RY and RZ, a chain of CZ, another layer."""
+    made = efl.Circuit(n_qubits, parameters=np.linspace(-1, 1, 4 * n_qubits))
+    for q in range(n_qubits):
+        made.ry(made.input(0.1 * q), q)
+    for layer in range(2):
+        for q in range(n_qubits):
+            k = 2 * (layer * n_qubits + q)
+            made.ry(efl.Parameter(k), q).rz(efl.Parameter(k + 1), q)
+        if not layer:
+            for q in range(n_qubits - 1):
+                made.clifford("CZ", q, q + 1)
+    made.observables = (efl.PauliSum("Z" + "I" * (n_qubits - 1)),)
+    return made
+
+
+def packets(learner, replica, incarnation, count, queries):
+    """Packets of random bits."""
+    native, random = learner.version.native, np.random.default_rng(replica)
+    shape = native.n_qubits
+    answers = random.integers(0, 2, (queries, native.answer_shots, shape), dtype=np.uint8)
+    teaches = random.integers(0, 2, (queries, native.teach_shots, shape), dtype=np.uint8)
+    return [
+        native.encode(
+            replica=replica,
+            incarnation=incarnation,
+            first=queries * k,
+            queries=queries,
+            answers=answers,
+            teaches=teaches,
+        )
+        for k in range(count)
+    ]
+
+
+def acknowledged(path, callers, count, queries):
+    """Let callers hand in packets, each waiting for its own; return packets per second, frames, commits."""
+    options = {"loss": "squared", "inputs": np.full(10, 0.1), "seed": 1}
+    with Learner(circuit(10), journal=path, **options) as learner:
+        mine = [packets(learner, k + 1, learner.join(k + 1), count, queries) for k in range(callers)]
+        before, failed = learner._journal.commits, []
+
+        def hand_in(own):
+            for packet in own:
+                if learner.submit(packet)[0] is not None:
+                    failed.append(packet)
+
+        threads = [threading.Thread(target=hand_in, args=(own,)) for own in mine]
+        began = time.perf_counter()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        seconds = time.perf_counter() - began
+        assert not failed
+        commits = learner._journal.commits - before
+    with closing(Store(path)) as store:
+        frames = [frame for frame in store.frames() if len(frame) > len(mine[0][0])]
+    return callers * count / seconds, frames, commits
+
+
+def plain(path, frames, most):
+    """Append and fsync the same frames; return how long that took."""
+    began = time.perf_counter()
+    with open(path, "wb", buffering=0) as file:
+        for frame in frames[:most]:
+            file.write(frame)
+            os.fdatasync(file.fileno()) if hasattr(os, "fdatasync") else os.fsync(file.fileno())
+    return time.perf_counter() - began
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="a tenth of it, and no goals")
+    parser.add_argument("--folder", type=Path, help="on the disk that is measured (a temporary one)")
+    options = parser.parse_args()
+    missed = []
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        for callers, count, queries in [(1, 200, 64), (16, 200, 64), (64, 200, 64), (64, 100, 256)]:
+            count = max(2, count // 10) if options.smoke else count
+            name = Path(folder, f"{callers}-{queries}.journal")
+            rate, frames, commits = acknowledged(name, callers, count, queries)
+            seconds = plain(Path(folder, "plain"), frames, len(frames))
+            raw = callers * count / seconds
+            size = sum(map(len, frames)) / 1e6
+            ratio = raw / rate
+            print(
+                f"{callers:3d} callers, packets of {queries:3d} queries: {rate:8.0f} packets/s "
+                f"({rate * queries:10.0f} queries/s, {callers * count / commits:5.1f} a commit); "
+                f"plain append + fsync of the same {size:6.1f} MB {raw:8.0f} packets/s: {ratio:.2f} times"
+            )
+            if callers == 64 and ratio > GOAL:
+                missed.append(f"{callers} callers, {queries} queries: {ratio:.2f}")
+    print(f"goal: within {GOAL} times with 64 callers: {'missed: ' + '; '.join(missed) if missed else 'met'}")
+    if missed and not options.smoke:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

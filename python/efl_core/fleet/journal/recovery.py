@@ -1,0 +1,228 @@
+"""The learner that a journal makes: a checkpoint, and what has happened since.
+
+What is here beside the machine follows from the same events, so that it has the same bits as that of the
+learner which wrote them.
+
+Invariant: a step that was not published has not happened, and its contributions wait for the next one.
+Cost: that of the events; nothing is simulated and nothing planned.
+"""
+
+import logging
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from efl_core import _native
+from efl_core.errors import CorruptDataError, NewerFormatError
+from efl_core.fleet.journal.notes import (
+    LABELS,
+    VERSION,
+    Early,
+    Labels,
+    Step,
+    VersionNote,
+    columns,
+    packed,
+    rows,
+    tallies_of,
+    tallies_to,
+    unpacked,
+)
+from efl_core.fleet.journal.store import Store
+
+__all__ = ["Recovered", "Taught", "recover", "replay"]
+
+LOGGER = logging.getLogger("efl_core")
+Floats = NDArray[np.float64]
+Counted = tuple[int, int, _native.FleetTally]
+Key = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """A step, and whether its gradient has the bits of its contributions."""
+
+    version: int
+    step: Step
+    is_same: bool
+
+
+@dataclass
+class Recovered:
+    """What a learner knows, up to some event."""
+
+    params: Floats | None = None
+    """Those that are served, in the user's shape."""
+    trial: Floats | None = None
+    """Those of the candidate, if there is one."""
+    steps: int = 0
+    served: list[int] = field(default_factory=list)
+    """Queries that could teach, when each version came."""
+    left: list[Counted] = field(default_factory=list)
+    """What a step has taken and could not use."""
+    updates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What updates keep, by name."""
+    early: "OrderedDict[Key, Early]" = field(default_factory=OrderedDict)
+    """Labels that wait for their packets."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """Labels by what became of them."""
+    pending: int = 1
+    """How many labels may wait."""
+    note: VersionNote | None = None
+    """That of the version which comes next."""
+    replay: _native.FleetReplay = field(default_factory=_native.FleetReplay)
+
+    # ---- as bytes ----------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """Return all but the machine as bytes."""
+        facts = {
+            "steps": self.steps,
+            "updates": self.updates,
+            "counts": dict(self.counts),
+            "pending": self.pending,
+        }
+        arrays = {"served": np.array(self.served, dtype=np.int64), **tallies_to(self.left)}
+        for name, own in (("params", self.params), ("trial", self.trial)):
+            if own is not None:
+                arrays[name] = own
+        return packed(facts, {**arrays, **columns(list(self.early.values()))})
+
+    def content(self) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ...], bytes]]]:
+        """Return all but the machine in a form that can be compared; the bytes of a file have its date."""
+        facts, arrays = unpacked(self.to_bytes())
+        facts["counts"] = {name: count for name, count in facts["counts"].items() if count}
+        return facts, {name: (str(own.dtype), own.shape, own.tobytes()) for name, own in arrays.items()}
+
+    @staticmethod
+    def from_bytes(state: bytes, learner: bytes) -> "Recovered":
+        """Return what a checkpoint says."""
+        facts, arrays = unpacked(learner)
+        try:
+            return Recovered(
+                params=arrays.get("params"),
+                trial=arrays.get("trial"),
+                steps=facts["steps"],
+                served=arrays["served"].tolist(),
+                left=tallies_of(arrays),
+                updates=facts["updates"],
+                early=OrderedDict((own[0][:3], own) for own in rows(arrays)),
+                counts=Counter(facts["counts"]),
+                pending=facts["pending"],
+                replay=_native.FleetReplay(state),
+            )
+        except KeyError as error:
+            raise CorruptDataError(
+                f"journal: expected a checkpoint of a learner, got one without {error}"
+            ) from error
+
+    # ---- from events -------------------------------------------------------------------------------------
+
+    def frame(self, frame: bytes) -> list[tuple[int, str, Any, Taught | None]]:
+        """Do what a frame says; return its events, with the steps that were published."""
+        return [(*event, self._apply(event[1], event[2])) for event in self.replay.frame(frame)]
+
+    def _apply(self, name: str, facts: Any) -> Taught | None:  # noqa: ANN401 (those of the event)
+        if name in ("publish", "propose"):
+            return self._published(name == "propose", *facts)
+        if name == "settle":
+            if facts:
+                self.params = self.trial
+            self.trial = None
+            self.counts["promoted" if facts else "rolled_back"] += 1
+        elif name == "take":
+            self.left += facts[2]
+        elif name == "weights":
+            replica, incarnation, sequence, *_ = facts
+            for key in zip(replica.tolist(), incarnation.tolist(), sequence.tolist(), strict=True):
+                self.early.pop(key, None)
+        elif name == "open":
+            self.pending = facts[2]
+        elif name == "note":
+            self._noted(*facts)
+        return None
+
+    def _published(
+        self, is_trial: bool, reader: _native.FleetReader, canary: float, served: int
+    ) -> Taught | None:
+        note, self.note = self.note, None
+        self.served.append(served)
+        if note is None:
+            raise CorruptDataError(
+                f"journal: expected the parameters of version {reader.version.number}, got none"
+            )
+        if is_trial:
+            self.trial = note.params
+        else:
+            self.params = note.params
+        step = note.step
+        if step is None:
+            return None
+        found = self.gradient(step.oldest, step.served, step.decay)
+        self.left = []
+        self.steps += 1
+        if step.update is not None:
+            self.updates[step.update] = step.state
+        same = found is not None and all(
+            one.tobytes() == other.ravel().tobytes()
+            for one, other in zip(found, (step.value, step.stderr), strict=True)
+        )
+        return Taught(reader.version.number, step, same)
+
+    def _noted(self, kind: int, body: bytes) -> None:
+        if kind == VERSION:
+            self.note = VersionNote.from_bytes(body)
+        elif kind == LABELS:
+            labels = Labels.from_bytes(body)
+            self.counts["labels"] += labels.count
+            self.counts["answered_only_labels"] += labels.answered_only
+            self.counts["unknown_or_used"] += labels.unknown_or_used
+            for own in labels.early:
+                self.early[own[0][:3]] = own
+            while len(self.early) > self.pending:
+                self.early.popitem(last=False)
+                self.counts["early_lost"] += 1
+        else:
+            raise NewerFormatError(
+                f"journal: expected notes of kinds 128 and 129, got {kind}: upgrade efl-core"
+            )
+
+    def gradient(self, oldest: int, newest: int, decay: float) -> tuple[Floats, Floats] | None:
+        """Return what the contributions that were taken say: the gradient and its errors."""
+        held = [own for own in self.left if own[0] >= oldest]
+        if not held:
+            return None
+        ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
+        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], decay**ages)
+        return value, stderr
+
+
+def recover(store: Store) -> Recovered:
+    """Return the learner behind the last event of a journal, from its last checkpoint on."""
+    for last, checkpoint in enumerate(store.checkpoints()):
+        try:
+            found = Recovered.from_bytes(checkpoint.state, checkpoint.learner)
+        except NewerFormatError:
+            raise
+        except CorruptDataError as error:
+            LOGGER.warning(
+                "checkpoint %d of %s is damaged, and another one is used: %s", last, store.path, error
+            )
+            continue
+        for frame in store.frames(checkpoint.next):
+            found.frame(frame)
+        return found
+    found = Recovered()
+    for _ in replay(store, found):
+        pass
+    return found
+
+
+def replay(store: Store, into: Recovered) -> Iterator[Sequence[tuple[int, str, Any, Taught | None]]]:
+    """Do what all frames of a journal say, from its beginning; yields the events of each."""
+    for frame in store.frames():
+        yield into.frame(frame)
