@@ -97,9 +97,7 @@ def plain(path, frames, most):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a tenth of it, and no goals")
-    parser.add_argument(
-        "--folder", type=Path, help="on the disk that is measured (a temporary one)"
-    )
+    parser.add_argument("--folder", type=Path, help="on the disk that is measured (a temporary one)")
     options = parser.parse_args()
     missed = []
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
