@@ -8,8 +8,8 @@ use efl_core::bits::parallel::Cancel;
 use efl_core::circuit::{Angle, Circuit};
 use efl_core::gates::{Clifford, Direction};
 use efl_core::heisenberg::{
-    GradientObservables, GradientTemplate, Truncation, gradient_observables, mitigated_observables, propagate,
-    value, value_and_gradient,
+    GradientObservables, GradientTemplate, Truncation, gradient_observables, mitigated_observables,
+    propagate, value, value_and_gradient,
 };
 use efl_core::pauli::{Letter, PauliSum};
 use efl_core::state::ProductState;
@@ -136,8 +136,7 @@ fn derivatives_of_the_noisy_value_are_read_on_the_noisy_state() {
         let (circuit, theta) = layers(seed, n, if n < 5 { 2 } else { 1 }, true);
         let observables = [Random(seed + 100).observable(n, 3), Random(seed + 200).observable(n, 1)];
         let input = ProductState::zero(n);
-        let rows =
-            gradient_observables(&circuit, &theta, &observables, &Truncation::EXACT, &cancel).unwrap();
+        let rows = gradient_observables(&circuit, &theta, &observables, &Truncation::EXACT, &cancel).unwrap();
         let expected = exact(&circuit, &theta, &observables, &input);
         assert_close(&expectations(&circuit, &theta, &rows, &input), &expected, &format!("seed {seed}"));
         // The template says the same at other angles.
