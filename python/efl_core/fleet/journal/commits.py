@@ -23,8 +23,8 @@ __all__ = ["Journal"]
 LOGGER = logging.getLogger("efl_core")
 # Seconds and bytes after which a batch waits for nobody else.
 LINGER, BATCH = 0.02, 1 << 20
-# Bytes of frames, and of those as many as of a state, after which all of the state is written: then a start
-# has little to read, and states are a small part of what is written.
+# All of the state is written after so many bytes of frames, and so many times its own size: a start then has
+# little to read, and states are a small part of what is written.
 CHECKPOINT, TIMES = 64 << 20, 4
 
 Snapshot = Callable[[], tuple[bytes | None, bytes, bytes]]
