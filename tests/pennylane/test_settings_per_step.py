@@ -135,10 +135,13 @@ def test_only_lists_are_chosen_from(name):
     lists = Costs.of(base, None, Figure(None, np.inf, 0.01)).promising_lists
     assert lists
     assert all(base[method].settings for method in lists)
-    found = choose(circuit, shots=1, sampled=True)
+    found = choose(circuit, shots=2, sampled=True)
     assert found.row.settings is not None
     assert found.row.name in lists
     assert found.kept is base
+    alone = choose(circuit, shots=1, sampled=True)  # of an echo or a shift there are two circuits
+    assert alone.row.settings is not None
+    assert alone.row.served
 
 
 # ---- steps ------------------------------------------------------------------------------------------

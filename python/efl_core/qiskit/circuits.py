@@ -99,7 +99,7 @@ def from_circuit(circuit: QuantumCircuit, parameters: ArrayLike | None = None) -
     >>> circuit = efl.Circuit.from_qiskit(real_amplitudes(3, reps=1), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     >>> circuit
     Circuit(3 qubits, 8 gates, 6 parameters)
-    >>> efl.propagate(circuit, "ZII").value.round(3)
+    >>> round(efl.propagate(circuit, "ZII").value, 3)
     0.914
     """
     check_circuit(circuit)
