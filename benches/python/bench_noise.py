@@ -122,7 +122,7 @@ def main():
                 ideal = math.inf
             ratio = best(noisy) / noisy["shift-pruned"].cost
             value, error = (
-                observed(case, noise, *((1, 2) if smoke else (4, 25))) if rate == 0.01 else (math.nan,) * 2
+                observed(case, noise, *((1, 2) if smoke else (6, 8))) if rate == 0.01 else (math.nan,) * 2
             )
             print(
                 f"{name:22}{rate:8.1%}{best(clean):8.3g}{best(noisy):8.3g}{ideal:9.3g}"
