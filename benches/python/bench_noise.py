@@ -121,12 +121,14 @@ def main():
             except efl.InvalidInputError:
                 ideal = math.inf
             ratio = best(noisy) / noisy["shift-pruned"].cost
-            value, error = (
-                observed(case, noise, *((1, 2) if smoke else (4, 25))) if rate == 0.01 else (math.nan,) * 2
-            )
+            figure = "-"
+            if rate == 0.01:
+                value, error = observed(case, noise, *((1, 2) if smoke else (6, 8)))
+                figure = f"{value:.3f} +- {error:.3f}"
             print(
                 f"{name:22}{rate:8.1%}{best(clean):8.3g}{best(noisy):8.3g}{ideal:9.3g}"
-                f"{noisy['shift-pruned'].cost:8.3g}{ratio:8.2f}  {value:.3f} +- {error:.3f}"
+                f"{noisy['shift-pruned'].cost:8.3g}{ratio:8.2f}  {figure}",
+                flush=True,
             )
             if rate == 0.01:
                 rows, won = rows + 1, won + (ratio <= GOAL)

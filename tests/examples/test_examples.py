@@ -61,6 +61,12 @@ def test_a_chain_comes_near_its_ground_state(by_circuits):
         assert found.shots == training.BUDGET.shots
 
 
+def test_a_noisy_device_is_read_right_once_its_noise_is_said():
+    noisy = load("noisy")
+    biased, right = noisy.main(100_000)
+    assert right < noisy.LIMIT < biased
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_classifier_tells_the_classes_apart(method):
     pytest.importorskip("torch", reason="examples/classifier_torch.py needs torch: make test-torch")
