@@ -411,6 +411,8 @@ def test_a_version_is_on_disk_before_anybody_sees_it(path, monkeypatch):
         assert (seen, learner.version.number) == ([1], 2)
 
 
+# Threads of JAX or of the learner may be alive where the whole folder is tested; the child touches none.
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning", "ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_process_has_no_journal(path):
     with learner_at(path) as learner:
         child = os.fork()
