@@ -21,6 +21,7 @@ from efl_core.pennylane.execution import known_cost
 from efl_core.pennylane.planning import Figure, best_base
 from efl_core.pennylane.tapes import from_qnode, from_tape
 from efl_core.pennylane.tapes.conversion import one_tape
+from efl_core.pennylane.tapes.operations import MEASURED_MIDWAY
 from efl_core.pennylane.transforms import expand
 from efl_core.plans import Plan, PlanOptions, made_plan
 
@@ -36,7 +37,7 @@ def plan_qnode(
 
     def planned(*args: object, **kwargs: object) -> Plan:
         def build(*values: object) -> Sequence[QuantumScript]:
-            return [tape_of(qnode, values, kwargs)]
+            return [tape_of(qnode, values, kwargs, midway=True)]
 
         trained = sorted(qml.math.get_trainable_indices(args))
         autograd = [i for i in trained if qml.math.get_interface(args[i]) == "autograd"]
@@ -62,9 +63,19 @@ def plan_qnode(
     return planned
 
 
-def tape_of(qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object]) -> QuantumScript:
-    """Return the tape of a QNode as a gradient transform sees it."""
+def tape_of(
+    qnode: qml.QNode, args: Sequence[object], kwargs: dict[str, object], *, midway: bool = False
+) -> QuantumScript:
+    """Return the tape of a QNode as a gradient transform sees it.
+
+    Measurements ``midway`` are moved to wires of their own, or refused where those may not be there.
+    """
     tape = one_tape(qnode, args, kwargs)
+    if not midway and any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations):
+        raise InvalidInputError(
+            "qnode: expected gates and channels, got a circuit that is measured midway; apply "
+            "qml.defer_measurements"
+        )
     if tape.batch_size is not None or not tape.trainable_params:
         return tape  # which `from_tape` refuses, or which needs no more
     return next(iter(expand(tape)[0]))
