@@ -127,6 +127,28 @@ def test_the_gradient_without_noise_is_measured_on_the_noisy_device():
     assert 0.9 < found[2].observed / found[2].predicted < 1.1
 
 
+def test_without_noise_gates_before_the_trained_ones_count_too():
+    """Their noise is left out as well: what was planned at one angle of theirs is not taken at another."""
+    table, theta = efl.Noise(one_qubit=0.1), pnp.array([0.4], requires_grad=True)
+    device = qml.add_noise(qml.device("default.mixed", wires=1, seed=5), noise_model(table))
+    for angle in (0.3, 2.1):
+
+        @qml.qnode(
+            device,
+            diff_method=efl.shadow_grad,
+            gradient_kwargs={"shots": SHOTS, "seed": 3, "noise": table, "mitigate": True},
+        )
+        def value(x, angle=angle):
+            qml.RX(angle, 0)
+            qml.RZ(x[0], 0)
+            qml.RX(0.7, 0)
+            return qml.expval(qml.Z(0))
+
+        found, stderr = qml.grad(value)(theta), efl.shadow_grad.last_report().stderr[0]
+        wanted = np.sin(angle) * np.sin(0.7) * np.sin(0.4)
+        assert np.abs(found[0] - wanted) < LIMIT * stderr[0], (angle, found, wanted)
+
+
 @pytest.mark.parametrize("method", ["auto", "mixture", "shift-pruned", "shift"])
 def test_channels_after_trained_gates_are_run(method):
     """What a user writes between trained gates, and what `qml.add_noise` writes there."""
