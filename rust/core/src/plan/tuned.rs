@@ -197,7 +197,8 @@ impl Tuning<'_> {
         }
         let by_routes = open.is_some();
         let best = self.best(&mut stage, now, open)?;
-        if !self.known.is_exact() {
+        // Through a chain rule settings keep their contributions: nothing was made for the shots that are remembered.
+        if !self.known.is_exact() && self.chain.is_none() {
             self.foresee(&mut stage, &best)?;
         }
         let mut shares = vec![0.0; all.len()];
