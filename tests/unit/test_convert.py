@@ -341,10 +341,6 @@ REFUSED = {
     "state": (lambda: tape(qml.X(0), measured=[qml.state()]), "got state"),
     "shadow": (lambda: tape(qml.X(0), measured=[qml.classical_shadow(0)]), "got shadow"),
     "shadow expectation": (lambda: tape(qml.X(0), measured=[qml.shadow_expval(qml.Z(0))]), "got "),
-    "expectation of an outcome": (
-        lambda: tape(qml.X(0), measured=[qml.expval(measured_midway().operations[1].meas_val)]),
-        "got expval",
-    ),
     "no wires": (lambda: tape(measured=()), "wires"),
 }
 

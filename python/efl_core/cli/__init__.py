@@ -50,7 +50,9 @@ def _inspect(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from efl_core import Circuit, plan
 
-    file, _, name = options.what.rpartition(":")
+    file, colon, name = options.what.rpartition(":")
+    if not colon:
+        raise InvalidInputError(f"{options.what}: expected FILE.py:NAME")
     scope = _scope(Path(file))
     if name not in scope:
         raise InvalidInputError(f"{options.what}: expected FILE.py:NAME, but {file} has no name {name!r}")

@@ -63,8 +63,8 @@ def _serve(options: argparse.Namespace, scope: Scope) -> None:
         raise MissingExtraError("serve needs uvicorn: pip install 'efl-core[serve]'") from None
     from efl_core.fleet import Keys, Learner, asgi
 
-    file, _, name = options.what.rpartition(":")
-    names = scope(Path(file))
+    file, colon, name = options.what.rpartition(":")
+    names = scope(Path(file)) if colon else {}
     if not isinstance(names.get(name), Learner):
         raise InvalidInputError(f"{options.what}: expected FILE.py:NAME of a Learner")
     update = None if options.update == "none" else names.get(options.update, options.update)

@@ -158,6 +158,8 @@ def read_outputs(
     measurements: Sequence[MeasurementProcess], qubits: Mapping[Hashable, int]
 ) -> tuple[Outputs, tuple[PauliSum, ...]]:
     """Return what measurements return, and the observables that it is made of."""
+    if measurements and all(isinstance(m, DRAWN) for m in measurements):
+        raise _refusal(measurements[0])
     items: list[Output] = []
     sums: list[PauliSum] = []
     row = 0
@@ -189,7 +191,11 @@ def _observables(
         return [pauli_sum(measurement.obs, qubits)], ()
     if isinstance(measurement, VarianceMP) and measurement.obs is not None:
         return [pauli_sum(measurement.obs, qubits), square(measurement.obs, qubits)], ()
-    raise InvalidInputError(
+    raise _refusal(measurement)
+
+
+def _refusal(measurement: MeasurementProcess) -> InvalidInputError:
+    return InvalidInputError(
         f"tape: expected measurements qml.expval, qml.var or qml.probs, got {described(measurement)}; only "
         "what is made of expectation values of observables can be converted"
     )
