@@ -46,10 +46,11 @@ def biases(fleets, attack):
 def main(report):
     count = 2 if report.smoke else FLEETS
     fleets = [Fleet(brick(4, outputs="word"), REPLICAS, QUERIES, seed=seed) for seed in range(count)]
-    table = {}
-    for attack in ATTACKS:
+    table = {attack: biases(fleets, attack) for attack in ATTACKS}
+    # Of a few fleets an error bar is known to no digit; that of all attacks together is.
+    usual = float(np.sqrt(np.mean([found[:, 2] ** 2 for found in table.values()])))
+    for attack, found in table.items():
         report.title(attack)
-        table[attack] = found = biases(fleets, attack)
         for fraction, (mean, trimmed, error, other, part) in zip(FRACTIONS, found, strict=True):
             bound = fleets[0].bound(part)
             print(
@@ -58,7 +59,8 @@ def main(report):
                 f"bound {bound:.4f}",
                 flush=True,
             )
-            report.check(f"{attack} at {fraction:.0%}: within the bound", mean <= bound + 4 * error)
+            within = mean <= bound + 5 * max(error, usual)
+            report.check(f"{attack} at {fraction:.0%}: within the bound", within)
         mean, trimmed, error, *_ = found[FRACTIONS.index(0.1)]
         if mean > 5 * error:
             report.figure(f"{attack} at 10 %, trimmed by mean", abs(trimmed) / mean, "", at_most=0.3)
