@@ -136,12 +136,13 @@ soak: $(STAMPS)/wheel $(STAMPS)/test ## a learner with a journal, killed KILLS t
 	EFL_KILLS=$(KILLS) $(BIN)/python -P -m pytest tests/fleet/test_kill.py $(PYTEST_ARGS)
 
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?=
 
 .PHONY: fuzz
-fuzz: need-cargo $(STAMPS)/wheel $(STAMPS)/test ## bytes and text from outside, mutated: FUZZ_SECONDS for each target
+fuzz: need-cargo $(STAMPS)/wheel $(STAMPS)/test ## bytes and text from outside, mutated: FUZZ_SECONDS for each target (FUZZ_SEED=7: the same inputs every time)
 	$(CARGO) build --release --locked --manifest-path fuzz/Cargo.toml
-	@set -e; for target in tally labels packets sums; do fuzz/target/release/efl-fuzz $$target $(FUZZ_SECONDS); done
-	$(BIN)/python -P fuzz/metadata.py $(FUZZ_SECONDS)
+	@set -e; for target in tally labels packets sums; do fuzz/target/release/efl-fuzz $$target $(FUZZ_SECONDS) $(FUZZ_SEED); done
+	$(BIN)/python -P fuzz/metadata.py $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 # ---- keeping house -------------------------------------------------------------------------------------------
 

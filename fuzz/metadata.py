@@ -31,7 +31,7 @@ EDGES = [
     float("inf"),
     True,
 ]
-JUNK = [None, "", "X", "I" * 70, [], {}, [[]], {"kind": "uniform"}, "blocks"]
+JUNK = ["null", '""', '"X"', '"%s"' % ("I" * 70), "[]", "{}", "[[]]", '{"kind": "uniform"}', '"blocks"']
 SLOW = 2.0
 
 
@@ -56,11 +56,16 @@ def places(value, path=()):
         yield from places(part, (*path, key))
 
 
+def junk(draw):
+    """A value that belongs nowhere: read anew each time, as what was put in may be changed later."""
+    return json.loads(draw.choice(JUNK))
+
+
 def change(said, draw):
     """Change one place of a JSON value."""
     path = draw.choice(list(places(said)))
     if not path:
-        return draw.choice([*JUNK, said])
+        return junk(draw)
     holder = said
     for key in path[:-1]:
         holder = holder[key]
@@ -70,7 +75,7 @@ def change(said, draw):
     elif kind == 1 and isinstance(holder, list):
         holder.insert(key, holder[key])
     elif kind == 2:
-        holder[key] = draw.choice(JUNK)
+        holder[key] = junk(draw)
     elif kind == 3:
         holder[key] = [holder[key]]
     else:
