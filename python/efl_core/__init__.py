@@ -17,6 +17,7 @@ from efl_core._native import num_threads, set_num_threads
 from efl_core.calibrations import Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.designs import design
+from efl_core.diagnoses import Diagnosis, diagnose
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import (
     BiasError,
@@ -57,6 +58,7 @@ __all__ = [
     "Contrast",
     "CorruptDataError",
     "Cost",
+    "Diagnosis",
     "Dropped",
     "EflError",
     "Ensemble",
@@ -92,6 +94,7 @@ __all__ = [
     "calibrate",
     "circuit",
     "design",
+    "diagnose",
     "echo_grad",
     "estimate",
     "fleet",
