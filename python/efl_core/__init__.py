@@ -35,6 +35,7 @@ from efl_core.errors import (
 from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, tally
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
+from efl_core.hardware import HARDWARE, Coherence, Hardware, coherence
 from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
@@ -50,11 +51,13 @@ if TYPE_CHECKING:
     from efl_core.pennylane import Audit, calibrate, echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
+    "HARDWARE",
     "Audit",
     "BiasError",
     "Budget",
     "Calibration",
     "Circuit",
+    "Coherence",
     "Contrast",
     "CorruptDataError",
     "Cost",
@@ -67,6 +70,7 @@ __all__ = [
     "Fleet",
     "Gradient",
     "GradientObservables",
+    "Hardware",
     "History",
     "InputTypeError",
     "InvalidInputError",
@@ -93,6 +97,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "circuit",
+    "coherence",
     "design",
     "diagnose",
     "echo_grad",

@@ -373,3 +373,32 @@ def test_plans_know_the_noise():
     mitigated = efl.plan(circuit, mitigate=True)
     assert mitigated["product"].cost > noisy["product"].cost
     assert not mitigated["shift"].applies
+
+
+def test_relaxation_is_read_where_the_device_twirls_and_refused_where_settings_would_not_be_right():
+    times = {"t1": 60e-6, "t2": 50e-6, "one_qubit_time": 0.2e-6, "two_qubit_time": 2e-6}
+    twirled = efl.Noise(**times, twirled=True)
+    options = {"shots": 50_000, "noise": twirled}
+    found = qml.grad(model(mixed(noise_model(twirled)), **options))(pnp.array(THETA, requires_grad=True))
+    report = efl.shadow_grad.last_report()
+    live = report.stderr[0] > 0
+    assert np.all(np.abs(found - exact(noise_model(twirled)))[live] < LIMIT * report.stderr[0][live])
+    plain = efl.Noise(**times)
+    circuit = efl.circuit(model(mixed()), noise=plain)(pnp.array(THETA, requires_grad=True))
+    np.testing.assert_allclose(efl.propagate(circuit).gradient, exact(noise_model(plain)), atol=1e-10)
+    with pytest.raises(efl.InvalidInputError, match="say twirled=True"):
+        qml.grad(model(mixed(noise_model(plain)), noise=plain, shots=1_000))(
+            pnp.array(THETA, requires_grad=True)
+        )
+
+
+def test_errors_of_readouts_ask_for_a_calibration():
+    both = qml.NoiseModel(
+        {qml.noise.op_in([qml.CNOT]): lambda op, **_: qml.DepolarizingChannel(0.01, op.wires[0])},
+        meas_map={qml.BooleanFn(lambda _: True): lambda mp, **_: [qml.BitFlip(0.02, w) for w in mp.wires]},
+    )
+    with pytest.raises(efl.InvalidInputError, match=r"^calibration: expected one"):
+        qml.grad(model(mixed(both), noise=both, shots=1_000))(pnp.array(THETA, requires_grad=True))
+    circuit = efl.circuit(model(mixed()), noise=both)(pnp.array(THETA, requires_grad=True))
+    gates = qml.NoiseModel(both.model_map)
+    np.testing.assert_allclose(efl.propagate(circuit).gradient, exact(gates), atol=1e-10)
