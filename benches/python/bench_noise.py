@@ -126,7 +126,7 @@ def costs(smoke):
             ratio = best(noisy) / noisy["shift-pruned"].cost
             figure = "-"
             if rate == 0.01:
-                value, error = observed(case, noise, *((1, 2) if smoke else (6, 8)))
+                value, error = observed(case, noise, *((1, 2) if smoke else (6, 24)))
                 figure = f"{value:.3f} +- {error:.3f}"
             print(
                 f"{name:22}{rate:8.1%}{best(clean):8.3g}{best(noisy):8.3g}{ideal:9.3g}"

@@ -251,7 +251,7 @@ def coherence(
     ...     for q in range(layer % 2, 5, 2):
     ...         circuit.clifford("CZ", q, q + 1)
     >>> [found] = efl.coherence("willow", circuit)
-    >>> found.single.used < 0.01 < 1 < found.joint.used
+    >>> found.single.used < 0.02 < 1 < found.joint.used
     True
     >>> from dataclasses import replace
     >>> [slow] = efl.coherence(replace(efl.HARDWARE["willow"], two_qubit_time=1e-6), circuit)
