@@ -26,7 +26,7 @@ from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
 from efl_core.fleet.versions import Version
 from efl_core.fleet.web.remote import Remote
-from efl_core.pennylane.planning import same_gates
+from efl_core.pennylane.keys import same_gates
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]

@@ -29,7 +29,7 @@ BATCH = 2**20
 class Program:
     """A circuit, known by its identity; PennyLane's operations are written when they are needed first.
 
-    With an experiment comes the circuit whose gradient it measures: its angles and its input are simulated.
+    With the circuit that it is, or that an experiment measures the gradient of, it can be simulated here.
     """
 
     write: Callable[[], list[Operator]]
@@ -41,11 +41,13 @@ class Program:
         """What a device runs."""
         return self.write()
 
-    @property
+    @cached_property
     def is_simulated(self) -> bool:
         """Whether a state vector of it is made here."""
         circuit = self.circuit
-        return circuit is not None and circuit.bloch is not None and circuit.n_qubits <= SIMULATED_QUBITS
+        if circuit is None or circuit.bloch is None or circuit.n_qubits > SIMULATED_QUBITS:
+            return False
+        return self.experiment is not None or all(kind != "channel" for kind, _ in circuit._gates)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

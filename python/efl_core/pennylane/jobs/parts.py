@@ -71,9 +71,14 @@ def write_copies(
     combine: Combine,
     correction: Correction,
     step: Step | None = None,
+    *,
+    executed: bool = False,
 ) -> tuple[Copy, ...]:
-    """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it."""
-    final = Program(lambda: wanted.tape.operations)
+    """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it.
+
+    The circuit of the tape is simulated here where that can be, unless it is to be ``executed``.
+    """
+    final = Program(lambda: wanted.tape.operations, circuit=None if executed else wanted.circuit)
     copies = []
     for i, share in enumerate(budget.shares):
         of_values = (plans.words, share.words, Purpose.WORDS), (plans.values, share.values, Purpose.VALUES)
@@ -87,7 +92,7 @@ def write_copies(
         if plans.drawn is not None:
             parts.append(drawn_part(wanted, final, plans.drawn, share.gates, combine, correction))
         elif plans.chosen is not None and plans.chosen.row.cost > 0:
-            seed, number = (seeds.seed(Purpose.GATES, i), 0) if step is None else (step.seed(i), step.number)
+            seed, number = (0, 0) if step is None else (step.seed(i), step.number)
             parts.append(
                 designed_part(wanted, final, plans, share.gates, budget.piece, seed, correction, number)
             )
