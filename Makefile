@@ -104,6 +104,22 @@ test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that nee
 	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
 		tests/fleet/test_frameworks.py tests/fleet/test_learning.py tests/examples/test_examples.py $(PYTEST_ARGS)
 
+NEXT_PYTHON ?= python3.12
+NEXT := .venv-next
+
+.PHONY: test-next
+test-next: $(STAMPS)/next ## the tests of QNodes with PennyLane's pre-release, in an environment of its own (NEXT_PYTHON=python3.12)
+	$(NEXT)/bin/python -P -m pytest tests/pennylane/test_calling.py tests/pennylane/test_execution.py tests/pennylane/test_midway.py \
+		tests/pennylane/test_outputs.py tests/pennylane/test_shapes.py $(PYTEST_ARGS)
+
+$(STAMPS)/next: requirements/next.txt $(STAMPS)/wheel
+	@$(NEXT_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo "make: '$(NEXT_PYTHON)' does not run, or is too old; name a Python >= 3.12 with NEXT_PYTHON=..." >&2; exit 1; }
+	$(NEXT_PYTHON) -m venv --clear $(NEXT)
+	$(NEXT)/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/next.txt
+	$(NEXT)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/efl_core-*.whl
+	@touch $@
+
 .PHONY: lint fmt
 lint: need-rust-lint $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/lint ## formatting, clippy, rustdoc, ruff, mypy, stubs, import rules
 	$(CARGO) fmt --all --check
@@ -153,7 +169,9 @@ ci: ## what CI runs
 lock: $(STAMPS)/lock ## resolve requirements/*.in again (LOCK_ARGS=--upgrade for newer versions)
 	@set -e; cd requirements; for name in build test torch aer qiskit lint bench; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done
+			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done; \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.12 \
+			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) next.in --output-file next.txt
 
 clean: ## remove everything that is built
-	rm -rf $(VENV) dist target fuzz/target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(NEXT) dist target fuzz/target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

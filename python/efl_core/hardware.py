@@ -244,12 +244,15 @@ def coherence(
     Examples
     --------
     >>> import efl_core as efl
-    >>> circuit = efl.Circuit(6, parameters=np.zeros(24))
-    >>> for layer in range(4):
-    ...     for q in range(6):
-    ...         circuit.ry(efl.Parameter(6 * layer + q), q)
-    ...     for q in range(layer % 2, 5, 2):
-    ...         circuit.clifford("CZ", q, q + 1)
+    >>> def layers(n, depth):
+    ...     circuit = efl.Circuit(n, parameters=np.zeros(n * depth))
+    ...     for layer in range(depth):
+    ...         for q in range(n):
+    ...             circuit.ry(efl.Parameter(n * layer + q), q)
+    ...         for q in range(layer % 2, n - 1, 2):
+    ...             circuit.clifford("CZ", q, q + 1)
+    ...     return circuit
+    >>> circuit = layers(6, 4)
     >>> [found] = efl.coherence("willow", circuit)
     >>> found.single.used < 0.02 < 1 < found.joint.used
     True
