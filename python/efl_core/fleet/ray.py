@@ -35,9 +35,9 @@ from efl_core.fleet.cluster.shard import Shard
 
 try:
     import ray
-    from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+    from ray.exceptions import RayError, RayTaskError
 except ImportError as error:
-    raise MissingExtraError("Ray is not installed: pip install 'efl-core[ray]'") from error
+    raise MissingExtraError(f'efl_core.fleet.ray needs ray ({error}): pip install "efl-core[ray]"') from error
 
 __all__ = ["RayShard", "shards_of", "start_shards", "stop_shards"]
 
@@ -52,19 +52,24 @@ PATIENCE = 30.0
 class _Actor:
     """The process of a shard."""
 
-    def __init__(self, journal: str, make: Callable[..., Shard], options: Mapping[str, Any]) -> None:
+    def __init__(self, journal: str, options: Mapping[str, Any]) -> None:
+        self._shard: Shard | None = None
+        self._failure: EflError | None = None
         ends = time.monotonic() + PATIENCE
-        while True:
+        while self._shard is None and self._failure is None:
             try:
-                self._shard = make(journal=journal, **options)
-                return
-            except JournalError:  # the process before may be on its way out
-                if time.monotonic() > ends:
-                    raise
-                time.sleep(0.1)
+                self._shard = Shard(journal=journal, **options)
+            except EflError as error:
+                # The process before may be on its way out; anything else is told to whoever calls.
+                if not isinstance(error, JournalError) or time.monotonic() > ends:
+                    self._failure = error
+                else:
+                    time.sleep(0.1)
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 (of any method)
         """Ask the shard."""
+        if self._failure is not None:
+            raise self._failure
         return getattr(self._shard, name)(*arguments, **named)
 
     def pid(self) -> int:
@@ -85,7 +90,7 @@ class RayShard:
         Seconds that a call takes at most, restarts included: then `efl.LearnerAwayError` is raised.
     """
 
-    def __init__(self, actor: Any, timeout: SupportsFloat = 30.0) -> None:  # noqa: ANN401 (a handle of Ray's)
+    def __init__(self, actor: Any, timeout: SupportsFloat = 60.0) -> None:  # noqa: ANN401 (a handle of Ray's)
         self.actor = actor
         self._timeout = real("timeout", timeout)
 
@@ -97,11 +102,9 @@ class RayShard:
             if isinstance(cause, EflError):
                 raise cause from None
             raise
-        except (RayActorError, GetTimeoutError) as error:
-            raise LearnerAwayError.of("shard", "an answer", f"{type(error).__name__}: {error}") from error
-        except RayError as error:  # the cluster itself
+        except RayError as error:  # an actor that is being started again, or the cluster itself
             raise LearnerAwayError.of(
-                "shard", "a cluster that works", f"{type(error).__name__}: {error}"
+                "shard", "an answer", f"{type(error).__name__}: {error}"
             ) from error
 
     def pid(self) -> int:
@@ -180,8 +183,9 @@ def start_shards(
     folder: "os.PathLike[str] | str",
     shards: SupportsIndex,
     name: str = "efl",
+    namespace: str = "efl",
     actor: Callable[[int], Mapping[str, Any]] | None = None,
-    timeout: SupportsFloat = 30.0,
+    timeout: SupportsFloat = 60.0,
     **options: Any,  # noqa: ANN401 (those of Shard)
 ) -> list[RayShard]:
     """Start the shards of a fleet, or find those that run; return them in the order of their indices.
@@ -195,8 +199,8 @@ def start_shards(
         actor again, and that is no network file system.
     shards
         How many.
-    name
-        Of the fleet: actors are named ``NAME-INDEX``.
+    name, namespace
+        Of the fleet: actors are named ``NAME-INDEX``, in a namespace of Ray.
     actor
         Returns options of Ray for the actor of an index: ``num_cpus``, ``resources``, ``lifetime`` ...
     timeout
@@ -216,30 +220,36 @@ def start_shards(
             "num_cpus": 0.1,
             **({} if actor is None else actor(index)),
             "name": f"{name}-{index}",
+            "namespace": namespace,
             "get_if_exists": True,
             "max_restarts": -1,
             "max_task_retries": -1,
             "max_concurrency": THREADS,
         }
-        made = ray.remote(_Actor).options(**own)
         journal = str(where / f"{name}-{index}.journal")
-        every = {**options, "qnode": qnode, "params": params, "index": index, "shards": count}
-        found.append(RayShard(made.remote(journal, Shard, every), timeout))
+        given = {**options, "qnode": qnode, "params": params, "index": index, "shards": count}
+        found.append(RayShard(ray.remote(_Actor).options(**own).remote(journal, given), timeout))
     for one in found:
-        one.state()  # says why, if it cannot be started
+        try:
+            one.state()
+        except EflError:  # one that cannot begin is in nobody's way
+            ray.kill(one.actor, no_restart=True)
+            raise
     return found
 
 
-def shards_of(name: str = "efl", *, timeout: SupportsFloat = 30.0) -> list[RayShard]:
-    """Return the shards of a fleet that was started by anybody in this cluster and namespace."""
+def shards_of(name: str = "efl", *, namespace: str = "efl", timeout: SupportsFloat = 60.0) -> list[RayShard]:
+    """Return the shards of a fleet that anybody in this cluster has started."""
+
+    def found(index: int) -> RayShard:
+        return RayShard(ray.get_actor(f"{name}-{index}", namespace), timeout)
+
     try:
-        first = RayShard(ray.get_actor(f"{name}-0"), timeout)
-        count = first.state().shards
-        return [first, *(RayShard(ray.get_actor(f"{name}-{i}"), timeout) for i in range(1, count))]
-    except ValueError as error:
-        raise InvalidInputError.of(
-            "name", "that of a fleet with shards in this cluster", repr(name)
-        ) from error
+        first = found(0)
+        return [first, *(found(index) for index in range(1, first.state().shards))]
+    except ValueError as error:  # Ray's
+        what = "that of a fleet whose shards run in this cluster"
+        raise InvalidInputError.of("name", what, repr(name)) from error
 
 
 def stop_shards(shards: Sequence[Port]) -> None:

@@ -92,7 +92,7 @@ class Coordinator(Learner):
         self._number: int | None = None
         self._move: _Move | None = None
         self._verdict: tuple[int, bool] | None = None
-        self._digests: tuple[str, ...] = ()
+        self._used: tuple[tuple[int, str], ...] = ()
         # What updates keep, as of the last step that was published.
         self._kept: dict[str, dict[str, Any]] = {}
         self._told: Counter[str] = Counter()
@@ -160,11 +160,7 @@ class Coordinator(Learner):
         is_begun = known[0] == 0 and first.versions == 1 and not joined
         for index, state in enumerate(states):
             if state.newest is None and not (is_begun or self._renew):
-                raise InvalidInputError.of(
-                    f"shards[{index}]",
-                    "a journal that has the versions of the others (or renew=True)",
-                    "an empty one",
-                )
+                raise self._forgotten(index)
             if state.newest is not None and not number - 1 <= state.newest <= number:
                 what = "a journal as new as that of the others"
                 raise InvalidInputError.of(f"shards[{index}]", what, f"one of version {state.newest}")
@@ -190,15 +186,18 @@ class Coordinator(Learner):
         self._keep_updates(draft.updates)
         LOGGER.info("%d shards go on behind version %d", len(states), number)
 
+    @staticmethod
+    def _forgotten(index: int) -> InvalidInputError:
+        what = "a journal that has the versions of the others (or renew=True)"
+        return InvalidInputError.of(f"shards[{index}]", what, "an empty one")
+
     def _keep_updates(self, updates: dict[str, dict[str, Any]]) -> None:
         """Let updates be as they were when a step was published."""
         self._kept = updates
-        for name in [*self._optimizers]:
-            if name not in updates:
-                del self._optimizers[name]
-        for name, state in updates.items():
-            self._optimizers[name] = read_optimizer(name, None)
-            self._optimizers[name].restore(state)
+        for name in {*self._optimizers, *updates}:
+            fresh = read_optimizer(name, None)
+            own = self._optimizers.setdefault(name, fresh)  # in place: a step may be at work with it
+            own.restore(updates.get(name, fresh.to_dict()))
 
     # ---- versions ----------------------------------------------------------------------------------------
 
@@ -213,15 +212,21 @@ class Coordinator(Learner):
                 self._decide(*self._verdict)
             move, first = self._move, self._ports[0].state()
             if move is None:
-                if first.newest != self._number:
-                    what = f"one that has published version {first.newest}"
-                    raise InvalidInputError.of("coordinator", "no other one of these shards", what)
+                self._check_known(0, first)
             elif first.newest == move.draft.number:
                 self._make(move)
             else:  # nothing was decided: the step has not happened
                 self._move = None
                 self._keep_updates(self._kept)
                 self._check()
+
+    def _check_known(self, index: int, state: State) -> None:
+        """Refuse a shard that others have told of versions, or that has forgotten them."""
+        if state.newest is None and self._number is not None and not self._renew:
+            raise self._forgotten(index)
+        if state.newest is not None and state.newest != self._number:
+            what = f"one that has published version {state.newest}"
+            raise InvalidInputError.of("coordinator", "no other one of these shards", what)
 
     def _made(self, model: Model, vector: Floats) -> tuple[Version, _native.FleetReader | None]:
         self._check()
@@ -257,7 +262,7 @@ class Coordinator(Learner):
             settings=tuple(repr(entry.setting) for entry in version.roster.entries),
             trial=trial,
             step=step,
-            digests=() if step is None else self._digests,
+            used=() if step is None else self._used,
             steps=self._steps + (step is not None),
             updates=updates,
         )
@@ -354,7 +359,7 @@ class Coordinator(Learner):
 
     def _take(self, oldest: int, newest: int) -> None:
         parts = [held_of(data) for data in self._all(lambda port: port.take(oldest, newest))]
-        self._digests = tuple(digest_of(part) for part in parts)
+        self._used = tuple((len(part), digest_of(part)) for part in parts)
         self._left = merged(parts)
 
     def look(self) -> list[State]:
@@ -363,7 +368,8 @@ class Coordinator(Learner):
             self._check()
             canary = self._canary
             states = self._all(lambda port: port.state())
-            for port, state in zip(self._ports, states, strict=True):
+            for index, (port, state) in enumerate(zip(self._ports, states, strict=True)):
+                self._check_known(index, state)
                 if not state.is_shown and state.served == self.version.number:
                     port.settle(self.version.number, True)
                 if canary is not None and state.candidate is not None and not state.is_tried:

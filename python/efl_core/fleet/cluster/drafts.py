@@ -44,8 +44,8 @@ class Draft:
     """The part of the queries that it answers until so many labels have judged it; None if all of them."""
     step: Step | None = None
     """The step that made it, over the contributions of all shards."""
-    digests: tuple[str, ...] = ()
-    """The contributions of each shard that the step has used up, see `digest_of`."""
+    used: tuple[tuple[int, str], ...] = ()
+    """How many tallies of each shard the step has used up, and their digest, see `digest_of`."""
     steps: int = 0
     """Steps so far, this one included."""
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Draft:
             "shards": self.shards,
             "settings": list(self.settings),
             "trial": None if self.trial is None else list(self.trial),
-            "digests": list(self.digests),
+            "used": [list(own) for own in self.used],
             "steps": self.steps,
             "updates": self.updates,
         }
@@ -103,11 +103,11 @@ class Draft:
                 settings=tuple(facts["settings"]),
                 trial=None if facts["trial"] is None else (facts["trial"][0], facts["trial"][1]),
                 step=step,
-                digests=tuple(facts["digests"]),
+                used=tuple((count, digest) for count, digest in facts["used"]),
                 steps=facts["steps"],
                 updates=facts["updates"],
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CorruptDataError.of("draft", "one of a coordinator", f"one without {error}") from error
         found.__dict__["_bytes"] = bytes(data)  # with its date, which is a part of its name
         return found

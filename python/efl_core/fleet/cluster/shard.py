@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core.arguments import integer
-from efl_core.errors import CorruptDataError, InvalidInputError, LearnerAwayError
+from efl_core.errors import CorruptDataError, InvalidInputError, LearnerAwayError, ShapeError
 from efl_core.fleet.canary import Canary
 from efl_core.fleet.cluster.drafts import Draft, Newest, State, digest_of, held_as_bytes
 from efl_core.fleet.cluster.routing import replica_of, shard_of
@@ -129,6 +129,10 @@ class Shard(Learner):
             raise InvalidInputError.of(
                 "loss", f"{described.content['kind']}, as the coordinator has it", kind_of(self._loss)
             )
+        if described.params.shape != self._shape:
+            raise ShapeError.of(
+                "params", f"shape {described.params.shape}, as the coordinator's", self._shape
+            )
         if self._model is None:
             self._model = made_model(self._qnode, described.params, self._inputs)
         version = made_here(described, self._model)
@@ -202,12 +206,14 @@ class Shard(Learner):
         if own.number != newest + 1 or machine.candidate is not None:
             what = f"version {newest + 1}" if machine.candidate is None else f"version {newest} to be settled"
             raise InvalidInputError.of("draft", what, f"version {own.number}")
-        if own.step is not None and own.digests[self._index] != digest_of(self._left):
-            raise InvalidInputError.of(
-                "draft",
-                "a step that has used what was set apart last",
-                "another: is there a second coordinator?",
-            )
+        if own.step is not None:
+            count, digest = own.used[self._index]
+            if digest_of(self._left[:count]) != digest:
+                raise InvalidInputError.of(
+                    "draft",
+                    "a step that has used what was set apart here",
+                    "another: is there a second coordinator?",
+                )
         return True
 
     def _write(self, own: Draft, version: Version, reader: _native.FleetReader) -> None:
@@ -218,7 +224,7 @@ class Shard(Learner):
                 self._fleet = version.native.fleet
             is_first, known = self._machine is None, self._known
             machine = self._begin(version)
-            step = None if own.step is None else self._part(own.step)
+            step = None if own.step is None else self._part(own.step, own.used[self._index][0])
             note = VersionNote(version.params, step, own.settings, own.to_bytes())
             machine.note(VERSION, note.to_bytes())
             share, labels = own.trial or (NOBODY, 2)
@@ -230,19 +236,19 @@ class Shard(Learner):
                 known.trial, known.trial_draft = version.params, own.to_bytes()
             self._drafts[own.number] = own
             if step is not None:
-                self._left, self._lost = [], 0
+                self._left, self._lost = self._left[step.used :], 0
                 self._steps += 1
             self._served.append(could_teach(machine.counts))
 
-    def _part(self, step: Step) -> Step:
+    def _part(self, step: Step, used: int) -> Step:
         """Return what this shard's contributions alone say, for whoever adds them up again."""
-        held = [one for one in self._left if one[0] >= step.oldest]
+        held = [one for one in self._left[:used] if one[0] >= step.oldest]
         value, stderr, queries = np.zeros(0), np.zeros(0), 0
         if held:
             ages = np.array([step.served - number for number, _, _ in held], dtype=np.float64)
             weights = step.decay**ages
             value, stderr, queries = _native.fleet_gradient([tally for _, _, tally in held], weights)
-        return Step(value, stderr, queries, step.oldest, step.served, step.decay)
+        return Step(value, stderr, queries, step.oldest, step.served, step.decay, used=used)
 
     def show(self, number: int) -> None:
         """Give a candidate to replicas, for a part of their queries."""
@@ -346,6 +352,8 @@ class Shard(Learner):
         """Set contributions apart for a step, with all that was set apart before, and return those."""
         with self._stepping:
             self._check()
+            if self._machine is None:
+                raise LearnerAwayError.of("shard", "a version from its coordinator", "none yet")
             self._take(first, last)
             self._commit()
             return held_as_bytes(self._left)

@@ -64,6 +64,8 @@ class Step:
     """The name of the update, if it has one, ..."""
     state: dict[str, Any] = field(default_factory=dict)
     """... and what it keeps."""
+    used: int | None = None
+    """How many of the tallies that were taken; None for all of them. A shard may hold more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,8 @@ class VersionNote:
             own = self.step
             names = ("queries", "oldest", "served", "decay", "update", "state")
             facts["step"] = {name: getattr(own, name) for name in names}
+            if own.used is not None:
+                facts["step"]["used"] = own.used
             arrays |= {"value": own.value, "stderr": own.stderr}
         return packed(facts, arrays)
 

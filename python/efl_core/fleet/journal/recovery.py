@@ -172,20 +172,18 @@ class Recovered:
         step = note.step
         if step is None:
             return None
-        found = self.gradient(step.oldest, step.served, step.decay)
-        self.left = []
+        found = self.gradient(step)
+        self.left = [] if step.used is None else self.left[step.used :]
         self.steps += 1
         if step.update is not None:
             self.updates[step.update] = step.state
         # A shard of a cluster may have had nothing to do with it.
-        same = (
-            not step.queries
-            if found is None
-            else all(
+        same = not step.queries
+        if found is not None:
+            same = all(
                 one.tobytes() == other.ravel().tobytes()
                 for one, other in zip(found, (step.value, step.stderr), strict=True)
             )
-        )
         return Taught(reader.version.number, step, same)
 
     def _noted(self, kind: int, body: bytes) -> None:
@@ -206,13 +204,13 @@ class Recovered:
                 f"journal: expected notes of kinds 128 and 129, got {kind}: upgrade efl-core"
             )
 
-    def gradient(self, oldest: int, newest: int, decay: float) -> tuple[Floats, Floats] | None:
-        """Return what the contributions that were taken say: the gradient and its errors."""
-        held = [own for own in self.left if own[0] >= oldest]
+    def gradient(self, step: Step) -> tuple[Floats, Floats] | None:
+        """Return what the contributions that were taken for a step say: the gradient and its errors."""
+        held = [own for own in self.left[: step.used] if own[0] >= step.oldest]
         if not held:
             return None
-        ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
-        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], decay**ages)
+        ages = np.array([step.served - number for number, _, _ in held], dtype=np.float64)
+        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], step.decay**ages)
         return value, stderr
 
 
