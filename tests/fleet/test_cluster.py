@@ -5,6 +5,7 @@ import shutil
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,42 @@ def test_a_step_that_a_dead_shard_has_kept_from_ending_is_ended_later():
         assert learner._optimizers["adam"].to_dict() == kept
         assert (learner._steps, learner.taught) == (2, 32)
         assert learner.step("adam").gradient.queries == 32
+
+
+def test_a_call_that_nobody_has_answered_may_be_done_late():
+    """As by an actor that was away for longer than its callers wait."""
+    parts, late = shards(2), []
+
+    class Slow(Mortal):
+        def __getattr__(self, name):
+            if name == "prepare" and late == [None]:
+                return self.later
+            return getattr(self._shard, name)
+
+        def later(self, draft):
+            late[:] = [draft]
+            raise efl.LearnerAwayError.of("shard", "an answer", "none")
+
+    with coordinator([Slow(parts[0], None), parts[1]]) as learner:
+        for steps in (1, 3):
+            teach(learner, range(10 * steps, 10 * steps + 4), count=8)
+            late[:] = [None]
+            with pytest.raises(efl.LearnerAwayError):
+                learner.step("adam")
+            learner.look()
+            assert (learner._steps, learner.taught) == (steps - 1, 32)
+            parts[0].prepare(late.pop())
+            if steps == 3:  # when another one is under way
+                with pytest.raises(efl.InvalidInputError, match="another"):
+                    learner._make(
+                        learner._moves[-1]._replace(draft=replace(learner._moves[-1].draft, steps=9))
+                    )
+            learner.look()
+            assert (learner._steps, learner.taught) == (steps, 0)
+            assert learner._optimizers["adam"].steps == steps
+            assert [part.newest().number for part in parts] == [learner.version.number] * 2
+            teach(learner, range(50 * steps, 50 * steps + 4), count=8)
+            assert learner.step("adam").gradient.queries == 32
 
 
 def test_of_two_coordinators_one_is_refused():

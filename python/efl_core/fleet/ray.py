@@ -103,9 +103,7 @@ class RayShard:
                 raise cause from None
             raise
         except RayError as error:  # an actor that is being started again, or the cluster itself
-            raise LearnerAwayError.of(
-                "shard", "an answer", f"{type(error).__name__}: {error}"
-            ) from error
+            raise LearnerAwayError.of("shard", "an answer", f"{type(error).__name__}: {error}") from error
 
     def pid(self) -> int:
         """Return the number of the actor's process."""

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core.arguments import real
-from efl_core.errors import EflError, InvalidInputError, ShapeError
+from efl_core.errors import InvalidInputError, ShapeError
 from efl_core.fleet.canary import Canary
 from efl_core.fleet.cluster.drafts import Draft, Port, State, compiled, digest_of, held_of, merged
 from efl_core.fleet.cluster.routing import hand_in, outputs_of, replica_of, shard_of
@@ -41,6 +41,8 @@ Floats = NDArray[np.float64]
 T = TypeVar("T")
 # Counters of a shard that say how many versions it was given: they are not its own.
 VERSIONS = ("promoted", "rolled_back")
+# Versions of which nobody has said that they were prepared, and which may be later.
+LATE = 8
 
 
 class _Move(NamedTuple):
@@ -90,7 +92,9 @@ class Coordinator(Learner):
             raise InvalidInputError.of("journal", "none here: each shard has one", "one")
         self._every, self._renew = real("every", every), renew
         self._number: int | None = None
-        self._move: _Move | None = None
+        # Those that shards may have been told of: a call that nobody has answered may be done later.
+        self._moves: list[_Move] = []
+        self._is_moving = False
         self._verdict: tuple[int, bool] | None = None
         self._used: tuple[tuple[int, str], ...] = ()
         # What updates keep, as of the last step that was published.
@@ -210,15 +214,16 @@ class Coordinator(Learner):
         with self._stepping:
             if self._verdict is not None:
                 self._decide(*self._verdict)
-            move, first = self._move, self._ports[0].state()
-            if move is None:
-                self._check_known(0, first)
-            elif first.newest == move.draft.number:
-                self._make(move)
-            else:  # nothing was decided: the step has not happened
-                self._move = None
+            first = self._ports[0].state()
+            for move in self._moves:
+                if move.draft.name in first.drafts:
+                    self._make(move)
+                    self._keep_updates(self._kept)
+                    return
+            self._check_known(0, first)
+            if self._is_moving:  # nothing was decided: the step has not happened
+                self._is_moving = False
                 self._keep_updates(self._kept)
-                self._check()
 
     def _check_known(self, index: int, state: State) -> None:
         """Refuse a shard that others have told of versions, or that has forgotten them."""
@@ -266,11 +271,13 @@ class Coordinator(Learner):
             steps=self._steps + (step is not None),
             updates=updates,
         )
-        self._make(_Move(draft, version, step is not None))
+        self._moves = [*self._moves[-LATE:], _Move(draft, version, step is not None)]
+        self._is_moving = True
+        self._make(self._moves[-1])
 
     def _make(self, move: _Move) -> None:
         """Prepare a version everywhere, then serve it, or try it; what was done before is not done twice."""
-        self._move, draft = move, move.draft
+        draft = move.draft
         data, number = draft.to_bytes(), draft.number
         self._first_then_all(lambda port: port.prepare(data))
         if draft.trial is None:
@@ -278,7 +285,8 @@ class Coordinator(Learner):
         else:
             self._all(lambda port: port.show(number))
         with self._changed:
-            self._move, self._number, self._kept = None, number, draft.updates
+            self._moves, self._is_moving = [], False
+            self._number, self._kept = number, draft.updates
             if move.is_step:
                 self._left, self._lost = [], 0
                 self._steps = draft.steps
@@ -407,7 +415,7 @@ def _watched(which: "weakref.ref[Coordinator]", ending: threading.Event, every: 
             if coordinator.is_open:
                 coordinator.look()
             coordinator._trouble = ""
-        except (EflError, RuntimeError) as error:  # a pool that was shut down, too
+        except Exception as error:  # whatever it is, it is tried again
             if ending.is_set():
                 return
             if str(error) != coordinator._trouble:

@@ -109,7 +109,7 @@ class Draft:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptDataError.of("draft", "one of a coordinator", f"one without {error}") from error
-        found.__dict__["_bytes"] = bytes(data)  # with its date, which is a part of its name
+        found.__dict__["_bytes"] = bytes(data)
         return found
 
     def reader(self) -> _native.FleetReader:

@@ -26,7 +26,7 @@ def shard_of(replica: int, shards: int) -> int:
 
     >>> from efl_core.fleet.cluster import shard_of
     >>> [shard_of(replica, 4) for replica in (7, 8, 9, 10)]
-    [2, 1, 2, 1]
+    [2, 2, 2, 1]
     """
     found = hashlib.blake2b(replica.to_bytes(8, "little"), digest_size=8, person=b"efl shard").digest()
     return int.from_bytes(found, "little") * shards >> 64

@@ -70,7 +70,7 @@ class Shard(Learner):
     ...             told = replica.feedback(answers.tickets, np.cos(np.linspace(-1, 1, 16) + 0.1))
     ...     report = learner.step("descent")
     >>> report.gradient.queries, [shard.counts["taught"] for shard in shards]
-    (64, [16, 48])
+    (64, [48, 16])
     """
 
     def __init__(
