@@ -26,10 +26,11 @@ TARGET = np.array([0.9, -0.4])
 
 class Served(NamedTuple):
     answered: int
+    """Queries."""
     failed: int
-    """Requests without an answer: those that a replica had at hand when it was killed, at most."""
-    counted: int
-    """Labels that the shards have counted."""
+    """Requests that were asked again: those that a replica had at hand when it was killed."""
+    taught: int
+    """Queries whose labels were counted."""
     steps: int
     before: float
     after: float
@@ -70,22 +71,28 @@ class Answers:
 def run(shards, kill):
     circuit, random = model(), np.random.default_rng(0)
     served = serve.run(Answers.bind(circuit, shards), name="efl-example", route_prefix=None)
-    answered = failed = counted = 0
+    answered = failed = 0
+
+    def ask(method, *arguments):
+        nonlocal failed
+        while True:
+            try:
+                return method.remote(*arguments).result()
+            except ray.exceptions.RayError:
+                failed += 1
+                if failed > 20:
+                    raise
+
     with Coordinator(circuit, shards=shards, inputs=[0.0], loss="squared", seed=1) as learner:
         start = learner.params
         for asked in range(0, QUERIES, BATCH):
             if kill and asked == QUERIES // 2:
-                os.kill(served.pid.remote().result(), signal.SIGKILL)
+                os.kill(ask(served.pid), signal.SIGKILL)
             inputs = random.uniform(-1.5, 1.5, (BATCH, 1))
-            try:
-                _, tickets = served.remote(inputs).result()
-            except ray.exceptions.RayError:
-                failed += 1
-                continue
-            answered += 1
-            # By any of them: a label that comes before its query waits for it.
-            told = served.learn.remote(tickets, exact(TARGET, inputs[:, 0])).result()
-            counted += told.get("taught", 0) + told.get("early", 0)
+            values, tickets = ask(served, inputs)
+            answered += len(values)
+            # By any replica: a label that comes before its query waits for it.
+            ask(served.learn, tickets, exact(TARGET, inputs[:, 0]))
             if learner.taught >= 64:
                 print(learner.step("adam"))
         print(learner.status())
@@ -93,7 +100,7 @@ def run(shards, kill):
         before, after = (
             float(np.mean((exact(own, grid) - exact(TARGET, grid)) ** 2)) for own in (start, learner.params)
         )
-        return Served(answered, failed, counted, learner.status().steps, before, after)
+        return Served(answered, failed, learner.counts["taught"], learner.status().steps, before, after)
 
 
 def main(kill=True):

@@ -143,11 +143,9 @@ def test_answers_go_on_where_a_serve_replica_is_killed():
         found = example.main(kill=True)
     finally:
         serve.shutdown()
-    batches = example.QUERIES // example.BATCH
-    assert found.answered + found.failed == batches
-    assert found.failed <= 1
-    # The replica that died took along the labels of its last queries at most.
-    assert found.counted >= (batches - 2) * example.BATCH
+    assert found.answered == example.QUERIES
+    # The replica that died took along its last queries at most.
+    assert example.QUERIES - 2 * example.BATCH <= found.taught <= example.QUERIES
     assert found.steps >= 4
     assert found.after < 0.7 * found.before
 
@@ -160,5 +158,3 @@ def test_what_is_refused(tmp_path):
     # The error of the shard's own, by its name, from where it runs.
     with pytest.raises(efl.InvalidInputError, match="loss: expected one of"):
         start_shards(CIRCUIT, folder=tmp_path, shards=1, name="wrong", inputs=X[0], loss="none", timeout=120)
-    with pytest.raises(efl.InvalidInputError, match="name: expected that of a fleet"):
-        shards_of("wrong")
