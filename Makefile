@@ -59,7 +59,7 @@ $(STAMPS)/venv: | need-cargo need-python
 		{ rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment (on Debian: install python3-venv)" >&2; exit 1; }
 	@mkdir -p $(STAMPS) && touch $@
 
-# One stamp for each lock file: build, test, torch, aer, qiskit, lint, bench, lock.
+# One stamp for each lock file: build, test, torch, aer, qiskit, ray, lint, bench, lock.
 $(STAMPS)/%: requirements/%.txt $(STAMPS)/venv
 	$(PIP) install --requirement $<
 	@touch $@
@@ -85,7 +85,7 @@ $(STAMPS)/demo: $(STAMPS)/wheel requirements/test.txt
 demo: $(STAMPS)/demo ## build, install, and run `python -m efl_core demo`
 	$(BIN)/python -m efl_core demo
 
-.PHONY: test test-rust test-python test-aer test-qiskit test-torch
+.PHONY: test test-rust test-python test-aer test-qiskit test-ray test-torch
 test: test-rust test-python ## all tests
 
 test-rust: need-cargo ## unit tests, laws and doc examples of the crates
@@ -99,6 +99,10 @@ test-aer: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/aer ## the tests that need Qi
 
 test-qiskit: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/qiskit ## the tests that need Qiskit itself: 200 MB
 	$(BIN)/python -P -m pytest tests/qiskit tests/examples -k qiskit $(PYTEST_ARGS)
+
+test-ray: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/ray ## the tests that need Ray: 400 MB
+	$(BIN)/python -P -m pytest tests/ray tests/examples/test_readme.py tests/examples/test_docstrings.py \
+		-k "cluster or fleet.ray" $(PYTEST_ARGS)
 
 test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that need torch: on Linux several GB of CUDA
 	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
@@ -167,7 +171,7 @@ ci: ## what CI runs
 	.ci/run
 
 lock: $(STAMPS)/lock ## resolve requirements/*.in again (LOCK_ARGS=--upgrade for newer versions)
-	@set -e; cd requirements; for name in build test torch aer qiskit lint bench; do \
+	@set -e; cd requirements; for name in build test torch aer qiskit ray lint bench; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done; \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.12 \

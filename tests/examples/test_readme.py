@@ -89,6 +89,8 @@ def run_command(words, where):
 def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
     if page.stem == "qiskit":
         pytest.importorskip("qiskit", reason="`make test-qiskit` installs it")
+    if page.stem == "fleet_cluster":
+        pytest.importorskip("ray", reason="`make test-ray` installs it")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     run_python(page, {"__name__": "__main__"})

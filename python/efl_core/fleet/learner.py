@@ -229,10 +229,17 @@ class Learner(Published):
         return 0 if self._machine is None else _number(self._unused(None))
 
     def _unused(self, window: SupportsIndex | None) -> "list[Counted]":
-        machine, oldest = self._teaching(), self._oldest(window)
+        self._check_teaching()
+        oldest = self._oldest(window)
         with self._changed:
             left = [one for one in self._left if one[0] >= oldest]
-            return left + machine.tallies(oldest, self.version.number)
+            return left + self._tallies(oldest, self.version.number)
+
+    def _take(self, oldest: int, newest: int) -> None:
+        """Set apart what no step has used, and count anew; it is left until a step is published."""
+        assert self._machine is not None  # it teaches
+        with self._changed:
+            self._left += self._machine.take(oldest, newest)
 
     def gradient(self, *, window: SupportsIndex | None = None, decay: SupportsFloat = 1.0) -> FleetGradient:
         """Return the gradient that unused contributions say, of the newest versions.
@@ -269,9 +276,9 @@ class Learner(Published):
         trial = None if canary is None else read_canary(canary, labels)
         with self._stepping:
             self._check()
-            machine, before, oldest = self._teaching(), self.version, self._oldest(window)
-            with self._changed:
-                self._left += machine.take(oldest, before.number)
+            self._check_teaching()
+            before, oldest = self.version, self._oldest(window)
+            self._take(oldest, before.number)
             held = [one for one in self._left if one[0] >= oldest]
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
@@ -422,11 +429,9 @@ class Learner(Published):
         served = self._served[max(1, len(self._served) - back)] if back and len(self._served) > 1 else 0
         return min(1.0, counts["taught"] / max(1, served or could_teach(counts)))
 
-    def _teaching(self) -> _native.FleetMachine:
-        if self._machine is None:
-            self.version  # noqa: B018 (says so, if nothing was served)
+    def _check_teaching(self) -> None:
+        if self.version.native is None:
             raise InvalidInputError.of("share", "above 0, or there is no gradient", 0)
-        return self._machine
 
     def _oldest(self, window: SupportsIndex | None) -> int:
         back = self._keep if window is None else integer("window", window, 1)

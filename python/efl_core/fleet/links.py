@@ -5,12 +5,12 @@ Everything that a replica asks while it answers, it is told at once from what th
 `feedback` and `outputs` by whoever hands in labels.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from efl_core.errors import JournalError
+from efl_core.errors import JournalError, LearnerAwayError
 from efl_core.fleet.canary import Canary
 from efl_core.fleet.outbox import Life, Link
 from efl_core.fleet.tickets import Ticket
@@ -60,6 +60,7 @@ class Teacher(Link, Protocol):
         """Return what queries that wait were answered with."""
 
 
+@runtime_checkable
 class Uplink(Link, Protocol):
     """A learner, wherever it is."""
 
@@ -119,10 +120,10 @@ class Direct:
         return None if found is None else Candidate(found.version, found.share)
 
     def begin(self, name: int) -> Life:
-        """Join under that name; a learner that cannot write it down is asked again with the next query."""
+        """Join under that name; a learner that cannot take it is asked again with the next query."""
         try:
             return Life(name, self._learner.join(name))
-        except JournalError:
+        except (JournalError, LearnerAwayError):
             return Life(name, 0)
 
     def ticket(self, life: Life, sequence: int, teaches: bool) -> str:

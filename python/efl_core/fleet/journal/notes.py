@@ -64,6 +64,8 @@ class Step:
     """The name of the update, if it has one, ..."""
     state: dict[str, Any] = field(default_factory=dict)
     """... and what it keeps."""
+    used: int | None = None
+    """How many of the tallies that were taken; None for all of them. A shard may hold more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +78,21 @@ class VersionNote:
     """The step that made it."""
     settings: tuple[str, ...] = ()
     """What each entry of its roster runs, for people to read."""
+    draft: bytes = b""
+    """All of the version, where it was made elsewhere: by the coordinator of a cluster."""
 
     def to_bytes(self) -> bytes:
         """Return the note as bytes."""
         facts: dict[str, Any] = {"settings": list(self.settings)}
-        arrays = {"params": self.params}
+        arrays: dict[str, NDArray[Any]] = {"params": self.params}
+        if self.draft:
+            arrays["draft"] = np.frombuffer(self.draft, dtype=np.uint8)
         if self.step is not None:
             own = self.step
             names = ("queries", "oldest", "served", "decay", "update", "state")
             facts["step"] = {name: getattr(own, name) for name in names}
+            if own.used is not None:
+                facts["step"]["used"] = own.used
             arrays |= {"value": own.value, "stderr": own.stderr}
         return packed(facts, arrays)
 
@@ -95,7 +103,8 @@ class VersionNote:
         step = None
         if "step" in facts:
             step = Step(arrays["value"], arrays["stderr"], **facts["step"])
-        return VersionNote(arrays["params"], step, tuple(facts["settings"]))
+        draft = arrays["draft"].tobytes() if "draft" in arrays else b""
+        return VersionNote(arrays["params"], step, tuple(facts["settings"]), draft)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
