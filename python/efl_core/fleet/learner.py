@@ -21,7 +21,7 @@ from efl_core import _native
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError
-from efl_core.fleet.buckets import LiarBound, liar_bound, trimmed_mean
+from efl_core.fleet.buckets import LiarBound, Trimmed, liar_bound, trimmed_mean
 from efl_core.fleet.canary import read_canary
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.journal.notes import Step
@@ -277,7 +277,7 @@ class Learner(Published):
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
             trimmed = gradient.trimmed if self._combine == "trimmed" else None
-            used = gradient if trimmed is None else trimmed
+            used: FleetGradient | Trimmed = gradient if trimmed is None else trimmed
             after = self._checked("update", change(before.params.copy(), used.value))
             version, reader = self._made(before.model, after.ravel())
             # What was added up, for whoever adds it up again.

@@ -60,9 +60,10 @@ class Log:
         size = self._size()
         if size != self.end:  # somebody else writes, or a write has failed
             raise JournalError.of("journal", f"{self.end} bytes in {str(self.path)!r}, as written", size)
-        left = memoryview(self._head(self.end, len(frame)) + frame)
-        while left:
-            left = left[self._file.write(left) :]
+        for part in (self._head(self.end, len(frame)), frame):
+            left = memoryview(part)
+            while left:
+                left = left[self._file.write(left) :]
         _sync(self._file)
         self.end += HEAD + len(frame)
 
