@@ -39,6 +39,8 @@ def test_a_frame_that_was_not_written_to_its_end_was_not_acknowledged(path, tmp_
                 machine = recover(store).replay.machine()
                 assert (machine.to_bytes() == held) is (size < after)
             assert os.path.getsize(f"{copy}-frames") == (after if size == after else before)
+            torn = f"{size - before} bytes of {copy}-frames were not written to their end"
+            assert (torn in caplog.text) is (before < size < after)
         copy = tmp_path / f"{before + 16}.journal"
         assert verified(copy).is_whole
         with learner_at(copy) as second:  # as if it had never been asked

@@ -11,6 +11,7 @@ a start 16 bytes of each frame since the last checkpoint.
 """
 
 import hashlib
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from efl_core.errors import CorruptDataError, EflError, JournalError
 
 __all__ = ["Log"]
 
+LOGGER = logging.getLogger("efl_core")
 # The length of a frame (8 bytes), and its hash.
 HEAD = 16
 
@@ -50,7 +52,9 @@ class Log:
         if is_fixed:
             return
         self._file = path.open("ab", buffering=0)
-        if self._size() != self.end:
+        torn = self._size() - self.end
+        if torn:
+            LOGGER.warning("%d bytes of %s were not written to their end, and are cut off", torn, path)
             self._file.truncate(self.end)
             _sync(self._file)
 
