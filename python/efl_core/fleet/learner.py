@@ -21,7 +21,7 @@ from efl_core import _native
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError
-from efl_core.fleet.buckets import LiarBound, liar_bound, trimmed_mean
+from efl_core.fleet.buckets import LiarBound, Trimmed, liar_bound, trimmed_mean
 from efl_core.fleet.canary import read_canary
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.journal.notes import Step
@@ -283,21 +283,21 @@ class Learner(Published):
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
-            used = gradient.value
-            if self._combine == "trimmed" and gradient.trimmed is not None:
-                used = gradient.trimmed.value
-            after = self._checked("update", change(before.params.copy(), used))
+            trimmed = gradient.trimmed if self._combine == "trimmed" else None
+            used: FleetGradient | Trimmed = gradient if trimmed is None else trimmed
+            after = self._checked("update", change(before.params.copy(), used.value))
             version, reader = self._made(before.model, after.ravel())
             # What was added up, for whoever adds it up again.
             note = Step(
-                value=gradient.value,
-                stderr=gradient.stderr,
+                value=used.value,
+                stderr=used.stderr,
                 queries=gradient.queries,
                 oldest=oldest,
                 served=before.number,
                 decay=rate,
                 update=update if isinstance(update, str) else None,
                 state=self._optimizers[update].to_dict() if isinstance(update, str) else {},
+                trim=None if trimmed is None else self._trim,
             )
             self._publish(version, reader, trial=trial, step=note)
             counts = self.counts

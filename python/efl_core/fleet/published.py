@@ -112,6 +112,8 @@ class Published:
             if found.params.shape != self._shape:
                 raise ShapeError.of("journal", f"parameters of shape {self._shape}", found.params.shape)
             self._start = found.params
+        if found.buckets != self._buckets:  # what they have counted apart stays apart
+            raise InvalidInputError.of("buckets", f"{found.buckets}, as in the journal", self._buckets)
         machine = found.replay.machine()
         durable = machine.recorded
         machine.rebound(keep=self._keep, pending=self._pending)
@@ -141,6 +143,7 @@ class Published:
             known, desk = self._known, self._desk
             known.steps, known.served, known.left = self._steps, self._served, self._left
             known.early, known.counts, known.pending = desk.waiting, desk.counts, self._pending
+            known.buckets = self._buckets
             return frame, state, known.to_bytes()
 
     def _check(self) -> None:
@@ -352,7 +355,7 @@ class Published:
                 machine, known = self._begin(version), self._known
                 self._settle(False)
                 settings = tuple(repr(entry.setting) for entry in version.roster.entries)
-                machine.note(VERSION, VersionNote(version.params, step, settings).to_bytes())
+                machine.note(VERSION, VersionNote(version.params, step, settings, self._buckets).to_bytes())
                 machine.publish(reader, None if trial is None else trial[0])
                 if trial is None:
                     known.params = version.params

@@ -82,7 +82,7 @@ class Draft:
         }
         if self.step is not None:
             own = self.step
-            names = ("queries", "oldest", "served", "decay", "update", "state")
+            names = ("queries", "oldest", "served", "decay", "update", "state", "trim")
             facts["step"] = {name: getattr(own, name) for name in names}
             arrays |= {"value": own.value, "stderr": own.stderr}
         return packed(facts, arrays)

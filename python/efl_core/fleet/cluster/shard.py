@@ -225,7 +225,7 @@ class Shard(Learner):
             is_first, known = self._machine is None, self._known
             machine = self._begin(version)
             step = None if own.step is None else self._part(own.step, own.used[self._index][0])
-            note = VersionNote(version.params, step, own.settings, own.to_bytes())
+            note = VersionNote(version.params, step, own.settings, self._buckets, own.to_bytes())
             machine.note(VERSION, note.to_bytes())
             share, labels = own.trial or (NOBODY, 2)
             machine.publish(reader, None if is_first else share)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core.errors import CorruptDataError, NewerFormatError
+from efl_core.fleet.buckets import trimmed_mean
 from efl_core.fleet.journal.notes import (
     LABELS,
     VERSION,
@@ -76,6 +77,8 @@ class Recovered:
     """Labels by what became of them."""
     pending: int = 1
     """How many labels may wait."""
+    buckets: int = 1
+    """Among how many replicas are spread."""
     note: VersionNote | None = None
     """That of the version which comes next."""
     replay: _native.FleetReplay = field(default_factory=_native.FleetReplay)
@@ -89,6 +92,7 @@ class Recovered:
             "updates": self.updates,
             "counts": dict(self.counts),
             "pending": self.pending,
+            "buckets": self.buckets,
         }
         arrays: dict[str, NDArray[Any]] = {"served": np.array(self.served, dtype=np.int64)}
         arrays |= tallies_to(self.left)
@@ -123,6 +127,7 @@ class Recovered:
                 early=OrderedDict((own[0][:3], own) for own in rows(arrays)),
                 counts=Counter(facts["counts"]),
                 pending=facts["pending"],
+                buckets=facts["buckets"],
                 replay=_native.FleetReplay(state),
             )
         except KeyError as error:
@@ -181,7 +186,7 @@ class Recovered:
         same = not step.queries
         if found is not None:
             same = all(
-                one.tobytes() == other.ravel().tobytes()
+                one.tobytes() == other.tobytes()
                 for one, other in zip(found, (step.value, step.stderr), strict=True)
             )
         return Taught(reader.version.number, step, same)
@@ -189,6 +194,7 @@ class Recovered:
     def _noted(self, kind: int, body: bytes) -> None:
         if kind == VERSION:
             self.note = VersionNote.from_bytes(body)
+            self.buckets = self.note.buckets
         elif kind == LABELS:
             labels = Labels.from_bytes(body)
             self.counts["labels"] += labels.count
@@ -205,12 +211,15 @@ class Recovered:
             )
 
     def gradient(self, step: Step) -> tuple[Floats, Floats] | None:
-        """Return what the contributions that were taken for a step say: the gradient and its errors."""
+        """Return the gradient of the contributions that were taken, and its errors, summed as for a step."""
         held = [own for own in self.left[: step.used] if own[0] >= step.oldest]
         if not held:
             return None
-        ages = np.array([step.served - number for number, _, _ in held], dtype=np.float64)
-        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], step.decay**ages)
+        weights = step.decay ** np.array([step.served - number for number, _, _ in held], dtype=np.float64)
+        if step.trim is not None:
+            trimmed = trimmed_mean(held, weights, step.value.shape, step.trim)
+            return trimmed.value, trimmed.stderr
+        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], weights)
         return value, stderr
 
 
@@ -226,7 +235,7 @@ def recover(store: Store) -> Recovered:
                 "checkpoint %d of %s is damaged, and another one is used: %s", last, store.path, error
             )
             continue
-        for frame in store.frames(checkpoint.next):
+        for frame in store.frames(checkpoint):
             found.frame(frame)
         return found
     found = Recovered()
