@@ -115,11 +115,11 @@ class Mortal:
 
     def __getattr__(self, name):
         def call(*arguments, **named):
-            if not self._left:
-                raise Dead
-            found = getattr(self._shard, name)(*arguments, **named)
-            self._left.pop()
-            return found
+            try:  # calls come from two threads
+                self._left.pop()
+            except IndexError:
+                raise Dead from None
+            return getattr(self._shard, name)(*arguments, **named)
 
         return call
 
