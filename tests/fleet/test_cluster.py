@@ -269,10 +269,10 @@ def test_of_two_coordinators_one_is_refused():
 
 
 def crashed(part, folder):
-    """The shard that another process finds: the file of one that has not ended."""
+    """The shard that another process finds: the files of one that has not ended."""
     old = part._journal.path
     new = folder / f"{time.monotonic_ns()}.journal"
-    for suffix in ("", "-wal"):
+    for suffix in ("", "-wal", "-frames"):  # checkpoints first: there may be more frames, never fewer
         shutil.copy(f"{old}{suffix}", f"{new}{suffix}")
     part.close()
     return Shard(CIRCUIT, index=part._index, shards=part._shards, journal=new, **OPTIONS)
