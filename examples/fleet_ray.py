@@ -70,7 +70,6 @@ class Answers:
 
 def run(shards, kill):
     circuit, random = model(), np.random.default_rng(0)
-    served = serve.run(Answers.bind(circuit, shards), name="efl-example", route_prefix=None)
     answered = failed = 0
 
     def ask(method, *arguments):
@@ -84,6 +83,8 @@ def run(shards, kill):
                     raise
 
     with Coordinator(circuit, shards=shards, inputs=[0.0], loss="squared", seed=1) as learner:
+        # Replicas begin when there is a version.
+        served = serve.run(Answers.bind(circuit, shards), name="efl-example", route_prefix=None)
         start = learner.params
         for asked in range(0, QUERIES, BATCH):
             if kill and asked == QUERIES // 2:

@@ -17,6 +17,10 @@ from efl_core.fleet import Learner, Replica
 from efl_core.fleet.cluster import Coordinator, Spread, shard_of
 from efl_core.fleet.journal.audit import gradients, queries, verified
 
+# Ray reads them when it is imported.
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)
+)
 ray = pytest.importorskip("ray", reason="`make test-ray` installs it")
 
 from efl_core.fleet.ray import shards_of, start_shards, stop_shards  # noqa: E402
@@ -31,8 +35,6 @@ PACKETS, SENDERS = 4_000, 16
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
     ray.init(
         num_cpus=2,
         include_dashboard=False,

@@ -352,7 +352,7 @@ def shadow_grad(
     True
     >>> report = efl.shadow_grad.last_report()
     >>> report.shots, report.mode, report.tapes
-    (20000, 'state', 1)
+    (20000, 'state', 0)
     """
     given = {
         "shots": shots,
