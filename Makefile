@@ -95,7 +95,7 @@ test-python: $(STAMPS)/wheel $(STAMPS)/test ## Python tests, against the install
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
 
 test-aer: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/aer ## the tests that need Qiskit's simulator: 100 MB
-	$(BIN)/python -P -m pytest tests/pennylane/test_aer.py $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest tests/pennylane/test_aer.py tests/pennylane/test_aer_noise.py $(PYTEST_ARGS)
 
 test-qiskit: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/qiskit ## the tests that need Qiskit itself: 200 MB
 	$(BIN)/python -P -m pytest tests/qiskit tests/examples -k qiskit $(PYTEST_ARGS)
