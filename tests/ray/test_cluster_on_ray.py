@@ -18,9 +18,7 @@ from efl_core.fleet.cluster import Coordinator, Spread, shard_of
 from efl_core.fleet.journal.audit import gradients, queries, verified
 
 # Ray reads them when it is imported.
-os.environ.update(
-    RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32)
-)
+os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 ray = pytest.importorskip("ray", reason="`make test-ray` installs it")
 
 from efl_core.fleet.ray import shards_of, start_shards, stop_shards  # noqa: E402
