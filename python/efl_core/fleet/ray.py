@@ -30,7 +30,8 @@ from efl_core.errors import (
     LearnerAwayError,
     MissingExtraError,
 )
-from efl_core.fleet.cluster.drafts import Newest, Port, State
+from efl_core.fleet.away import Newest
+from efl_core.fleet.cluster.drafts import Port, State
 from efl_core.fleet.cluster.shard import Shard
 
 try:

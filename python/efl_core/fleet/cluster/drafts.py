@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core.errors import CorruptDataError, EflError
+from efl_core.fleet.away import Newest
 from efl_core.fleet.journal.notes import Step, packed, tallies_of, tallies_to, unpacked
 from efl_core.fleet.published import Counted
 
-__all__ = ["Draft", "Newest", "Port", "State", "compiled", "digest_of", "held_as_bytes", "held_of", "merged"]
+__all__ = ["Draft", "Port", "State", "compiled", "digest_of", "held_as_bytes", "held_of", "merged"]
 
 Floats = NDArray[np.float64]
 
@@ -190,17 +191,6 @@ class State(NamedTuple):
     """The names of the drafts of both; empty where there is none."""
     counts: dict[str, int]
     """What became of queries and labels; see `Learner.counts`."""
-
-
-class Newest(NamedTuple):
-    """What a replica is told when it asks for newer versions."""
-
-    number: int
-    hash: str
-    """The name of the bytes of the version."""
-    candidate: int | None
-    candidate_hash: str
-    share: float
 
 
 class Port(Protocol):

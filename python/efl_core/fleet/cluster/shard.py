@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from efl_core import _native
 from efl_core.arguments import integer
 from efl_core.errors import CorruptDataError, InvalidInputError, LearnerAwayError, ShapeError
+from efl_core.fleet.away import Newest
 from efl_core.fleet.canary import Canary
-from efl_core.fleet.cluster.drafts import Draft, Newest, State, digest_of, held_as_bytes
+from efl_core.fleet.cluster.drafts import Draft, State, digest_of, held_as_bytes
 from efl_core.fleet.cluster.routing import replica_of, shard_of
 from efl_core.fleet.journal import Recovered
 from efl_core.fleet.journal.notes import VERSION, Step, VersionNote
