@@ -117,7 +117,7 @@ def main(kill=True):
 
 if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False)
-    serve.start(http_options={"location": "NoServer"})  # nobody asks over HTTP here
+    serve.start(proxy_location="Disabled")  # nobody asks over HTTP here
     print(main())
     serve.shutdown()
     ray.shutdown()

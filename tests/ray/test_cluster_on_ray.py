@@ -138,7 +138,7 @@ def test_answers_go_on_where_a_serve_replica_is_killed():
     )
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    serve.start(http_options={"location": "NoServer"})
+    serve.start(proxy_location="Disabled")
     try:
         found = example.main(kill=True)
     finally:
