@@ -104,7 +104,7 @@ def test_reports_say_what_was_run(mode):
         found, report = gradient(device=device, device_options={"mode": mode}, **options)
     assert report.shots == 30
     assert report.settings == 3
-    assert report.tapes == (0 if mode == "state" else 3)
+    assert report.tapes == (1 if mode == "state" else 3)
     assert tracker.totals["shots"] == 30
     assert np.array_equal(report.gradient, np.ravel(found)[np.newaxis])
     # How much settings differ is in the error bars, and in no prediction.

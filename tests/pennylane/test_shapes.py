@@ -32,13 +32,13 @@ def test_nesting(count, outputs, shots):
     assert found[0] == found[1] == found[2]
 
 
-def test_only_the_forward_pass_is_executed_on_a_simulator():
+def test_one_batch_after_the_forward_execution():
     device = qml.device("default.qubit")
     qnode = qml.QNode(entangler, device, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 1_000})
     with device.tracker:
         qml.jacobian(stacked(qnode))(trainable(THETA))
-    assert device.tracker.totals["batches"] == 1
-    assert device.tracker.totals["simulations"] == 1
+    assert device.tracker.totals["batches"] == 2
+    assert device.tracker.totals["simulations"] == 2  # the value, and one state for everything
 
 
 @pytest.mark.parametrize("device", ["default.mixed", "default.qubit"])
@@ -76,7 +76,7 @@ def test_direct_form():
     device = qml.device("default.qubit")
     with device.tracker:
         found = efl.shadow_grad(qml.QNode(entangler, device), shots=20_000)(theta)
-    assert device.tracker.totals["shots"] == 20_000
+    assert device.tracker.totals["batches"] == 1
     report = efl.shadow_grad.last_report()
     assert report.mode == "state"
     assert np.all(np.abs(np.stack(found) - exact(entangler, theta)) < 5 * report.stderr.max())
@@ -92,14 +92,14 @@ def test_argnum():
 
 def test_a_tape_that_is_asked_again_is_not_measured_again():
     tape = tape_of(3, 2)
-    options = {"shots": 500, "device_options": {"mode": "tapes"}}
+    options = {"shots": 500, "device_options": {"mode": "state"}}
     tapes, post = efl.shadow_grad(tape, **options)
     first = post(qml.execute(tapes, qml.device("default.qubit")))
     again, post = efl.shadow_grad(tape, **options)
     assert again == []
     assert post([]) == first
     equal, _ = efl.shadow_grad(tape_of(3, 2), **options)
-    assert len(equal) == len(tapes) > 0
+    assert len(equal) == 1
 
 
 def test_nothing_to_measure():

@@ -359,7 +359,6 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
             value_target=target,
             slopes=slopes,
             numbering=self._numbering,
-            executed=True,
         )
 
         def read(results: Sequence[Any]) -> tuple[Any, Any]:

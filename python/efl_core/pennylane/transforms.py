@@ -305,8 +305,8 @@ def shadow_grad(
         ``"device"``: the device that runs the tapes. It decides the mode; without it, it is looked for in the
         calls of PennyLane that ask for the gradient, and ``Report.found_device`` says what was found.
         ``"mode"``: how settings reach the device (`efl_core.pennylane.execution`), by default ``"state"`` on
-        simulators of state vectors, where circuits of up to 16 qubits are simulated by `efl_core` itself and
-        wider ones by one ``qml.state()`` for all settings and shots, and ``"tapes"`` elsewhere, a tape for
+        simulators of state vectors, where one ``qml.state()`` replaces all settings and shots and other
+        circuits (echoes, shifts) are simulated by `efl_core` itself, and ``"tapes"`` elsewhere, a tape for
         each circuit and setting; or ``"broadcast"``. ``"max_tapes"``: the longest batch.
         ``"equal_shots"``: the same for every tape, which is how devices of the former interface batch.
         ``"connectivity"``: two-qubit gates of settings, ``"all"``, ``"line"`` or ``"none"``. ``"cost"``: an
@@ -352,7 +352,7 @@ def shadow_grad(
     True
     >>> report = efl.shadow_grad.last_report()
     >>> report.shots, report.mode, report.tapes
-    (20000, 'state', 0)
+    (20000, 'state', 1)
     """
     given = {
         "shots": shots,

@@ -29,7 +29,7 @@ BATCH = 2**20
 class Program:
     """A circuit, known by its identity; PennyLane's operations are written when they are needed first.
 
-    With the circuit that it is, or that an experiment measures the gradient of, it can be simulated here.
+    With an experiment comes the circuit whose gradient it measures: its angles and its input are simulated.
     """
 
     write: Callable[[], list[Operator]]
@@ -41,13 +41,11 @@ class Program:
         """What a device runs."""
         return self.write()
 
-    @cached_property
+    @property
     def is_simulated(self) -> bool:
         """Whether a state vector of it is made here."""
         circuit = self.circuit
-        if circuit is None or circuit.bloch is None or circuit.n_qubits > SIMULATED_QUBITS:
-            return False
-        return self.experiment is not None or all(kind != "channel" for kind, _ in circuit._gates)
+        return circuit is not None and circuit.bloch is not None and circuit.n_qubits <= SIMULATED_QUBITS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,10 +1,10 @@
-"""Mode ``"state"``: one state vector for each circuit, whatever its settings and shots.
+"""Mode ``"state"``: one execution of ``qml.state()`` for each circuit, whatever its settings and shots.
 
-Circuits are simulated here, or executed with ``qml.state()`` if they are wide or begin with a state that is
-given as a vector. Settings are applied and outcomes sampled here, and a tracker of the device counts their
-shots. Where that takes long, the logger ``efl_core`` says how far it has come.
+Settings are applied and outcomes sampled here, and a tracker of the device counts their shots. The circuits
+of echoes and shifts are simulated here, or executed too if they are wide or begin with a state that is given
+as a vector. Where that takes long, the logger ``efl_core`` says how far it has come.
 
-Cost: 2^n numbers for each circuit.
+Cost: 2^n numbers for each circuit that is executed.
 """
 
 import logging
@@ -19,7 +19,7 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core import _native
-from efl_core.circuits import Circuit, simulate
+from efl_core.circuits import Circuit
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.runs import Draw, Job, Outcome
@@ -45,38 +45,22 @@ def state_tapes(
     ]
 
     def read(results: Sequence[Any]) -> list[Outcome]:
-        outcomes = _simulated({i: job for i, job in enumerate(jobs) if _is_experiment(job)}, seeds)
-        others = {id(job.program): job.program for job in jobs if not _is_experiment(job)}
-        found = dict(zip(executed, results, strict=True))
-        for identity, program in others.items():
-            if identity in found:
-                state = _on_wires(found[identity], wires if given is None else given, wires)
-            else:
-                assert program.circuit is not None  # that of what is simulated
-                state = simulate(program.circuit)
-            own = [i for i, job in enumerate(jobs) if id(job.program) == identity]
-            outcomes |= _measured(state, {i: jobs[i] for i in own}, seeds)
+        outcomes: dict[int, Outcome] = {}
+        for program, result in zip(executed, results, strict=True):
+            state = _on_wires(result, wires if given is None else given, wires)
+            runs: dict[int, tuple[Setting, int, int]] = {}
+            for i, job in enumerate(jobs):
+                if id(job.program) != program:
+                    continue
+                if isinstance(job, Draw):
+                    outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
+                else:
+                    runs[i] = (job.setting, job.shots, seeds[i])
+            outcomes |= zip(runs, _native.measured(state, list(runs.values())), strict=True)
+        outcomes |= _simulated({i: job for i, job in enumerate(jobs) if job.program.is_simulated}, seeds)
         return [outcomes[i] for i in range(len(jobs))]
 
     return tapes, read
-
-
-def _is_experiment(job: Job) -> bool:
-    return job.program.is_simulated and job.program.experiment is not None
-
-
-def _measured(
-    state: NDArray[np.complex128], jobs: Mapping[int, Job], seeds: Sequence[int]
-) -> dict[int, Outcome]:
-    """Return the outcomes of jobs on a state."""
-    runs: dict[int, tuple[Setting, int, int]] = {}
-    outcomes: dict[int, Outcome] = {}
-    for i, job in jobs.items():
-        if isinstance(job, Draw):
-            outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
-        else:
-            runs[i] = (job.setting, job.shots, seeds[i])
-    return outcomes | dict(zip(runs, _native.measured(state, list(runs.values())), strict=True))
 
 
 def _naming(wires: Sequence[Hashable]) -> list[Operator]:

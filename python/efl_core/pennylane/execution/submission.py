@@ -1,12 +1,12 @@
 """The way of jobs to a device, and of its results back.
 
-There are three modes. **state**, for simulators of state vectors: one state, simulated here or executed with
-``qml.state()``, whatever the number of settings and shots. **tapes**, for every device: a tape of
-``qml.sample`` for each circuit and setting, with its own shots. **broadcast**, for devices that take one tape
-with many angles: product settings of equal shots become one tape for each circuit.
+There are three modes. **state**, for simulators of state vectors: one execution of ``qml.state()``, whatever
+the number of settings and shots. **tapes**, for every device: a tape of ``qml.sample`` for each circuit and
+setting, with its own shots. **broadcast**, for devices that take one tape with many angles: product settings
+of equal shots become one tape for each circuit.
 
 Invariant: settings that are drawn are a function of the ensemble and the seed, whatever the mode.
-Cost: state, 2^n numbers per circuit; tapes, some 0.5 ms of Python per tape.
+Cost: state, 2^n numbers per circuit that is executed; tapes, some 0.5 ms of Python per tape.
 """
 
 import math

@@ -148,7 +148,6 @@ def gradient_job(
     value_target: float | None = None,
     slopes: NDArray[np.float64] | None = None,
     numbering: Numbering | None = None,
-    executed: bool = False,
 ) -> GradientJob:
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
@@ -157,7 +156,6 @@ def gradient_job(
     are measured too where derivatives follow from them, as those of a variance do.
     Steps of a few settings are numbered by ``numbering``, by default that of all transforms. Where
     there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
-    With ``executed`` the device runs the circuit of the tape, even where its state can be simulated here.
     """
     wanted = read_tape(tape, options)
     correction = correction_of(options, wanted.circuit.wires)
@@ -190,7 +188,7 @@ def gradient_job(
     if options.settings_per_step is not None and plans.chosen is not None:
         who = Numbering.of_transforms(options.seed) if numbering is None else numbering
         step = who.next(plans.chosen.kept, seeds)
-    copies = write_copies(wanted, plans, budget, seeds, options.combine, correction, step, executed=executed)
+    copies = write_copies(wanted, plans, budget, seeds, options.combine, correction, step)
     audit = None
     if options.audit is not None:
         part = options.audit.share / (1 - options.audit.share)

@@ -71,14 +71,9 @@ def write_copies(
     combine: Combine,
     correction: Correction,
     step: Step | None = None,
-    *,
-    executed: bool = False,
 ) -> tuple[Copy, ...]:
-    """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it.
-
-    The circuit of the tape is simulated here where that can be, unless it is to be ``executed``.
-    """
-    final = Program(lambda: wanted.tape.operations, circuit=None if executed else wanted.circuit)
+    """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it."""
+    final = Program(lambda: wanted.tape.operations)
     copies = []
     for i, share in enumerate(budget.shares):
         of_values = (plans.words, share.words, Purpose.WORDS), (plans.values, share.values, Purpose.VALUES)
