@@ -95,7 +95,8 @@ HARDWARE: Mapping[str, Hardware] = MappingProxyType(
             two_qubit=0.0033,
             readout=0.0077,
             source="T1, T2 (CPMG), cycle of 1.1 us: Nature 638, 920 (2025); errors: its spec sheet (2024)",
-            assumed="durations of gates and readout, those of its cycle and of Nature 614, 676 (2023)",
+            assumed="durations of gates and readout, those of its cycle and of Nature 614, 676 (2023); "
+            "from memory of the sheet, not read again: errors of one-qubit gates and readouts",
         ),
         "nighthawk": Hardware(
             "Nighthawk (IBM)",
@@ -123,7 +124,8 @@ HARDWARE: Mapping[str, Hardware] = MappingProxyType(
             pair_time=0.103,
             pair=0.031,
             source="learn.microsoft.com/azure/quantum/provider-ionq; pairs: Nature 638, 383 (2025)",
-            assumed="duration of a readout; pairs of another trap; gates on different ions at once",
+            assumed="duration of a readout; pairs of another trap (time and error from memory of "
+            "the paper, not read again); gates on different ions at once",
         ),
         "atoms": Hardware(
             "neutral atoms (rubidium)",
@@ -136,7 +138,8 @@ HARDWARE: Mapping[str, Hardware] = MappingProxyType(
             two_qubit=0.005,
             readout=0.002,
             source="gates: Nature 622, 268 (2023), arXiv 2408.08288; T1, T2, moves: Nature 604, 451 (2022)",
-            assumed="a move of 300 us for each gate on two qubits; duration and error of a readout",
+            assumed="a move of 300 us for each gate on two qubits; duration and error of a readout; "
+            "T1 and T2 from memory of the paper, not read again",
         ),
     }
 )
