@@ -12,11 +12,11 @@ import logging
 import os
 import threading
 import weakref
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, NamedTuple
 
 from efl_core.errors import EflError, InvalidInputError
-from efl_core.fleet.links import Candidate
+from efl_core.fleet.links import Candidate, Uplink
 from efl_core.fleet.models import Model, made_model
 from efl_core.fleet.outbox import Life
 from efl_core.fleet.versions import Version
@@ -42,7 +42,7 @@ class Newest(NamedTuple):
     """The part of the queries that the candidate answers."""
 
 
-class Away(ABC):
+class Away(Uplink):
     """A link that looks for newer versions.
 
     A constructor calls `_fetch` and joins, when all is there that `_newest`, `_read` and `_join` need.
