@@ -37,7 +37,7 @@ impl Experiment {
             let expected = format!("shape (shots, {})", self.n_qubits());
             return Err(shape("bits", expected, format!("({}, {})", view.nrows(), view.ncols())));
         }
-        Ok(view.iter().copied().collect())
+        Ok(view.as_slice().map_or_else(|| view.iter().copied().collect(), <[u8]>::to_vec))
     }
 }
 
@@ -150,7 +150,10 @@ impl Experiment {
 
 /// Bits as Python has them: a row of `n` for each shot.
 fn unpacked<'py>(py: Python<'py>, n: usize, shots: &[u64]) -> PyResult<Bound<'py, PyArray2<u8>>> {
-    let bits: Vec<u8> = shots.iter().flat_map(|shot| (0..n).map(move |q| (shot >> q & 1) as u8)).collect();
+    let mut bits = vec![0u8; n * shots.len()];
+    for (row, shot) in bits.chunks_exact_mut(n).zip(shots) {
+        row.iter_mut().enumerate().for_each(|(q, bit)| *bit = (shot >> q & 1) as u8);
+    }
     bits.into_pyarray(py).reshape([shots.len(), n])
 }
 

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::pauli::Words;
 use crate::stabiliser::Setting;
 use crate::stabiliser::{Connectivity, diagonalise};
+use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
 /// The words that may be measured together.
@@ -142,14 +143,16 @@ impl WordPool {
 
     /// Words of positive weight, heaviest first, at most [`LEADERS`] of them.
     fn leaders(&self, weights: &[f64]) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.len as u32).filter(|&i| weights[i as usize] > 0.0).collect();
-        let heavier = |a: &u32, b: &u32| weights[*b as usize].total_cmp(&weights[*a as usize]).then(a.cmp(b));
+        // Positive numbers are ordered as their bits are.
+        let key = |i: u32| (Reverse(weights[i as usize].to_bits()), i);
+        let mut order: Vec<_> =
+            (0..self.len as u32).filter(|&i| weights[i as usize] > 0.0).map(key).collect();
         if LEADERS < order.len() {
-            order.select_nth_unstable_by(LEADERS, heavier);
+            order.select_nth_unstable(LEADERS);
             order.truncate(LEADERS);
         }
-        order.sort_unstable_by(heavier);
-        order
+        order.sort_unstable();
+        order.into_iter().map(|(_, i)| i).collect()
     }
 
     /// A group that is made maximal.

@@ -127,7 +127,7 @@ impl Plan {
                 Source::Family(family) => {
                     let setting = family.setting(cancel)?;
                     let factor = |c: u32| counts[i] / revealed[c as usize];
-                    let readings = uses.readings(sums.words(), &family.members, factor);
+                    let readings = uses.readings(sums.words(), &family.members, sums.len() - first, factor);
                     self.of_final_state(setting, readings)
                 }
                 Source::Setting(setting, readings) => self.of_final_state(setting, readings.clone()),
@@ -234,42 +234,56 @@ struct Uses {
 impl Uses {
     /// Derivatives (rows from `first` on), each times a factor; those with factor zero are left out.
     fn new(sums: &Sums, first: usize, factor: impl Fn(usize) -> f64) -> Self {
-        let used = |r: usize| {
-            let (columns, coefficients) = sums.row(r);
-            let part = factor(r);
-            let entry = move |(&c, v): (&u32, &f64)| (c, r - first, v * part);
-            columns.iter().zip(coefficients).map(entry).filter(|(_, _, v)| *v != 0.0)
+        let factors: Vec<f64> = (first..sums.len()).map(factor).collect();
+        let used = || {
+            factors.iter().enumerate().flat_map(|(row, part)| {
+                let (columns, coefficients) = sums.row(first + row);
+                let entry = move |(&c, v): (&u32, &f64)| (c, row, v * part);
+                columns.iter().zip(coefficients).map(entry).filter(|(_, _, v)| *v != 0.0)
+            })
         };
-        let mut all: Vec<(u32, usize, f64)> = (first..sums.len()).flat_map(used).collect();
-        all.sort_by_key(|(c, r, _)| (*c, *r));
-        let mut starts = vec![0; sums.words().len() + 1];
-        all.iter().for_each(|(c, _, _)| starts[*c as usize + 1] += 1);
-        (0..sums.words().len()).for_each(|c| starts[c + 1] += starts[c]);
-        Uses { starts, entries: all.into_iter().map(|(_, r, v)| (r, v)).collect() }
+        let (starts, entries) = transposed(sums.words().len(), used);
+        Uses { starts, entries }
     }
 
     /// What some words, in ascending order, contribute to each row, every word times a factor.
-    fn readings(&self, words: &Words, members: &[u32], factor: impl Fn(u32) -> f64) -> Readings {
+    fn readings(&self, words: &Words, members: &[u32], n_rows: usize, factor: impl Fn(u32) -> f64) -> Readings {
+        let own = |c: u32| &self.entries[self.starts[c as usize]..self.starts[c as usize + 1]];
+        let members: Vec<u32> = members.iter().copied().filter(|c| !own(*c).is_empty()).collect();
         let mut used = Words::new(words.n_qubits());
-        let mut entries: Vec<(usize, u32, f64)> = Vec::new();
-        for &column in members {
-            let own = &self.entries[self.starts[column as usize]..self.starts[column as usize + 1]];
-            if !own.is_empty() {
-                let word = words.get(column as usize);
-                let (place, factor) = (used.len() as u32, factor(column));
-                entries.extend(own.iter().map(|&(row, coefficient)| (row, place, coefficient * factor)));
-                used.push_rows(word.x(), word.z());
-            }
+        for &column in &members {
+            let word = words.get(column as usize);
+            used.push_rows(word.x(), word.z());
         }
-        entries.sort_unstable_by_key(|&(row, column, _)| (row, column));
-        let (mut rows, mut starts) = (Vec::new(), vec![0]);
-        for part in entries.chunk_by(|a, b| a.0 == b.0) {
-            rows.push(part[0].0);
-            starts.push(starts[rows.len() - 1] + part.len());
-        }
-        let (columns, coefficients) = entries.into_iter().map(|(_, column, v)| (column, v)).unzip();
+        let (starts, entries) = transposed(n_rows, || {
+            members.iter().enumerate().flat_map(|(place, &column)| {
+                let factor = factor(column);
+                own(column).iter().map(move |&(row, v)| (row as u32, place as u32, v * factor))
+            })
+        });
+        let rows: Vec<usize> = (0..n_rows).filter(|r| starts[*r] < starts[r + 1]).collect();
+        let starts = std::iter::once(0).chain(rows.iter().map(|r| starts[r + 1])).collect();
+        let (columns, coefficients) = entries.into_iter().unzip();
         Readings::of_rows(rows, Sums::from_rows(used, starts, columns, coefficients))
     }
+}
+
+/// Entries `(key, item, value)` by their keys, of which there are `n_keys`: where those of each begin, and what they are,
+/// in the order in which they come. They are gone through twice.
+fn transposed<T: Copy + Default, I: Iterator<Item = (u32, T, f64)>>(
+    n_keys: usize,
+    entries: impl Fn() -> I,
+) -> (Vec<usize>, Vec<(T, f64)>) {
+    let mut starts = vec![0; n_keys + 1];
+    entries().for_each(|(key, _, _)| starts[key as usize + 1] += 1);
+    (0..n_keys).for_each(|key| starts[key + 1] += starts[key]);
+    let mut next = starts.clone();
+    let mut placed = vec![(T::default(), 0.0); starts[n_keys]];
+    entries().for_each(|(key, item, value)| {
+        placed[next[key as usize]] = (item, value);
+        next[key as usize] += 1;
+    });
+    (starts, placed)
 }
 
 /// Whole numbers that sum to `total`, at least one each (two where there are enough for all: one shot has no spread), whose

@@ -96,6 +96,13 @@ pub fn measure_experiments(
     })
 }
 
+/// Up to eight bits, each in a byte of its own, as one number: the product moves bit i of all bytes to bit 56 + i.
+fn packed_byte(bits: &[u8]) -> u64 {
+    let mut eight = [0; 8];
+    eight[..bits.len()].copy_from_slice(bits);
+    u64::from_le_bytes(eight).wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
 /// Different outcomes, ascending, and how often each came.
 #[derive(Debug, Clone)]
 pub struct Outcomes {
@@ -107,6 +114,13 @@ pub struct Outcomes {
 impl Outcomes {
     /// From packed rows of at most 64 qubits, in any order.
     pub fn narrow(n_qubits: usize, mut shots: Vec<u64>) -> Self {
+        if n_qubits < 64 && 1 << n_qubits <= shots.len() {
+            let mut counts = vec![0u64; 1 << n_qubits];
+            shots.iter().for_each(|row| counts[*row as usize] += 1);
+            let rows = (0..).zip(&counts).filter(|(_, count)| **count > 0).map(|(row, _)| row).collect();
+            counts.retain(|count| *count > 0);
+            return Outcomes { n_qubits, rows, counts };
+        }
         shots.sort_unstable();
         let (mut rows, mut counts) = (Vec::new(), Vec::new());
         for part in shots.chunk_by(|a, b| a == b) {
@@ -125,7 +139,8 @@ impl Outcomes {
                 format!("{} bits", bits.len()),
             ));
         }
-        if let Some(at) = bits.iter().position(|b| *b > 1) {
+        if bits.iter().fold(0, |all, bit| all | bit) > 1 {
+            let at = bits.iter().position(|b| *b > 1).unwrap_or_default();
             return Err(Error::invalid(
                 format!("bits[{}, {}]", at / n_qubits, at % n_qubits),
                 "0 or 1",
@@ -135,7 +150,9 @@ impl Outcomes {
         let width = limbs(n_qubits);
         let mut packed = vec![0u64; bits.len() / n_qubits * width];
         for (t, (shot, row)) in bits.chunks_exact(n_qubits).zip(packed.chunks_exact_mut(width)).enumerate() {
-            shot.iter().enumerate().for_each(|(q, bit)| row[q / 64] |= u64::from(*bit) << (q % 64));
+            for (byte, eight) in shot.chunks(8).enumerate() {
+                row[byte / 8] |= packed_byte(eight) << (byte % 8 * 8);
+            }
             if t % 65_536 == 0 {
                 cancel.check()?;
             }
