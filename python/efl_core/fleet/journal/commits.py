@@ -51,6 +51,9 @@ class Journal:
         self._work, self._done = threading.Condition(self._lock), threading.Condition(self._lock)
         self._durable = durable
         self._wanted, self._waiting, self._known = self._durable, 0, 1
+        # Who waits, each with a lock that is released for him alone: all who are told at once would want the
+        # same lock, and one after the other the interpreter's.
+        self._gates: list[tuple[int, threading.Lock]] = []
         self._since, self._due = 0, CHECKPOINT
         self._is_asked, self._is_closed = False, False
         self._failure: BaseException | None = None
@@ -92,16 +95,23 @@ class Journal:
     def wait(self) -> None:
         """Return when everything that has happened so far is on disk."""
         wanted = self._machine.recorded
+        if self._durable >= wanted:
+            return
+        gate = threading.Lock()
+        gate.acquire()
         with self._lock:
             if self._durable >= wanted:
                 return
             self.check()
+            was_idle = self._wanted <= self._durable
             self._wanted = max(self._wanted, wanted)
+            self._gates.append((wanted, gate))
             self._waiting += 1
-            self._work.notify()
-            self._done.wait_for(lambda: self._durable >= wanted or self._failure is not None)
-            if self._durable < wanted:
-                self.check()
+            if was_idle or self._is_full():
+                self._work.notify()
+        gate.acquire()
+        if self._durable < wanted:
+            self.check()
 
     def checkpoint(self) -> None:
         """Write all of the state, so that a start reads nothing else."""
@@ -144,12 +154,22 @@ class Journal:
                 LOGGER.error("the journal failed, nothing is acknowledged from now on: %s", error)
                 with self._lock:
                     self._failure = error
-                    self._done.notify_all()
+                    self._open_gates()
                 return
             with self._lock:
                 self._durable, self._known = durable, batch + self._waiting
                 self._is_asked = self._is_asked and not is_asked
-                self._done.notify_all()
+                self._open_gates()
+
+    def _open_gates(self) -> None:
+        """Tell those whose events are on disk, or all if nothing will be."""
+        gates, self._gates = self._gates, []
+        for wanted, gate in gates:
+            if wanted <= self._durable or self._failure is not None:
+                gate.release()
+            else:
+                self._gates.append((wanted, gate))
+        self._done.notify_all()  # who has asked for a checkpoint
 
     def _is_full(self) -> bool:
         """Say whether the batch waits for nobody else."""
