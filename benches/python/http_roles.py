@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter, deque
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,9 +34,10 @@ def circuit():
     return brick(QUBITS, outputs="word")
 
 
-def learner():
+def learner(journal=None):
     # Settings of the served circuit only: a query takes a millisecond of a processor, and waits for 20.
-    return Learner(circuit(), loss="energy", inputs=np.zeros(QUBITS), seed=1, served_only=True)
+    options = {"loss": "energy", "inputs": np.zeros(QUBITS), "seed": 1, "served_only": True}
+    return Learner(circuit(), journal=journal, **options)
 
 
 # ---- roles -----------------------------------------------------------------------------------------------
@@ -45,7 +47,8 @@ def serve(options):
     """A learner, or an application that reads a body and says so."""
     import uvicorn
 
-    own = learner()
+    on_core(options)
+    own = learner(options.get("journal"))
     app = bare
     if not options.get("bare"):
         app = asgi(
@@ -54,11 +57,12 @@ def serve(options):
             update=Adam(options["rate"]) if options.get("update") else None,
             queries=options.get("queries", 64),
             canary=None,  # a step is served at once: what is measured is what more replicas bring
-            workers=64,
+            workers=1024,
+            flying=options.get("flying", 64 << 20),
         )
-    place = socket.create_server(("127.0.0.1", 0), backlog=512)
+    place = socket.create_server(("127.0.0.1", 0), backlog=2048)
     say(port=place.getsockname()[1])
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_keep_alive=120))
     started = time.perf_counter()
 
     async def run():
@@ -76,6 +80,7 @@ def serve(options):
         await serving
 
     asyncio.run(run())
+    own.close()
     say(counts=own.counts)
 
 
@@ -98,6 +103,7 @@ def loss_of(own):
 
 def answer(options):
     """A replica that answers one query after the other on a device that waits."""
+    on_core(options)
     slow_device(options["wait"])
     replica = Replica(circuit(), options["url"], key=Keys(SECRET).of(options["name"]), shots=64)
     x = np.zeros(QUBITS)
@@ -133,95 +139,141 @@ def slow_device(seconds):
 
 
 def load(options):
-    """Senders with a key each: as fast as they are answered, or so many packets a second whatever happens."""
-    os.nice(15)  # the learner and those who send to it are not where answers are given
-    say(**asyncio.run(loaded(options)))
+    """Connections with a replica each: always busy, or so many packets a second whatever becomes of them."""
+    on_core(options)
+    asyncio.run(loaded(options))
 
 
 async def loaded(options):
     own = learner()
-    senders = [Sender(options, own, f"sender-{i}") for i in range(options["senders"])]
-    if not options.get("bare"):
-        await asyncio.gather(*(sender.join() for sender in senders))
+    totals = Counter()
+    loop = asyncio.get_running_loop()
+    lines = [Line(options, own.version.native, totals, i) for i in range(options["senders"])]
+    for line in lines:
+        await loop.create_connection(lambda line=line: line, "127.0.0.1", options["port"])
+        if not options.get("bare"):
+            await line.join()
     say(ready=True)
-    end = time.perf_counter() + options["seconds"]
-    rate = options.get("rate")
-    each = None if rate is None else options["senders"] / rate
+    await loop.run_in_executor(None, sys.stdin.readline)
     start = time.perf_counter()
-    await asyncio.gather(*(sender.run(end, each, i) for i, sender in enumerate(senders)))
+    end, rate = start + options["seconds"], options.get("rate")
+    if rate is None:
+        for line in lines:
+            line.end = end
+            line.send()
+        await asyncio.sleep(options["seconds"])
+    else:
+        await paced(lines, totals, rate, start, end)
     seconds = time.perf_counter() - start
-    for sender in senders:
-        sender.close()
-    total = {name: sum(getattr(s, name) for s in senders) for name in ("acknowledged", "refused", "missed")}
-    return {**total, "seconds": seconds, "queries": options["queries"]}
+    while any(line.is_busy for line in lines):  # so that what was acknowledged is known
+        await asyncio.sleep(0.01)
+    say(
+        **{name: totals[name] for name in ("acknowledged", "busy", "refused", "missed")},
+        told_when=totals["told_when"],
+        seconds=seconds,
+        expected=[[line.replica, line.first] for line in lines],
+    )
+    for line in lines:
+        line.transport.close()
 
 
-class Sender:
-    """A connection that sends the packets of a replica, one at a time."""
+async def paced(lines, totals, rate, start, end):
+    """Send when it is due: by a connection that is free, or not at all."""
+    due = 0
+    free = deque(lines)
+    for line in lines:
+        line.free = free
+    while (now := time.perf_counter()) < end:
+        while due < (now - start) * rate:
+            due += 1
+            if free:
+                free.popleft().send()
+            else:
+                totals["missed"] += 1
+        await asyncio.sleep(0.002)
 
-    def __init__(self, options, own, name):
-        self.host, self.port = "127.0.0.1", options["port"]
-        self.native, self.queries = own.version.native, options["queries"]
-        self.credential = Credential.read(Keys(SECRET).of(name))
-        self.acknowledged = self.refused = self.missed = 0
-        self.life, self.first, self.dropped = (1, 1), 0, 0
-        shape = (self.queries, self.native.answer_shots, self.native.n_qubits)
+
+class Line(asyncio.Protocol):
+    """A connection that is kept, and a replica whose packets go over it; one that is refused goes again."""
+
+    def __init__(self, options, native, totals, place):
+        self.native, self.totals, self.queries = native, totals, options["queries"]
+        self.name, self.place = f"sender-{options.get('name', 0)}", place
+        self.credential = Credential.read(Keys(SECRET).of(self.name))
+        self.replica, self.incarnation, self.first = 1, 1, 0
+        shape = (self.queries, native.answer_shots, native.n_qubits)
         self.answers = np.zeros(shape, np.uint8)
-        self.teaches = np.zeros((self.queries, self.native.teach_shots, self.native.n_qubits), np.uint8)
-        self.reader = self.writer = None
+        self.teaches = np.zeros((self.queries, native.teach_shots, native.n_qubits), np.uint8)
+        self.data, self.request, self.told = b"", None, None
+        self.end, self.free, self.is_busy = 0.0, None, False
 
-    async def call(self, path, body):
-        if self.writer is None:
-            self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def connection_lost(self, error):
+        assert not self.is_busy, f"a connection was lost: {error}"
+
+    def data_received(self, data):
+        self.data += data
+        head, found, body = self.data.partition(b"\r\n\r\n")
+        if found:
+            fields = head.lower()
+            if len(body) >= int(fields.split(b"content-length: ")[1].split(b"\r\n")[0]):
+                self.data, self.is_busy = b"", False
+                self.told(int(head[9:12]), fields, body)
+
+    def write(self, path, body, told):
         head = {"host": "x", "content-length": len(body), **self.credential.sign("POST", path, body).headers}
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
-        self.writer.write(f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body)
-        await self.writer.drain()
-        found = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
-        size = int(found.split("content-length: ")[1].split("\r\n")[0])
-        return int(found.split()[1]), await self.reader.readexactly(size)
+        request = f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
+        self.told, self.is_busy = told, True
+        self.transport.write(request)
+        return request
 
     async def join(self):
-        status, body = await self.call("/v1/join", json.dumps({"instance": "0" * 32}).encode())
+        found = asyncio.get_running_loop().create_future()
+        body = json.dumps({"instance": f"{self.place:032x}"}).encode()
+        self.write("/v1/join", body, lambda *reply: found.set_result(reply))
+        status, _, body = await found
         assert status == 200, body
-        found = json.loads(body)
-        self.life = found["replica"], found["incarnation"]
+        told = json.loads(body)
+        self.replica, self.incarnation = told["replica"], told["incarnation"]
 
-    async def run(self, end, each, place):
-        due = time.perf_counter() + (0 if each is None else each * place / 64)
-        while time.perf_counter() < end:
-            if each is not None:
-                await asyncio.sleep(max(0, due - time.perf_counter()))
-                due += each
-                while due < time.perf_counter():  # another one is due before this one could be sent
-                    due += each
-                    self.missed += 1
-                    self.dropped += self.queries
-                    self.first += self.queries
-            packet = self.native.encode(
-                replica=self.life[0],
-                incarnation=self.life[1],
-                first=self.first,
-                queries=self.queries,
-                answers=self.answers,
-                teaches=self.teaches,
-                dropped=self.dropped,
-            )
-            try:
-                status, body = await self.call("/v1/packets", packet)
-            except (OSError, asyncio.IncompleteReadError):
-                self.close()
-                status, body = 0, b""
-            if status == 200 and json.loads(body).get("refused") is None:
-                self.acknowledged += 1
-                self.first, self.dropped = self.first + self.queries, 0
-            else:
-                self.refused += 1
+    def send(self):
+        """Send the next packet, or the one that was refused."""
+        if self.request is not None:
+            self.told, self.is_busy = self.heard, True
+            self.transport.write(self.request)
+            return
+        packet = self.native.encode(
+            replica=self.replica,
+            incarnation=self.incarnation,
+            first=self.first,
+            queries=self.queries,
+            answers=self.answers,
+            teaches=self.teaches,
+        )
+        self.request = self.write("/v1/packets", packet, self.heard)
 
-    def close(self):
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+    def heard(self, status, fields, body):
+        if status == 200 and json.loads(body).get("refused") is None:
+            self.totals["acknowledged"] += 1
+            self.first, self.request = self.first + self.queries, None
+        elif status == 503:
+            self.totals["busy"] += 1
+            self.totals["told_when"] += b"\r\nretry-after: " in fields
+        else:
+            self.totals["refused"] += 1
+        if self.free is not None:
+            self.free.append(self)
+        elif time.perf_counter() < self.end:
+            self.send()
+
+
+def on_core(options):
+    """Stay on a core, where the machine lets a process choose."""
+    if options.get("core") is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {options["core"]})
 
 
 # ---- between processes -----------------------------------------------------------------------------------
