@@ -16,7 +16,8 @@
 //! Invariant: a word that is needed is revealed by a setting with a share above zero, however small.
 //! Cost: a few passes over the incidences of words and settings per sweep.
 
-use super::objective::Objective;
+use super::alike::Alike;
+use super::objective::{Objective, weighed_scores};
 use super::route::{Mix, PerRoute, Route};
 use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
@@ -161,6 +162,10 @@ struct Solver<'a> {
     routes: Vec<PerRoute<bool>>,
     /// Whether every row has one route only.
     single: bool,
+    /// Rows that need no shares of their own; none where rows have one route only.
+    alike: Option<Alike>,
+    /// What the first row of every kind counts, and the others not at all.
+    weights: Vec<f64>,
     incidences: u64,
     scores: Vec<f64>,
     /// Coefficients of the direct measurements in the objective.
@@ -224,8 +229,11 @@ impl<'a> Solver<'a> {
                 old.copied().unwrap_or_else(|| Mix::of(|w| if routes[r][w] { 1.0 / open } else { 0.0 }))
             })
             .collect();
+        let alike = (!single).then(|| Alike::new(sums, objective, direct));
         let mut solver = Solver {
             problem,
+            weights: alike.as_ref().map_or_else(|| weights.to_vec(), |alike| alike.weights(weights)),
+            alike,
             shares: from(start.map(|s| &s.families), families.len()),
             direct: from(start.map(|s| &s.direct), direct.len()),
             mix,
@@ -250,9 +258,9 @@ impl<'a> Solver<'a> {
 
     /// Scores of the words and costs of the direct measurements from the mix.
     fn rescore(&mut self) {
-        let Problem { sums, objective, direct, .. } = *self.problem;
-        let weights = objective.weights();
-        self.scores = objective.scores_of_mix(sums, &self.mix);
+        let Problem { sums, direct, .. } = *self.problem;
+        let weights = &self.weights;
+        self.scores = weighed_scores(weights, sums, &self.mix);
         for (cost, measurement) in self.costs.iter_mut().zip(direct) {
             let route = measurement.route;
             let row = |&(r, v): &(u32, f64)| weights[r as usize] * self.mix[r as usize][route].powi(2) * v;
@@ -367,16 +375,19 @@ impl<'a> Solver<'a> {
         FLOOR / (self.shares.len() + self.direct.len()) as f64
     }
 
-    /// The variance of each route for every row, from the current shares.
+    /// The variance of each route for every row that counts, from the current shares.
     fn variances(&mut self) -> Vec<PerRoute<f64>> {
         self.reveal();
         let Problem { sums, direct, .. } = *self.problem;
         let mut found: Vec<PerRoute<f64>> = (0..sums.len())
             .map(|r| {
+                let mut own = PerRoute::default();
+                if self.weights[r] == 0.0 {
+                    return own;
+                }
                 let (columns, coefficients) = sums.row(r);
                 let term =
                     |(&c, v): (&u32, &f64)| if *v == 0.0 { 0.0 } else { v * v / self.revealed[c as usize] };
-                let mut own = PerRoute::default();
                 own[Route::Settings] = columns.iter().zip(coefficients).map(term).sum();
                 own
             })
@@ -395,7 +406,7 @@ impl<'a> Solver<'a> {
             return;
         }
         let found = self.variances();
-        for r in (0..self.mix.len()).filter(|&r| self.problem.objective.weights()[r] > 0.0) {
+        for r in (0..self.mix.len()).filter(|&r| self.weights[r] > 0.0) {
             let all =
                 Mix::of(|w| if self.routes[r][w] && found[r][w] > 0.0 { 1.0 / found[r][w] } else { 0.0 });
             let total: f64 = all.iter().filter(|p| p.is_finite()).sum();
@@ -420,6 +431,9 @@ impl<'a> Solver<'a> {
     fn result(&mut self) -> Shares {
         let (value, slopes, direct) = self.slopes();
         let steepest = slopes.iter().chain(&direct).fold(0.0, |a: f64, b| a.max(*b));
+        if let Some(alike) = &self.alike {
+            alike.spread(&mut self.mix);
+        }
         Shares {
             families: self.shares.clone(),
             direct: self.direct.clone(),

@@ -247,7 +247,13 @@ impl Uses {
     }
 
     /// What some words, in ascending order, contribute to each row, every word times a factor.
-    fn readings(&self, words: &Words, members: &[u32], n_rows: usize, factor: impl Fn(u32) -> f64) -> Readings {
+    fn readings(
+        &self,
+        words: &Words,
+        members: &[u32],
+        n_rows: usize,
+        factor: impl Fn(u32) -> f64,
+    ) -> Readings {
         let own = |c: u32| &self.entries[self.starts[c as usize]..self.starts[c as usize + 1]];
         let members: Vec<u32> = members.iter().copied().filter(|c| !own(*c).is_empty()).collect();
         let mut used = Words::new(words.n_qubits());
