@@ -38,6 +38,9 @@ fn tickets(
 
 type Pooled<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>, u64, f64);
 
+/// Bytes of a packet that is read with the GIL held: some ten microseconds.
+const BRIEF: usize = 1 << 16;
+
 /// The state of a learner.
 #[pyclass(frozen, module = "efl_core._native")]
 pub(crate) struct FleetMachine(pub(super) Mutex<Recorder>);
@@ -55,6 +58,15 @@ impl FleetMachine {
     /// Does something with the state and its journal, without the GIL.
     fn change<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Recorder) -> T + Send) -> T {
         py.detach(|| work(&mut self.0.lock().expect("no call has panicked")))
+    }
+
+    /// The same for work of some microseconds. The GIL is kept, for to hand it to one of many threads that wait takes
+    /// longer; unless somebody else is at the state.
+    fn briefly<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Recorder) -> T + Send) -> T {
+        match self.0.try_lock() {
+            Ok(mut recorder) => work(&mut recorder),
+            Err(_) => self.change(py, work),
+        }
     }
 
     /// Looks at the state, without the GIL.
@@ -146,7 +158,8 @@ impl FleetMachine {
 
     /// Why a packet was refused, the version that is served, the sequence that is expected next.
     fn submit(&self, py: Python<'_>, packet: &[u8]) -> (Option<&'static str>, Option<u32>, u64) {
-        let receipt = self.change(py, |machine| machine.submit(packet));
+        let take = |machine: &mut Recorder| machine.submit(packet);
+        let receipt = if packet.len() <= BRIEF { self.briefly(py, take) } else { self.change(py, take) };
         (receipt.refused.map(Refusal::name), receipt.served, receipt.next)
     }
 
@@ -159,13 +172,13 @@ impl FleetMachine {
     /// The number of the next event of the journal.
     #[getter]
     fn recorded(&self, py: Python<'_>) -> u64 {
-        self.change(py, |machine| machine.recorded())
+        self.briefly(py, |machine| machine.recorded())
     }
 
     /// Bytes of events that are in no frame.
     #[getter]
     fn unframed(&self, py: Python<'_>) -> usize {
-        self.change(py, |machine| machine.unframed())
+        self.briefly(py, |machine| machine.unframed())
     }
 
     /// The events since the last frame.
