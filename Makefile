@@ -59,7 +59,7 @@ $(STAMPS)/venv: | need-cargo need-python
 		{ rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment (on Debian: install python3-venv)" >&2; exit 1; }
 	@mkdir -p $(STAMPS) && touch $@
 
-# One stamp for each lock file: build, test, torch, aer, qiskit, lint, bench, lock.
+# One stamp for each lock file: build, test, torch, aer, qiskit, ray, lint, bench, lock.
 $(STAMPS)/%: requirements/%.txt $(STAMPS)/venv
 	$(PIP) install --requirement $<
 	@touch $@
@@ -85,7 +85,7 @@ $(STAMPS)/demo: $(STAMPS)/wheel requirements/test.txt
 demo: $(STAMPS)/demo ## build, install, and run `python -m efl_core demo`
 	$(BIN)/python -m efl_core demo
 
-.PHONY: test test-rust test-python test-aer test-qiskit test-torch
+.PHONY: test test-rust test-python test-aer test-qiskit test-ray test-torch
 test: test-rust test-python ## all tests
 
 test-rust: need-cargo ## unit tests, laws and doc examples of the crates
@@ -95,14 +95,34 @@ test-python: $(STAMPS)/wheel $(STAMPS)/test ## Python tests, against the install
 	$(BIN)/python -P -m pytest $(PYTEST_ARGS)
 
 test-aer: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/aer ## the tests that need Qiskit's simulator: 100 MB
-	$(BIN)/python -P -m pytest tests/pennylane/test_aer.py $(PYTEST_ARGS)
+	$(BIN)/python -P -m pytest tests/pennylane/test_aer.py tests/pennylane/test_aer_noise.py $(PYTEST_ARGS)
 
 test-qiskit: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/qiskit ## the tests that need Qiskit itself: 200 MB
 	$(BIN)/python -P -m pytest tests/qiskit tests/examples -k qiskit $(PYTEST_ARGS)
 
+test-ray: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/ray ## the tests that need Ray: 400 MB
+	$(BIN)/python -P -m pytest tests/ray tests/examples/test_readme.py tests/examples/test_docstrings.py \
+		-k "cluster or fleet.ray" $(PYTEST_ARGS)
+
 test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that need torch: on Linux several GB of CUDA
 	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
 		tests/fleet/test_frameworks.py tests/fleet/test_learning.py tests/examples/test_examples.py $(PYTEST_ARGS)
+
+NEXT_PYTHON ?= python3.12
+NEXT := .venv-next
+
+.PHONY: test-next
+test-next: $(STAMPS)/next ## the tests of QNodes with PennyLane's pre-release, in an environment of its own (NEXT_PYTHON=python3.12)
+	$(NEXT)/bin/python -P -m pytest tests/pennylane/test_calling.py tests/pennylane/test_execution.py tests/pennylane/test_midway.py \
+		tests/pennylane/test_outputs.py tests/pennylane/test_shapes.py $(PYTEST_ARGS)
+
+$(STAMPS)/next: requirements/next.txt $(STAMPS)/wheel
+	@$(NEXT_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo "make: '$(NEXT_PYTHON)' does not run, or is too old; name a Python >= 3.12 with NEXT_PYTHON=..." >&2; exit 1; }
+	$(NEXT_PYTHON) -m venv --clear $(NEXT)
+	$(NEXT)/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/next.txt
+	$(NEXT)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps dist/efl_core-*.whl
+	@touch $@
 
 .PHONY: lint fmt
 lint: need-rust-lint $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/lint ## formatting, clippy, rustdoc, ruff, mypy, stubs, import rules
@@ -151,9 +171,11 @@ ci: ## what CI runs
 	.ci/run
 
 lock: $(STAMPS)/lock ## resolve requirements/*.in again (LOCK_ARGS=--upgrade for newer versions)
-	@set -e; cd requirements; for name in build test torch aer qiskit lint bench; do \
+	@set -e; cd requirements; for name in build test torch aer qiskit ray lint bench; do \
 		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done
+			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) $$name.in --output-file $$name.txt; done; \
+		UV_CUSTOM_COMPILE_COMMAND="make lock" ../$(BIN)/uv pip compile --quiet --universal --python-version 3.12 \
+			--no-annotate --no-emit-index-url --no-emit-find-links $(LOCK_ARGS) next.in --output-file next.txt
 
 clean: ## remove everything that is built
-	rm -rf $(VENV) dist target fuzz/target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(NEXT) dist target fuzz/target .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

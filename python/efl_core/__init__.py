@@ -17,6 +17,7 @@ from efl_core._native import num_threads, set_num_threads
 from efl_core.calibrations import Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.designs import design
+from efl_core.diagnoses import Diagnosis, diagnose
 from efl_core.ensembles import Ensemble, Setting, StabiliserState
 from efl_core.errors import (
     BiasError,
@@ -34,6 +35,7 @@ from efl_core.errors import (
 from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, tally
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
+from efl_core.hardware import HARDWARE, Coherence, Hardware, coherence
 from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
@@ -57,14 +59,17 @@ if TYPE_CHECKING:
     from efl_core.pennylane import Audit, calibrate, echo_grad, gradient_with_errors, shadow_grad
 
 __all__ = [
+    "HARDWARE",
     "Audit",
     "BiasError",
     "Budget",
     "Calibration",
     "Circuit",
+    "Coherence",
     "Contrast",
     "CorruptDataError",
     "Cost",
+    "Diagnosis",
     "Dropped",
     "EflError",
     "Ensemble",
@@ -73,6 +78,7 @@ __all__ = [
     "Fleet",
     "Gradient",
     "GradientObservables",
+    "Hardware",
     "History",
     "InputTypeError",
     "InvalidInputError",
@@ -100,7 +106,9 @@ __all__ = [
     "__version__",
     "calibrate",
     "circuit",
+    "coherence",
     "design",
+    "diagnose",
     "echo_grad",
     "entropy",
     "estimate",

@@ -57,6 +57,8 @@ def read_observables(
 
 def without_operators(name: str, value: Any, n_qubits: int | None, *, words: bool = False) -> Any:  # noqa: ANN401
     """Return what was given with sums, or words, in the place of PennyLane's operators."""
+    if isinstance(value, (str, dict, PauliWord, PauliSum)):
+        return value
     pennylane = sys.modules.get("pennylane")  # who has none of it loaded has no operators
     operator = () if pennylane is None else getattr(getattr(pennylane, "operation", None), "Operator", ())
     several = isinstance(value, (list, tuple))

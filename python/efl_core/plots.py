@@ -17,10 +17,11 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
+    from efl_core.diagnoses import Diagnosis
     from efl_core.plans import Plan
     from efl_core.training import History
 
-__all__ = ["plot_history", "plot_plan", "plot_runs"]
+__all__ = ["plot_diagnosis", "plot_history", "plot_plan", "plot_runs"]
 
 
 def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
@@ -66,6 +67,28 @@ def plot_history(history: "History", ax: Axes | None = None) -> Axes:
         beside = ax.twinx()
         beside.plot(shots, values, color="black", linewidth=0.8)
         beside.set_ylabel("loss, running mean")
+    ax.legend()
+    return ax
+
+
+def plot_diagnosis(diagnosis: "Diagnosis", ax: Axes | None = None) -> Axes:
+    """Plot the size of every derivative with its error, beside its bound and the level of a random state."""
+    if ax is None:
+        _, ax = plt.subplots()
+    elif not isinstance(ax, Axes):
+        raise InputTypeError.of("ax", "matplotlib Axes", type(ax).__name__)
+    live = np.flatnonzero(~diagnosis.is_zero)
+    sizes, errors = np.abs(diagnosis.gradient.ravel()[live]), diagnosis.stderr.ravel()[live]
+    bounds = diagnosis.bound.ravel()[live]
+    known = np.isfinite(bounds)
+    ax.errorbar(live, sizes, yerr=errors, fmt="o", markersize=4, label="derivative, absolute")
+    ax.plot(live[known], bounds[known], "v", markersize=5, label="at most, by purity")
+    ax.plot(live, diagnosis.random.ravel()[live], "_", color="black", label="random state, RMS")
+    ax.axhline(diagnosis.resolution, color="black", linestyle="--", linewidth=0.8, label="worth having")
+    ax.set_yscale("log")
+    ax.set_xlabel("parameter")
+    ax.set_ylabel("derivative")
+    ax.set_title(diagnosis.verdict)
     ax.legend()
     return ax
 

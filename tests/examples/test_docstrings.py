@@ -27,6 +27,8 @@ def modules():
             continue
         if info.name.startswith("efl_core.qiskit") and not importlib.util.find_spec("qiskit"):
             continue
+        if info.name == "efl_core.fleet.ray" and not importlib.util.find_spec("ray"):
+            continue
         if not info.name.endswith(("__main__", "._native")):
             yield importlib.import_module(info.name)
 

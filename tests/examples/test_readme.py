@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,6 +90,10 @@ def run_command(words, where):
 def test_what_the_page_shows_runs(page, tmp_path, monkeypatch):
     if page.stem == "qiskit":
         pytest.importorskip("qiskit", reason="`make test-qiskit` installs it")
+    if page.stem == "fleet_cluster":
+        pytest.importorskip("ray", reason="`make test-ray` installs it")
+        # Ray starts its processes by a fork, of which JAX warns where a test before has loaded it.
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     run_python(page, {"__name__": "__main__"})

@@ -12,35 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.fleet.cases import brick
+from tests.fleet.journals import CIRCUIT, X, Y, flipped, learner_at, taught
 
 import efl_core as efl
+from efl_core._native import fleet_frame
 from efl_core.cli import main
 from efl_core.fleet import Learner, Replica, Ticket
 from efl_core.fleet.journal import Store, recover
 from efl_core.fleet.journal import store as store_module
 from efl_core.fleet.journal.audit import gradients, queries, summary, verified
 from efl_core.fleet.journal.commits import Journal
-
-CIRCUIT = brick(3, layers=1, outputs="word")
-X = np.random.default_rng(2).uniform(-1, 1, (24, 3))
-Y = np.where(X.sum(axis=1) > 0, 1.0, -1.0)
-
-
-def learner_at(path, loss="logistic", circuit=CIRCUIT, **options):
-    return Learner(circuit, loss=loss, inputs=X[0], seed=1, journal=path, **options)
-
-
-def taught(learner, steps=3, update="adam"):
-    """Let a replica serve and teach, and step after every batch."""
-    with Replica(CIRCUIT, learner, seed=learner.version.number) as replica:
-        for _ in range(steps):
-            found = replica.answers(X)
-            replica.feedback(found.tickets, Y)
-            learner.step(update)
-        found = replica.answers(X)
-        replica.flush(5)
-        learner.feedback(found.tickets[:10], Y[:10])
-    return found
+from efl_core.fleet.journal.log import Log
 
 
 @pytest.fixture
@@ -89,7 +71,7 @@ def test_a_killed_learner_comes_back_with_the_same_bits(path, tmp_path):
     with learner_at(path) as first:
         taught(first)
         copy = tmp_path / "copy.journal"
-        for suffix in ("", "-wal"):
+        for suffix in ("", "-wal", "-frames"):
             copy.with_name(copy.name + suffix).write_bytes(Path(f"{path}{suffix}").read_bytes())
         held, counts, params = first._machine.to_bytes(), first.counts, first.params
     with closing(Store(copy)) as store:
@@ -197,12 +179,14 @@ def test_a_second_learner_is_refused(path):
     learner_at(path).close()
 
 
-def test_a_learner_that_was_replaced_cannot_write(path, tmp_path):
-    """As if its lock had been lost: the frame of its next event is there already."""
+def test_a_learner_that_was_replaced_cannot_write(path):
+    """As if its lock had been lost: where its next frame goes there is one already."""
     with closing(Store(path)) as store:
-        store.append((0, b"one"))
-        with pytest.raises(sqlite3.IntegrityError):
-            store.append((0, b"another"))
+        store.append(b"one")
+        with open(f"{path}-frames", "ab") as file:
+            file.write(b"another")
+        with pytest.raises(efl.JournalError, match=r"^journal: expected 19 bytes in .*, as written, got 26"):
+            store.append(b"two")
 
 
 def test_journals_of_others_are_refused(path, tmp_path):
@@ -235,8 +219,14 @@ def test_journals_of_others_are_refused(path, tmp_path):
 def test_newer_formats_are_refused(path):
     learner_at(path).close()
     with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version=2")
-    with pytest.raises(efl.NewerFormatError, match=r"^journal: expected format 1 at most, got 2"):
+        db.execute("PRAGMA user_version=3")
+    with pytest.raises(efl.NewerFormatError, match=r"^journal: expected format 2 at most, got 3"):
+        learner_at(path)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version=1")
+    with pytest.raises(
+        efl.JournalError, match=r"^journal: expected format 2, got format 1, which no release"
+    ):
         learner_at(path)
 
 
@@ -265,13 +255,11 @@ def test_nothing_taught_needs_no_journal(path):
 def test_damage_is_found_and_said(path, capsys):
     with learner_at(path) as learner:
         taught(learner, steps=1)
-    with closing(sqlite3.connect(path)) as db:
-        frames = db.execute("SELECT first, frame FROM frames ORDER BY first").fetchall()
-        first, frame = frames[len(frames) // 2]
-        altered = bytearray(frame)
-        altered[len(frame) // 2] ^= 1
-        db.execute("UPDATE frames SET frame=? WHERE first=?", (bytes(altered), first))
-        db.commit()
+    with closing(Store(path)) as store:
+        frames = list(store.frames())
+    middle = len(frames) // 2
+    first = fleet_frame(frames[middle])[0]
+    flipped(path, sum(16 + len(frame) for frame in frames[:middle]) + len(frames[middle]) // 2)
     found = verified(path)
     assert (found.is_whole, found.events) == (False, first)
     assert main(["fleet", "verify", str(path)]) == 1
@@ -337,16 +325,23 @@ def failed_by(learner, replica):
     return acknowledged
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no limit on their size there")
 def test_a_full_disk_stops_acknowledgements(path, caplog):
-    """SQLite's own limit on pages is what a full disk looks like."""
+    """A limit on the size of files is what a full disk looks like: a part of a frame is written."""
+    import resource
+
     with learner_at(path) as learner, Replica(CIRCUIT, learner, seed=2) as replica:
         replica.answers(X)
         assert replica.flush(5)
-        [pages] = learner._store._db.execute("PRAGMA page_count").fetchone()
-        learner._store._db.execute(f"PRAGMA max_page_count={pages + 2}")
-        acknowledged = failed_by(learner, replica)
-        assert_failed_but_answers(learner, replica, caplog)
-    assert "full" in caplog.text
+        limits, end = resource.getrlimit(resource.RLIMIT_FSIZE), learner._store._log.end
+        resource.setrlimit(resource.RLIMIT_FSIZE, (end + 5000, limits[1]))
+        try:
+            acknowledged = failed_by(learner, replica)
+            assert_failed_but_answers(learner, replica, caplog)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert learner._store._log.end < os.path.getsize(f"{path}-frames") == end + 5000
+    assert "too large" in caplog.text
     with learner_at(path) as learner:
         counts = learner.counts
         assert acknowledged + len(X) <= counts["admitted"]
@@ -356,15 +351,16 @@ def test_a_full_disk_stops_acknowledgements(path, caplog):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a descriptor is replaced by way of /proc")
 @pytest.mark.parametrize(
-    ("device", "said"), [("/dev/null", "disk I/O error"), ("/dev/full", "full|disk I/O error")]
+    ("device", "said"), [("/dev/null", "Invalid argument"), ("/dev/full", "No space left")]
 )
-def test_writes_and_syncs_that_fail_stop_acknowledgements(path, caplog, device, said):
+def test_writes_and_syncs_that_fail_stop_acknowledgements(path, caplog, monkeypatch, device, said):
     """/dev/null takes what is written and cannot be synced, /dev/full takes nothing."""
+    monkeypatch.setattr(Log, "_size", lambda log: log.end)  # those have none
     with learner_at(path) as learner, Replica(CIRCUIT, learner, seed=2) as replica:
         replica.answers(X)
         assert replica.flush(5)
         assert replica.feedback(replica.answer(X[0]).ticket, 1.0) == {"taught": 1}
-        log = f"{path}-wal"
+        log = f"{path}-frames"
         [own] = [fd for fd in os.listdir("/proc/self/fd") if _target(fd) == log]
         kept = os.dup(int(own))
         with open(device, "r+b", buffering=0) as other:
@@ -373,6 +369,7 @@ def test_writes_and_syncs_that_fail_stop_acknowledgements(path, caplog, device, 
         assert_failed_but_answers(learner, replica, caplog)
         os.dup2(kept, int(own))
         os.close(kept)
+    assert said in caplog.text
     with learner_at(path) as learner:
         assert (learner.counts["admitted"], learner.counts["taught"]) == (25, 1)
 
@@ -395,7 +392,7 @@ def test_a_new_replica_answers_when_the_journal_has_failed(path, monkeypatch):
 
 
 def _full(*_):
-    raise sqlite3.OperationalError("database or disk is full")
+    raise OSError(28, "No space left on device")
 
 
 def test_a_version_is_on_disk_before_anybody_sees_it(path, monkeypatch):
@@ -464,4 +461,34 @@ def test_bounds_may_change(path):
         # One more version: the older ones are read no more.
         assert learner._machine.versions == [4, 5]
         assert (learner.counts["pending"], learner.counts["expired"]) == (0, counts["expired"] + 5)
+    assert verified(path).is_whole
+
+
+def buckets_at(path, combine, trim=0.2, buckets=64):
+    """Go on with a fleet of thirty replicas, and step by what it is told to."""
+    options = {"loss": "energy", "inputs": X[0], "seed": 1, "journal": path}
+    with Learner(CIRCUIT, buckets=buckets, combine=combine, trim=trim, **options) as learner:
+        for seed in range(30):
+            with Replica(CIRCUIT, learner, seed=seed) as replica:
+                replica.answers(X[:4])
+        before = learner.params
+        report = learner.step(lambda params, gradient: params - gradient)
+        return report.gradient, before - learner.params
+
+
+def test_what_was_applied_is_added_up_again(path):
+    """Also by a learner that goes on with another mean; other buckets cannot be."""
+    wanted = []
+    for combine, trim in (("trimmed", 0.2), ("mean", 0.2), ("trimmed", 0.1)):
+        gradient, moved = buckets_at(path, combine, trim)
+        used = gradient.value if combine == "mean" else gradient.trimmed.value
+        assert moved == pytest.approx(used)
+        assert not np.allclose(gradient.value, gradient.trimmed.value)
+        wanted.append(used)
+    found = list(gradients(path))
+    assert [one.step.trim for one in found] == [0.2, None, 0.1]
+    assert all(one.is_same for one in found)
+    assert all((one.step.value == used).all() for one, used in zip(found, wanted, strict=True))
+    with pytest.raises(efl.InvalidInputError, match=r"^buckets: expected 64, as in the journal, got 32"):
+        buckets_at(path, "mean", buckets=32)
     assert verified(path).is_whole

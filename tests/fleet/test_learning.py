@@ -172,6 +172,19 @@ def test_answers_go_on_while_the_learner_is_away(caplog):
     replica.close()
 
 
+def test_a_learner_is_told_from_a_link_without_asking_it_anything():
+    class Loud:
+        """A learner that has every name of a link, and may not be asked for any yet."""
+
+        def agree(self, shots, share, serve):
+            pass
+
+        def __getattr__(self, name):
+            raise LookupError(f"{name} is asked for")
+
+    Replica(CIRCUIT, Loud()).close()  # `close` finds nothing that it would have to hand over
+
+
 def test_an_answer_does_not_wait_for_the_learner():
     learner, other = made()
     other.close()

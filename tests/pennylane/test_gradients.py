@@ -116,17 +116,19 @@ def test_error_bars(options):
 
 
 def test_target():
-    """The RMS error that is asked for: over 30 x 9 deviates its sample is within five times 4 %."""
+    """The RMS error that is asked for: of 200 x 2 deviates a sample is within five times 3.5 %."""
     [theta] = arguments("layers")
-    options = {"target": 0.02, "report": (reports := [])}
-    qnode = qml.QNode(
-        layers, qml.device("default.qubit"), diff_method=efl.shadow_grad, gradient_kwargs=options
-    )
-    errors = [qml.grad(qnode)(theta) - exact(layers, theta)[0] for _ in range(30)]
-    measured = reports[0].stderr[0] > 0
-    rms = np.sqrt(np.mean(np.square(np.reshape(errors, (30, -1))[:, measured])))
+    reports, errors = [], []
+    for seed in range(200):
+        options = {"target": 0.02, "report": reports, "seed": seed}
+        device = qml.device("default.qubit")
+        qnode = qml.QNode(layers, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+        errors.append(np.ravel(qml.grad(qnode)(theta) - exact(layers, theta)[0]))
+    measured = np.ravel(reports[0].stderr) > 0
+    assert measured.sum() == 2
+    rms = np.sqrt(np.mean(np.square(np.array(errors)[:, measured])))
     assert reports[0].predicted <= 0.02
-    assert rms == pytest.approx(reports[0].observed, rel=0.2)
+    assert rms == pytest.approx(reports[0].observed, rel=0.175)
 
 
 def test_seeds():

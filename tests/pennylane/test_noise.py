@@ -373,3 +373,57 @@ def test_plans_know_the_noise():
     mitigated = efl.plan(circuit, mitigate=True)
     assert mitigated["product"].cost > noisy["product"].cost
     assert not mitigated["shift"].applies
+
+
+def short(device, **options):
+    """Two qubits and two angles, on a device that relaxes or not."""
+
+    @qml.qnode(device, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 20_000, "seed": 3, **options})
+    def value(theta):
+        qml.RY(theta[0], 0)
+        qml.CNOT([0, 1])
+        qml.RX(theta[1], 1)
+        return qml.expval(qml.Z(0) @ qml.Z(1))
+
+    return value
+
+
+@pytest.mark.parametrize("twirled", [False, True])
+def test_circuits_relax_as_devices_do(twirled):
+    noise = efl.Noise(t1=60e-6, t2=50e-6, one_qubit_time=1e-6, two_qubit_time=9e-6, twirled=twirled)
+    theta = pnp.array([0.4, 0.7], requires_grad=True)
+    plain = qml.QNode(short(qml.device("default.mixed", wires=2)).func, qml.device("default.mixed", wires=2))
+    circuit = efl.circuit(plain, noise=noise)(theta)
+    expected = qml.add_noise(plain, noise_model(noise))(theta)
+    assert efl.propagate(circuit).value == pytest.approx(expected, abs=1e-10)
+
+
+def test_relaxation_is_read_where_the_device_twirls_and_refused_where_settings_would_not_be_right():
+    times = {"t1": 60e-6, "t2": 50e-6, "one_qubit_time": 1e-6, "two_qubit_time": 9e-6}
+    theta = pnp.array([0.4, 0.7], requires_grad=True)
+    inner = qml.device("default.mixed", wires=2, seed=11)
+    noise = efl.Noise(**times, twirled=True)
+    qnode = short(qml.add_noise(inner, noise_model(noise)), noise=noise)
+    found = qml.grad(qnode)(theta)
+    errors = efl.shadow_grad.last_report().stderr[0]
+    exact = efl.propagate(efl.circuit(qnode, noise=noise)(theta)).gradient
+    assert np.all(np.abs(found - exact) < LIMIT * errors + 1e-12)
+    plain = efl.Noise(**times)
+    with pytest.raises(efl.InvalidInputError, match=r"say twirled=True"):
+        qml.grad(short(qml.add_noise(inner, noise_model(plain)), noise=plain, shots=1_000))(theta)
+
+
+def test_errors_of_readouts_ask_for_a_calibration():
+    both = qml.NoiseModel(
+        {qml.noise.op_in([qml.CNOT]): lambda op, **_: qml.DepolarizingChannel(0.1, op.wires[0])},
+        meas_map={qml.BooleanFn(lambda _: True): lambda mp, **_: [qml.BitFlip(0.02, w) for w in mp.wires]},
+    )
+    theta = pnp.array([0.4, 0.7], requires_grad=True)
+    qnode = short(qml.device("default.mixed", wires=2), noise=both)
+    with pytest.raises(efl.InvalidInputError, match=r"^calibration: expected one"):
+        qml.grad(qnode)(theta)
+    values = [
+        efl.propagate(efl.circuit(qnode, noise=own)(theta)).value
+        for own in (both, qml.NoiseModel(both.model_map))
+    ]
+    assert values[0] == values[1]

@@ -28,6 +28,11 @@ def run(measurement=None, options=None, shots=None, **arguments):
         ({"options": {}}, ValueError, r"shots: .*gradient_kwargs=\{\"shots\": 10_000\}.*target"),
         ({"options": {"shots": 0}}, ValueError, "shots: expected an integer from 1"),
         ({"options": {"shots": 1e4}}, TypeError, "shots: expected an integer"),
+        (
+            {"options": {"shots": 1}, "measurement": lambda: qml.var(qml.Z(1))},
+            ValueError,
+            "shots: expected at least 2, 1 of them for the settings that values are read in, got 1",
+        ),
         ({"options": {"shots": 10, "target": 0.1}}, ValueError, "either shots or target"),
         ({"options": {"target": -1}}, ValueError, "target: expected a positive"),
         ({"options": {"snapshots": 10}}, TypeError, "expected some of shots, target.*got 'snapshots'"),

@@ -21,7 +21,7 @@ from efl_core import _native
 from efl_core.arguments import integer, real
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError
-from efl_core.fleet.buckets import LiarBound, liar_bound, trimmed_mean
+from efl_core.fleet.buckets import LiarBound, Trimmed, liar_bound, trimmed_mean
 from efl_core.fleet.canary import read_canary
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.journal.notes import Step
@@ -229,10 +229,17 @@ class Learner(Published):
         return 0 if self._machine is None else _number(self._unused(None))
 
     def _unused(self, window: SupportsIndex | None) -> "list[Counted]":
-        machine, oldest = self._teaching(), self._oldest(window)
+        self._check_teaching()
+        oldest = self._oldest(window)
         with self._changed:
             left = [one for one in self._left if one[0] >= oldest]
-            return left + machine.tallies(oldest, self.version.number)
+            return left + self._tallies(oldest, self.version.number)
+
+    def _take(self, oldest: int, newest: int) -> None:
+        """Set apart what no step has used, and count anew; it is left until a step is published."""
+        assert self._machine is not None  # it teaches
+        with self._changed:
+            self._left += self._machine.take(oldest, newest)
 
     def gradient(self, *, window: SupportsIndex | None = None, decay: SupportsFloat = 1.0) -> FleetGradient:
         """Return the gradient that unused contributions say, of the newest versions.
@@ -269,28 +276,28 @@ class Learner(Published):
         trial = None if canary is None else read_canary(canary, labels)
         with self._stepping:
             self._check()
-            machine, before, oldest = self._teaching(), self.version, self._oldest(window)
-            with self._changed:
-                self._left += machine.take(oldest, before.number)
+            self._check_teaching()
+            before, oldest = self.version, self._oldest(window)
+            self._take(oldest, before.number)
             held = [one for one in self._left if one[0] >= oldest]
             if not held:
                 raise InvalidInputError.of("queries", "a contribution at least, before a step", "none")
             gradient, loss, loss_stderr = self._pooled(held, before.number, rate)
-            used = gradient.value
-            if self._combine == "trimmed" and gradient.trimmed is not None:
-                used = gradient.trimmed.value
-            after = self._checked("update", change(before.params.copy(), used))
+            trimmed = gradient.trimmed if self._combine == "trimmed" else None
+            used: FleetGradient | Trimmed = gradient if trimmed is None else trimmed
+            after = self._checked("update", change(before.params.copy(), used.value))
             version, reader = self._made(before.model, after.ravel())
             # What was added up, for whoever adds it up again.
             note = Step(
-                value=gradient.value,
-                stderr=gradient.stderr,
+                value=used.value,
+                stderr=used.stderr,
                 queries=gradient.queries,
                 oldest=oldest,
                 served=before.number,
                 decay=rate,
                 update=update if isinstance(update, str) else None,
                 state=self._optimizers[update].to_dict() if isinstance(update, str) else {},
+                trim=None if trimmed is None else self._trim,
             )
             self._publish(version, reader, trial=trial, step=note)
             counts = self.counts
@@ -422,11 +429,9 @@ class Learner(Published):
         served = self._served[max(1, len(self._served) - back)] if back and len(self._served) > 1 else 0
         return min(1.0, counts["taught"] / max(1, served or could_teach(counts)))
 
-    def _teaching(self) -> _native.FleetMachine:
-        if self._machine is None:
-            self.version  # noqa: B018 (says so, if nothing was served)
+    def _check_teaching(self) -> None:
+        if self.version.native is None:
             raise InvalidInputError.of("share", "above 0, or there is no gradient", 0)
-        return self._machine
 
     def _oldest(self, window: SupportsIndex | None) -> int:
         back = self._keep if window is None else integer("window", window, 1)

@@ -5,12 +5,13 @@ Everything that a replica asks while it answers, it is told at once from what th
 `feedback` and `outputs` by whoever hands in labels.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from efl_core.errors import JournalError
+from efl_core.errors import JournalError, LearnerAwayError
 from efl_core.fleet.canary import Canary
 from efl_core.fleet.outbox import Life, Link
 from efl_core.fleet.tickets import Ticket
@@ -60,42 +61,55 @@ class Teacher(Link, Protocol):
         """Return what queries that wait were answered with."""
 
 
-class Uplink(Link, Protocol):
-    """A learner, wherever it is."""
+class Uplink(ABC):
+    """A learner, wherever it is. Links are its subclasses: what has the same methods by chance is none."""
 
     rejoins: bool
     """Whether a replica that the learner does not know any more begins anew, under another number."""
 
+    @abstractmethod
+    def submit(self, packet: bytes) -> tuple[str | None, int | None, int]:
+        """Hand over a packet; see `efl_core.fleet.outbox.Link`."""
+
+    @abstractmethod
     def agree(self, shots: object, share: object, serve: object) -> None:
         """Take, or refuse, how the shots of a query are split."""
 
+    @abstractmethod
     def version(self, inputs: tuple[Any, ...]) -> Version:
         """Return the newest version that is known here; the inputs are those of some query."""
 
     @property
+    @abstractmethod
     def candidate(self) -> Candidate | None:
         """The candidate that is known here, if there is one."""
 
+    @abstractmethod
     def begin(self, name: int) -> Life:
         """Begin a life of a replica that proposes a name; it is not known yet where that takes longer."""
 
+    @abstractmethod
     def ticket(self, life: Life, sequence: int, teaches: bool) -> str:
         """Return the ticket of a query."""
 
+    @abstractmethod
     def feedback(self, tickets: object, label: object = None, *, gradient: object = None) -> dict[str, int]:
         """Take labels or gradients of answers."""
 
+    @abstractmethod
     def outputs(self, tickets: object) -> Floats:
         """Return what queries that wait were answered with."""
 
+    @abstractmethod
     def refresh(self) -> int:
         """Ask for the newest version, and return its number."""
 
+    @abstractmethod
     def close(self) -> None:
         """End what the link has begun."""
 
 
-class Direct:
+class Direct(Uplink):
     """A learner in the same process."""
 
     rejoins = False
@@ -119,10 +133,10 @@ class Direct:
         return None if found is None else Candidate(found.version, found.share)
 
     def begin(self, name: int) -> Life:
-        """Join under that name; a learner that cannot write it down is asked again with the next query."""
+        """Join under that name; a learner that cannot take it is asked again with the next query."""
         try:
             return Life(name, self._learner.join(name))
-        except JournalError:
+        except (JournalError, LearnerAwayError):
             return Life(name, 0)
 
     def ticket(self, life: Life, sequence: int, teaches: bool) -> str:

@@ -112,12 +112,12 @@ class Published:
             if found.params.shape != self._shape:
                 raise ShapeError.of("journal", f"parameters of shape {self._shape}", found.params.shape)
             self._start = found.params
+        if found.buckets != self._buckets:  # what they have counted apart stays apart
+            raise InvalidInputError.of("buckets", f"{found.buckets}, as in the journal", self._buckets)
         machine = found.replay.machine()
         durable = machine.recorded
         machine.rebound(keep=self._keep, pending=self._pending)
-        if machine.settle(False) is not None:
-            found.counts["rolled_back"] += 1
-            found.trial = None
+        self._end_trial(machine, found)
         self._machine, self._known = machine, found
         self._fleet, *_ = machine.bounds
         self._steps, self._served, self._left = found.steps, found.served, found.left
@@ -128,6 +128,12 @@ class Published:
         self._journal = Journal(self._store, machine, durable, self._snapshot)
         LOGGER.info("%s goes on behind event %d, version %s", self._store.path, durable, machine.served)
 
+    def _end_trial(self, machine: _native.FleetMachine, found: Recovered) -> None:
+        """Give up a candidate that nobody has judged."""
+        if machine.settle(False) is not None:
+            found.counts["rolled_back"] += 1
+            found.trial = None
+
     def _snapshot(self) -> tuple[bytes | None, bytes, bytes]:
         """Return what happened last, the state behind it, and what is known beside that."""
         with self._changed:
@@ -137,6 +143,7 @@ class Published:
             known, desk = self._known, self._desk
             known.steps, known.served, known.left = self._steps, self._served, self._left
             known.early, known.counts, known.pending = desk.waiting, desk.counts, self._pending
+            known.buckets = self._buckets
             return frame, state, known.to_bytes()
 
     def _check(self) -> None:
@@ -290,8 +297,7 @@ class Published:
     def _made(self, model: Model, vector: Floats) -> tuple[Version, _native.FleetReader | None]:
         """Make the next version, and what reads it; nobody sees them yet."""
         assert self._designer is not None  # it is open
-        newest = None if self._machine is None else self._machine.newest
-        number = (newest or (0 if self._version is None else self._version.number)) + 1
+        number = (self._newest or (0 if self._version is None else self._version.number)) + 1
         point = model.at(vector)
         roster = self._designer.at(point)
         if self._version is None:
@@ -305,6 +311,11 @@ class Published:
             self._fleet = fleet
         version = made_version(number, self._shape, model, point, roster, fleet=self._fleet, seed=self._seed)
         return version, None if version.native is None else made_reader(version, self._loss)
+
+    @property
+    def _newest(self) -> int | None:
+        """The number of the version that came last."""
+        return None if self._machine is None else self._machine.newest
 
     def _begin(self, version: Version) -> _native.FleetMachine:
         """Return the machine, which the first version that teaches makes."""
@@ -344,7 +355,7 @@ class Published:
                 machine, known = self._begin(version), self._known
                 self._settle(False)
                 settings = tuple(repr(entry.setting) for entry in version.roster.entries)
-                machine.note(VERSION, VersionNote(version.params, step, settings).to_bytes())
+                machine.note(VERSION, VersionNote(version.params, step, settings, self._buckets).to_bytes())
                 machine.publish(reader, None if trial is None else trial[0])
                 if trial is None:
                     known.params = version.params
@@ -390,7 +401,7 @@ class Published:
     def _judge(self) -> None:
         """Settle the candidate if enough of its queries have their labels."""
         canary = self._canary
-        if canary is None or self._machine is None:
+        if canary is None:
             return
         verdict = canary.judged(self._losses(canary.version), self._losses(self.version))
         if verdict is not None:
@@ -400,12 +411,15 @@ class Published:
 
     def _losses(self, version: Version) -> tuple[float, float, int]:
         """Return mean, error and number of the losses of a version that no step has used."""
-        assert self._machine is not None
-        tallies = [tally for _, _, tally in self._machine.tallies(version.number, version.number)]
+        tallies = [tally for _, _, tally in self._tallies(version.number, version.number)]
         if not tallies:
             return math.nan, math.nan, 0
         total = sum(tallies[1:], tallies[0])
         return *self._loss_of(total), total.queries if isinstance(self._loss, Expectation) else total.losses
+
+    def _tallies(self, first: int, last: int) -> list[Counted]:
+        """Return what has been counted of some versions, and no step has taken."""
+        return [] if self._machine is None else self._machine.tallies(first, last)
 
     def _loss_of(self, total: _native.FleetTally) -> tuple[float, float]:
         """Return the mean loss of answers and its error."""

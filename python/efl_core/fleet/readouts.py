@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum
-from efl_core.pennylane.planning import plan_values
+from efl_core.pennylane.value_plans import plan_values
 
 __all__ = ["AnswerPlan", "Readout"]
 

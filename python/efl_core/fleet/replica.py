@@ -26,7 +26,7 @@ from efl_core.fleet.roster import Serve
 from efl_core.fleet.serving import Served, serve
 from efl_core.fleet.versions import Version
 from efl_core.fleet.web.remote import Remote
-from efl_core.pennylane.planning import same_gates
+from efl_core.pennylane.keys import same_gates
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]
@@ -76,8 +76,8 @@ class Replica:
     qnode
         The QNode, on the worker's own device, or the circuit that the learner has.
     learner
-        Where contributions go: a `Learner`, or the address of one, ``"http://host:port"``, that is served
-        (`efl_core.fleet.asgi`).
+        Where contributions go: a `Learner`, the address of one, ``"http://host:port"``, that is served
+        (`efl_core.fleet.asgi`), or a link to one (`efl_core.fleet.cluster.Spread`).
     shots, share, serve
         How the shots of a query are split, the same in the whole fleet: all of them, the part that teaches,
         and ``"split"`` or ``"gentle"``. By default as the learner says: 64, 0.25, ``"split"``.
@@ -95,7 +95,7 @@ class Replica:
     def __init__(
         self,
         qnode: object,
-        learner: Teacher | str,
+        learner: Teacher | Uplink | str,
         *,
         shots: SupportsIndex | None = None,
         share: SupportsFloat | None = None,
@@ -323,9 +323,9 @@ class Replica:
         self.close()
 
 
-def _linked(qnode: object, learner: Teacher | str, key: str | None) -> Uplink:
+def _linked(qnode: object, learner: Teacher | Uplink | str, key: str | None) -> Uplink:
     if isinstance(learner, str):
         return Remote(qnode, learner, key)
     if key is not None:
         raise InvalidInputError.of("key", "one with the address of a learner only", "one with a Learner")
-    return Direct(learner)
+    return learner if isinstance(learner, Uplink) else Direct(learner)

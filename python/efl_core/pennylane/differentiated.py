@@ -6,10 +6,12 @@ a QNode, PennyLane knows them; where a device measures, the tapes are in PennyLa
 leaves nothing.
 
 Invariant: slopes are found or they are not; none is guessed.
-Cost: one pass backwards through the classical code of each parameter.
+Cost: one pass backwards through the classical code of each parameter; tapes that follow each other, as those
+of a batch of inputs do, share the parameters that they have in common.
 """
 
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +26,9 @@ __all__ = ["recorded", "slopes_of"]
 
 Slopes = NDArray[np.float64]
 
+# The last tape whose parameters autograd recorded, and the slopes of these by their identity.
+_last: list[tuple[Callable[[], object], dict[int, Slopes | None]]] = [(lambda: None, {})]
+
 
 def slopes_of(tape: QuantumScript) -> Slopes | None:
     """Return the slopes of a tape's trainable parameters, a row for each; None if nobody knows.
@@ -32,7 +37,11 @@ def slopes_of(tape: QuantumScript) -> Slopes | None:
     """
     parameters = tape.get_parameters()
     if any(isinstance(p, ArrayBox) for p in parameters):
-        return _table([_by_autograd(p) for p in parameters])
+        before, known = _last[0]
+        known = {} if before() is None else known  # which alone keeps those parameters, and their identities
+        found = {id(p): known[id(p)] if id(p) in known else _by_autograd(p) for p in parameters}
+        _last[0] = weakref.ref(tape), found
+        return _table([found[id(p)] for p in parameters])
     if "torch" in sys.modules and any(_is_recorded_by_torch(p) for p in parameters):
         return _by_torch(parameters)
     return None

@@ -10,7 +10,7 @@ read.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pennylane as qml
@@ -25,8 +25,9 @@ from efl_core.designs import Connectivity
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
-from efl_core.noise import PAULIS, Noise, depolarising
+from efl_core.noise import PAULIS, Noise
 from efl_core.observables import PauliSum
+from efl_core.pennylane.aer import SILENT, AerNoise, from_aer, is_aer
 from efl_core.pennylane.tapes.operations import kraus_matrices
 from efl_core.pennylane.tapes.tracing import described
 from efl_core.pennylane.tapes.writing import setting_operations
@@ -42,29 +43,39 @@ __all__ = [
     "read_noise",
 ]
 
-# What no device runs.
-SILENT = ("Identity", "GlobalPhase", "Barrier", "Snapshot", "WireCut")
 # A model without noise, to see what PennyLane makes of an operation before it looks for some.
 QUIET = qml.NoiseModel({qml.BooleanFn(lambda _: False, name="never"): lambda *_, **__: None})
 NoiseLike: TypeAlias = Noise | qml.NoiseModel
 
 
 def read_noise(value: object) -> NoiseLike:
-    """Refuse what is no noise."""
+    """Refuse what is no noise; a model of Aer becomes one of PennyLane."""
+    if is_aer(value):
+        return from_aer(value)
     if not isinstance(value, (Noise, qml.NoiseModel)):
         raise InputTypeError(
-            f"noise: expected efl.Noise(one_qubit=..., two_qubit=...) or a qml.NoiseModel, got {value!r:.60}"
+            "noise: expected efl.Noise(one_qubit=..., two_qubit=...), a qml.NoiseModel or a NoiseModel of "
+            f"qiskit_aer, got {value!r:.60}"
         )
     return value
 
 
-def noise_model(noise: Noise) -> qml.NoiseModel:
-    """Return a table as a noise model of PennyLane, to make a simulator noisy with ``qml.add_noise``.
+def noise_model(noise: Any, *, twirled: bool = False) -> qml.NoiseModel:  # noqa: ANN401 (of Qiskit, too)
+    """Return an `efl.Noise`, or a noise model of Qiskit's Aer, as a noise model of PennyLane.
+
+    It makes a simulator noisy with ``qml.add_noise``. Of a model of Aer, ``twirled`` says that the device
+    randomises its gates, so that errors after them act as Pauli errors do.
 
     >>> import pennylane as qml
     >>> from efl_core.pennylane import noise_model
     >>> noisy = qml.add_noise(qml.device("default.mixed", wires=2), noise_model(efl.Noise(two_qubit=0.01)))
     """
+    if is_aer(noise):
+        return from_aer(noise, twirled=twirled)
+    if not isinstance(noise, Noise):
+        raise InputTypeError(f"noise: expected efl.Noise or a NoiseModel of qiskit_aer, got {noise!r:.60}")
+    if twirled:
+        raise InvalidInputError("twirled: expected efl.Noise(..., twirled=True), got it beside the noise")
 
     def is_gate(n_wires: int) -> qml.BooleanFn:
         def found(op: Operator) -> bool:
@@ -79,8 +90,8 @@ def noise_model(noise: Noise) -> qml.NoiseModel:
 
         return queue
 
-    probabilities = {1: noise.one_qubit, 2: noise.two_qubit}
-    return qml.NoiseModel({is_gate(n): error(depolarising(n, p)) for n, p in probabilities.items() if p > 0})
+    found = {n: noise.after(n) for n in (1, 2)}
+    return qml.NoiseModel({is_gate(n): error(kraus) for n, kraus in found.items() if kraus})
 
 
 def added_noise(op: Operator, noise: NoiseLike) -> list[Operator]:
@@ -91,6 +102,8 @@ def added_noise(op: Operator, noise: NoiseLike) -> list[Operator]:
     model = noise_model(noise) if isinstance(noise, Noise) else noise
     if not model.model_map:
         return []
+    if model.meas_map:
+        model = qml.NoiseModel(model.model_map)  # PennyLane makes a tape for each measurement: here is none
     plain = QuantumScript([op])
     [[written], _], [[noisy], _] = qml.add_noise(plain, QUIET), qml.add_noise(plain, model)
     if len(written.operations) != 1:
@@ -135,10 +148,14 @@ def is_pauli(kraus: Sequence[NDArray[np.complex128]]) -> bool:
 
 
 def connectivity_of(noise: NoiseLike | None, wires: Sequence[Hashable]) -> Connectivity:
-    """Return which two-qubit gates settings may have at most: none if their noise is no Pauli channel."""
-    if noise is None or isinstance(noise, Noise) or len(wires) < 2:
+    """Return which two-qubit gates settings may have: none if theirs is no Pauli noise, or not known."""
+    if noise is None or len(wires) < 2:
         return "all"
+    if isinstance(noise, Noise):
+        return "all" if is_pauli(noise.after(2) or [np.eye(4, dtype=complex)]) else "none"
     gates = [gate(list(wires[:2])) for gate in (qml.CNOT, qml.CZ, qml.SWAP)]
+    if isinstance(noise, AerNoise) and not all(map(noise.lists, gates)):
+        return "none"
     pauli = all(is_pauli(kraus_of(own)) for op in gates for own in added_noise(op, noise))
     return "all" if pauli else "none"
 
@@ -232,8 +249,9 @@ class Correction:
                 if not is_pauli(kraus):
                     raise InvalidInputError(
                         f"noise: expected Pauli errors after the gates of settings, got {described(own)} "
-                        f"after {described(op)}; randomise the compilation of the device, or use "
-                        "method='shift-pruned' without noise="
+                        f"after {described(op)}; where the device randomises its gates, say twirled=True (of "
+                        "efl.Noise, or of efl_core.pennylane.noise_model); else use method='shift-pruned' "
+                        "without noise="
                     )
                 circuit.noise(kraus, *(place[wire] for wire in own.wires))
                 found = True

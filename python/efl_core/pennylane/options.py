@@ -108,6 +108,11 @@ class Options:
                 'device_options: expected mode "tapes" with noise= or calibration=, as the device has to '
                 f"run what is measured, got {self.mode!r}"
             )
+        if getattr(self.noise, "meas_map", None) and self.calibration is None:
+            raise InvalidInputError(
+                "calibration: expected one (efl.calibrate) with a noise model that has errors of readouts, "
+                "got none"
+            )
         if self.mitigate and self.noise is None:
             raise InvalidInputError(
                 "mitigate: expected together with noise=, which it leaves out, got it alone"

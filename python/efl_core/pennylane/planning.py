@@ -1,4 +1,4 @@
-"""Plans of gradients, one per structure of a circuit, with the method that is chosen; plans of values.
+"""Plans of gradients, one per structure of a circuit, with the method that is chosen.
 
 What depends on the gates alone is planned once and kept; other parameters and inputs start from it, and
 only the methods that may be run are planned there. A plan is a function of the circuit and its angles, not of
@@ -13,21 +13,20 @@ import warnings
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from efl_core import _native
 from efl_core.chains import Chain
 from efl_core.circuits import Circuit
-from efl_core.ensembles import Ensemble, Setting
+from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.gradients import GradientObservables, gradient_observables
-from efl_core.observables import PauliSum, PauliWord
+from efl_core.observables import PauliSum
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.execution.tapes import balanced
+from efl_core.pennylane.keys import kept_letters, key_of
 from efl_core.pennylane.options import Options, SettingsPerStep
+from efl_core.pennylane.value_plans import ValuePlan, plan_values
 from efl_core.plans import Cost, Plan, PlanOptions, PlanRow, made_plan, preferred
 
 __all__ = [
@@ -36,13 +35,9 @@ __all__ = [
     "Figure",
     "Plans",
     "TooFewShotsError",
-    "ValuePlan",
     "best_base",
     "choose",
-    "circuit_key",
     "make_plans",
-    "plan_values",
-    "same_gates",
 ]
 
 LOGGER = logging.getLogger("efl_core")
@@ -66,9 +61,6 @@ SPECIAL = 0.25
 QUARTER = np.pi / 2
 # What a method that is asked for may cost, in shots of the best, before there is a warning.
 LOSING = 2.0
-
-# Words that a search for settings of values visits; sums of a few hundred words are done long before.
-VALUE_EFFORT = 5_000_000
 
 
 class TooFewShotsError(InvalidInputError):
@@ -121,33 +113,6 @@ class Chosen:
         native = self.plan._native.observables
         observables = GradientObservables(native, self.plan.circuit, single=False, made=None)
         return Drawn(observables, self.ensemble)
-
-
-@dataclass(frozen=True, eq=False)
-class ValuePlan:
-    """Product settings that reveal every word of some sums, with their shares of the shots."""
-
-    sums: tuple[PauliSum, ...]
-    _native: _native.Plan
-
-    @cached_property
-    def n_settings(self) -> int:
-        """How many settings there are: none, where the sums are multiples of the identity."""
-        return len(self._native.experiments("product"))
-
-    @cached_property
-    def cost(self) -> float:
-        """Variance of one shot, averaged over the sums: ``cost / eps**2`` shots for the error eps."""
-        return self.cost_in(self._native.ensemble("product")) if self.n_settings else 0.0
-
-    def cost_in(self, ensemble: Ensemble) -> float:
-        """Return the cost in settings of another ensemble; infinite if it does not reveal every word."""
-        return float(np.mean([_variance(sum, ensemble) for sum in self.sums]))
-
-    def allocate(self, shots: int, seed: int) -> list[tuple[Setting, int]]:
-        """Return the settings with whole numbers of shots, at least one each; without bias."""
-        found = self._native.allocate("product", shots, seed) if self.n_settings else []
-        return [(experiment.setting, count) for experiment, count in found]
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,11 +309,11 @@ def _through(base: Plan, chain: Chain | None, circuit: Circuit, methods: Sequenc
     ]
     key = (
         id(base),
-        None if chain is None else _key(chain.slopes),
+        None if chain is None else key_of(chain.slopes),
         tuple(methods),
-        _key(circuit.parameters),
+        key_of(circuit.parameters),
         tuple(seen),
-        _key(circuit.inputs[seen]),
+        key_of(circuit.inputs[seen]),
     )
 
     def make() -> tuple[Plan, Plan]:  # with the base, whose identity it is known by
@@ -374,7 +339,7 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
     goal = options.goal if isinstance(options.goal, str) else "mean"  # weights come with the angles
     limits = options.limits().values()
     wanted = (options.connectivity, options.value_weight, goal, options.mitigate, *limits)
-    key = (_key(circuit), _key(circuit.observables), wanted, pattern)
+    key = (key_of(circuit), key_of(circuit.observables), wanted, pattern)
 
     def make() -> Plan:
         random = np.random.default_rng(0)
@@ -382,7 +347,7 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
         if special:  # where many words have small coefficients, which a usual plan does not foresee
             parameters = turns * QUARTER + SPECIAL / np.pi / 2 * parameters
         elsewhere = circuit.at(parameters, random.uniform(-np.pi, np.pi, len(circuit.inputs)))
-        elsewhere.prepare(_kept_letters(circuit))
+        elsewhere.prepare(kept_letters(circuit))
         LOGGER.info(
             "planning the gradient of %d observables by %d parameters on %d qubits",
             len(circuit.observables),
@@ -462,7 +427,7 @@ def _slopes_key(chain: Chain | None) -> tuple[Hashable, ...]:
     """Return what tells slopes apart; those that are nearly the same cost the same."""
     if chain is None:
         return (None,)
-    return (_key(np.round(chain.slopes / max(1e-300, np.abs(chain.slopes).max()), 1)),)
+    return (key_of(np.round(chain.slopes / max(1e-300, np.abs(chain.slopes).max()), 1)),)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -552,64 +517,3 @@ def _warn_if_many(circuit: Circuit, row: PlanRow) -> None:
         UserWarning,
         stacklevel=2,
     )
-
-
-def _kept_letters(circuit: Circuit) -> NDArray[np.float64] | None:
-    """Return the letter that leaves each qubit's input as it is, as Bloch vectors; zero where none does."""
-    return None if circuit.bloch is None else (np.abs(circuit.bloch) == 1).astype(np.float64)
-
-
-def _key(value: Any) -> Hashable:  # noqa: ANN401 (what circuits are made of)
-    """Return what tells plans of two circuits, or parts of those, apart; current angles do not."""
-    if isinstance(value, Circuit):
-        return value.n_qubits, value.n_parameters, _key(_kept_letters(value)), _key(value._gates)
-    if isinstance(value, np.ndarray):
-        return value.shape, value.tobytes()
-    if isinstance(value, PauliSum):
-        return tuple((word.label, c) for word, c in value.terms())
-    if isinstance(value, PauliWord):
-        return value.label
-    if isinstance(value, (list, tuple)):
-        return tuple(_key(v) for v in value)
-    found: Hashable = value  # names, wires and angles
-    return found
-
-
-def circuit_key(circuit: Circuit) -> Hashable:
-    """Return what circuits have in common that differ by their angles only, observables included."""
-    return _key(circuit), _key(circuit.observables)
-
-
-def same_gates(one: Circuit, other: Circuit) -> bool:
-    """Return whether circuits differ by their angles only."""
-    return _key(one) == _key(other)
-
-
-def plan_values(sums: Sequence[PauliSum]) -> ValuePlan:
-    """Plan the measurement of sums on one state."""
-    width = sums[0].n_qubits
-
-    def make() -> ValuePlan:
-        circuit, nothing = _native.Circuit(width, 0), np.zeros(0)
-        native = _native.Plan(
-            circuit=circuit,
-            theta=nothing,
-            observables=list(sums),
-            bloch=None,
-            connectivity="none",
-            value_weight=1.0,
-            effort=VALUE_EFFORT,
-        )
-        return ValuePlan(tuple(sums), native)
-
-    return PLANS.get(("values", width, _key(sums)), make)
-
-
-def _variance(sum: PauliSum, ensemble: Ensemble) -> float:
-    """Return the variance of one shot at the maximally mixed state."""
-    variance = 0.0
-    for word, coefficient in sum.terms():
-        if word.weight:
-            chance = ensemble.reveal_probability(word)
-            variance += coefficient**2 / chance if chance > 0 else math.inf
-    return variance

@@ -30,8 +30,8 @@ from efl_core.pennylane.execution import Program, Run, submit
 from efl_core.pennylane.execution.runs import SIMULATED_QUBITS
 from efl_core.pennylane.execution.submission import STATE_VECTORS
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.keys import same_gates
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import same_gates
 from efl_core.pennylane.qnodes import tape_of
 from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.tapes.gates import rotation

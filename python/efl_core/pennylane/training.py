@@ -28,8 +28,9 @@ from efl_core.observables import PauliSum
 from efl_core.pennylane.differentiated import recorded, slopes_of
 from efl_core.pennylane.execution import Program, Run, submit
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.keys import same_gates
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Costs, Figure, kept_plan, same_gates
+from efl_core.pennylane.planning import Costs, Figure, kept_plan
 from efl_core.pennylane.qnodes import tape_of
 from efl_core.pennylane.tapes.writing import Writer
 from efl_core.plans import Plan, PlanOptions

@@ -1,7 +1,8 @@
 """A journal: what a learner was told, on disk before it says so.
 
-``store`` is the file, ``commits`` the thread that makes events durable, ``notes`` what a learner writes down
-beside its machine, ``recovery`` the learner that a journal makes, ``audit`` what the command line asks.
+``store`` is its files, ``log`` the one of frames, ``commits`` the thread that makes events durable, ``notes``
+what a learner writes down beside its machine, ``recovery`` the learner that a journal makes, ``audit`` what
+the command line asks.
 """
 
 from efl_core.fleet.journal.commits import Journal

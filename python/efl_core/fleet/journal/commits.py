@@ -168,15 +168,14 @@ class Journal:
         else:
             frame = self._machine.frame()
         began = time.perf_counter()
-        row = None
         if frame is not None:
             first, count, _, _ = _native.fleet_frame(frame)
-            row, durable = (first, frame), first + count
+            durable = first + count
             self._since += len(frame)
         if with_state:
             checkpoint = Checkpoint(durable, state, learner)
             self._since, self._due = 0, max(CHECKPOINT, TIMES * (len(state) + len(learner)))
-        self._store.append(row, checkpoint)
+        self._store.append(frame, checkpoint)
         self.commits += 1
         self.seconds += time.perf_counter() - began
         return durable

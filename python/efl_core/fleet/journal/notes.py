@@ -50,7 +50,7 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """A step: the gradient that a version was made by, and how that was summed."""
+    """A step: the gradient that a version was made by, as it was applied, and how that was summed."""
 
     value: Floats
     stderr: Floats
@@ -64,6 +64,10 @@ class Step:
     """The name of the update, if it has one, ..."""
     state: dict[str, Any] = field(default_factory=dict)
     """... and what it keeps."""
+    trim: float | None = None
+    """The part of the buckets that was left out at each end; None for the mean."""
+    used: int | None = None
+    """How many of the tallies that were taken; None for all of them. A shard may hold more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,15 +80,23 @@ class VersionNote:
     """The step that made it."""
     settings: tuple[str, ...] = ()
     """What each entry of its roster runs, for people to read."""
+    buckets: int = 1
+    """Among how many the replicas are spread."""
+    draft: bytes = b""
+    """All of the version, where it was made elsewhere: by the coordinator of a cluster."""
 
     def to_bytes(self) -> bytes:
         """Return the note as bytes."""
-        facts: dict[str, Any] = {"settings": list(self.settings)}
-        arrays = {"params": self.params}
+        facts: dict[str, Any] = {"settings": list(self.settings), "buckets": self.buckets}
+        arrays: dict[str, NDArray[Any]] = {"params": self.params}
+        if self.draft:
+            arrays["draft"] = np.frombuffer(self.draft, dtype=np.uint8)
         if self.step is not None:
             own = self.step
-            names = ("queries", "oldest", "served", "decay", "update", "state")
+            names = ("queries", "oldest", "served", "decay", "update", "state", "trim")
             facts["step"] = {name: getattr(own, name) for name in names}
+            if own.used is not None:
+                facts["step"]["used"] = own.used
             arrays |= {"value": own.value, "stderr": own.stderr}
         return packed(facts, arrays)
 
@@ -95,7 +107,8 @@ class VersionNote:
         step = None
         if "step" in facts:
             step = Step(arrays["value"], arrays["stderr"], **facts["step"])
-        return VersionNote(arrays["params"], step, tuple(facts["settings"]))
+        draft = arrays["draft"].tobytes() if "draft" in arrays else b""
+        return VersionNote(arrays["params"], step, tuple(facts["settings"]), facts["buckets"], draft)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

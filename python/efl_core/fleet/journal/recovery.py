@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core.errors import CorruptDataError, NewerFormatError
+from efl_core.fleet.buckets import trimmed_mean
 from efl_core.fleet.journal.notes import (
     LABELS,
     VERSION,
@@ -59,6 +60,10 @@ class Recovered:
     """Those that are served, in the user's shape."""
     trial: Floats | None = None
     """Those of the candidate, if there is one."""
+    draft: bytes = b""
+    """The version that is served, where it was made by the coordinator of a cluster, ..."""
+    trial_draft: bytes = b""
+    """... and the candidate."""
     steps: int = 0
     served: list[int] = field(default_factory=list)
     """Queries that could teach, when each version came."""
@@ -72,6 +77,8 @@ class Recovered:
     """Labels by what became of them."""
     pending: int = 1
     """How many labels may wait."""
+    buckets: int = 1
+    """Among how many replicas are spread."""
     note: VersionNote | None = None
     """That of the version which comes next."""
     replay: _native.FleetReplay = field(default_factory=_native.FleetReplay)
@@ -85,11 +92,16 @@ class Recovered:
             "updates": self.updates,
             "counts": dict(self.counts),
             "pending": self.pending,
+            "buckets": self.buckets,
         }
-        arrays = {"served": np.array(self.served, dtype=np.int64), **tallies_to(self.left)}
+        arrays: dict[str, NDArray[Any]] = {"served": np.array(self.served, dtype=np.int64)}
+        arrays |= tallies_to(self.left)
         for name, own in (("params", self.params), ("trial", self.trial)):
             if own is not None:
                 arrays[name] = own
+        for name, data in (("draft", self.draft), ("trial_draft", self.trial_draft)):
+            if data:
+                arrays[name] = np.frombuffer(data, dtype=np.uint8)
         return packed(facts, {**arrays, **columns(list(self.early.values()))})
 
     def content(self) -> tuple[dict[str, Any], dict[str, tuple[str, tuple[int, ...], bytes]]]:
@@ -106,6 +118,8 @@ class Recovered:
             return Recovered(
                 params=arrays.get("params"),
                 trial=arrays.get("trial"),
+                draft=arrays["draft"].tobytes() if "draft" in arrays else b"",
+                trial_draft=arrays["trial_draft"].tobytes() if "trial_draft" in arrays else b"",
                 steps=facts["steps"],
                 served=arrays["served"].tolist(),
                 left=tallies_of(arrays),
@@ -113,6 +127,7 @@ class Recovered:
                 early=OrderedDict((own[0][:3], own) for own in rows(arrays)),
                 counts=Counter(facts["counts"]),
                 pending=facts["pending"],
+                buckets=facts["buckets"],
                 replay=_native.FleetReplay(state),
             )
         except KeyError as error:
@@ -131,8 +146,8 @@ class Recovered:
             return self._published(name == "propose", *facts)
         if name == "settle":
             if facts:
-                self.params = self.trial
-            self.trial = None
+                self.params, self.draft = self.trial, self.trial_draft
+            self.trial, self.trial_draft = None, b""
             self.counts["promoted" if facts else "rolled_back"] += 1
         elif name == "take":
             self.left += facts[2]
@@ -156,26 +171,30 @@ class Recovered:
                 f"journal: expected the parameters of version {reader.version.number}, got none"
             )
         if is_trial:
-            self.trial = note.params
+            self.trial, self.trial_draft = note.params, note.draft
         else:
-            self.params = note.params
+            self.params, self.draft = note.params, note.draft
         step = note.step
         if step is None:
             return None
-        found = self.gradient(step.oldest, step.served, step.decay)
-        self.left = []
+        found = self.gradient(step)
+        self.left = [] if step.used is None else self.left[step.used :]
         self.steps += 1
         if step.update is not None:
             self.updates[step.update] = step.state
-        same = found is not None and all(
-            one.tobytes() == other.ravel().tobytes()
-            for one, other in zip(found, (step.value, step.stderr), strict=True)
-        )
+        # A shard of a cluster may have had nothing to do with it.
+        same = not step.queries
+        if found is not None:
+            same = all(
+                one.tobytes() == other.tobytes()
+                for one, other in zip(found, (step.value, step.stderr), strict=True)
+            )
         return Taught(reader.version.number, step, same)
 
     def _noted(self, kind: int, body: bytes) -> None:
         if kind == VERSION:
             self.note = VersionNote.from_bytes(body)
+            self.buckets = self.note.buckets
         elif kind == LABELS:
             labels = Labels.from_bytes(body)
             self.counts["labels"] += labels.count
@@ -191,13 +210,16 @@ class Recovered:
                 f"journal: expected notes of kinds 128 and 129, got {kind}: upgrade efl-core"
             )
 
-    def gradient(self, oldest: int, newest: int, decay: float) -> tuple[Floats, Floats] | None:
-        """Return what the contributions that were taken say: the gradient and its errors."""
-        held = [own for own in self.left if own[0] >= oldest]
+    def gradient(self, step: Step) -> tuple[Floats, Floats] | None:
+        """Return the gradient of the contributions that were taken, and its errors, summed as for a step."""
+        held = [own for own in self.left[: step.used] if own[0] >= step.oldest]
         if not held:
             return None
-        ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
-        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], decay**ages)
+        weights = step.decay ** np.array([step.served - number for number, _, _ in held], dtype=np.float64)
+        if step.trim is not None:
+            trimmed = trimmed_mean(held, weights, step.value.shape, step.trim)
+            return trimmed.value, trimmed.stderr
+        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], weights)
         return value, stderr
 
 
@@ -213,7 +235,7 @@ def recover(store: Store) -> Recovered:
                 "checkpoint %d of %s is damaged, and another one is used: %s", last, store.path, error
             )
             continue
-        for frame in store.frames(checkpoint.next):
+        for frame in store.frames(checkpoint):
             found.frame(frame)
         return found
     found = Recovered()

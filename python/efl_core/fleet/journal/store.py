@@ -1,28 +1,33 @@
-"""The file of a journal: frames of events and checkpoints, in SQLite.
+"""The files of a journal: checkpoints in SQLite, and frames of events in a file beside it.
 
 One connection, exclusive from its first moment on, so that a second learner on the same file is refused;
 ``synchronous=FULL``, so that what is committed survives the loss of power as far as the disk keeps its word.
-SQLite sees to it that a transaction is there or not; frames have checksums of their own, and each names the
+SQLite sees to it that a checkpoint is there or not; frames have checksums of their own, and each names the
 one before it.
 
-Invariant: a frame is written once, under the number of its first event; nothing that is written changes.
-Cost: a transaction is one write to the log and one fsync; what is large is written a second time later.
+Invariant: a frame is written once; a checkpoint is written after all frames that are in it. Cost: a frame is
+one write and one fsync; a checkpoint is a transaction.
 """
 
 import os
+import secrets
 import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from efl_core.errors import CorruptDataError, JournalError, NewerFormatError
+from efl_core.errors import CorruptDataError, EflError, JournalError, NewerFormatError
+from efl_core.fleet.journal.log import Log
 
 __all__ = ["Checkpoint", "Store"]
 
 # "EFLJ", by which the file is known.
 MARK = 0x45464C4A
-FORMAT = 1
+# Format 1, which no release has written, had its frames in the database.
+FORMAT = 2
+FRAMES = "-frames"
+"""What is behind the name of the journal in that of its frames."""
 # Where locks or fsync are not those of a disk.
 NETWORKS = (
     "nfs",
@@ -38,8 +43,9 @@ NETWORKS = (
     "ceph",
 )
 SCHEMA = (
-    "CREATE TABLE frames(first INTEGER PRIMARY KEY, frame BLOB NOT NULL)",
-    "CREATE TABLE checkpoints(next INTEGER PRIMARY KEY, state BLOB NOT NULL, learner BLOB NOT NULL)",
+    "CREATE TABLE log(key BLOB NOT NULL)",
+    "CREATE TABLE checkpoints(next INTEGER PRIMARY KEY, state BLOB NOT NULL, learner BLOB NOT NULL, "
+    "place INTEGER NOT NULL)",
 )
 
 
@@ -52,6 +58,8 @@ class Checkpoint(NamedTuple):
     """The machine."""
     learner: bytes
     """What the learner knows beside it."""
+    place: int = 0
+    """Where the frames after it begin, in their file."""
 
 
 class Store:
@@ -60,13 +68,14 @@ class Store:
     Parameters
     ----------
     path
-        The file; SQLite keeps its log beside it.
+        The file; its frames are beside it, and SQLite's log.
     must_exist
         Whether a file that is not there is refused.
     """
 
     def __init__(self, path: "os.PathLike[str] | str", *, must_exist: bool = False) -> None:
         self.path = Path(path)
+        self._beside = self.path.with_name(self.path.name + FRAMES)
         self._check_place(must_exist)
         try:
             self._db = sqlite3.connect(
@@ -76,11 +85,16 @@ class Store:
             raise self._refusal(error) from error
         try:
             self._open()
-        except sqlite3.Error as error:
+        except BaseException as error:
             self._db.close()
-            raise self._refusal(error) from error
-        except BaseException:
-            self._db.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._refusal(error) from error
+            if isinstance(error, OSError) and not isinstance(error, EflError):
+                expected, got = (
+                    "a folder and files that can be written to",
+                    f"{self._beside} ({error.strerror})",
+                )
+                raise JournalError.of("journal", expected, got) from error
             raise
 
     # ---- opening -----------------------------------------------------------------------------------------
@@ -112,7 +126,7 @@ class Store:
     def _open(self) -> None:
         run = self._db.execute
         run("PRAGMA locking_mode=EXCLUSIVE")
-        run("PRAGMA page_size=65536")  # of a file that is new: frames are large
+        run("PRAGMA page_size=65536")  # of a file that is new: states are large
         [mark] = run("PRAGMA application_id").fetchone()
         [tables] = run("SELECT count(*) FROM sqlite_master").fetchone()
         if (tables or mark) and mark != MARK:
@@ -123,20 +137,34 @@ class Store:
                 f"journal: expected format {FORMAT} at most, got {found} in {str(self.path)!r}: "
                 "upgrade efl-core"
             )
+        if tables and found < FORMAT:
+            raise JournalError.of(
+                "journal", f"format {FORMAT}", f"format {found}, which no release has written"
+            )
         self.is_fixed = "immutable" in self._address()
-        if self.is_fixed:
-            return
+        if not self.is_fixed:
+            self._claim(is_new=not tables)
+        [key] = run("SELECT key FROM log").fetchone()
+        [start] = run("SELECT coalesce(max(place), 0) FROM checkpoints").fetchone()
+        if not self._beside.is_file():
+            raise JournalError.of("journal", "its frames beside it", f"no file {str(self._beside)!r}")
+        self._log = Log(self._beside, key, start, is_fixed=self.is_fixed)
+
+    def _claim(self, *, is_new: bool) -> None:
+        """Make the file ours, and what is to be in it."""
+        run = self._db.execute
         [mode] = run("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
             raise JournalError.of("journal", "a disk on which SQLite can keep a log", f"mode {mode!r}")
         run("PRAGMA synchronous=FULL")
-        run("PRAGMA wal_autocheckpoint=1024")  # 64 MB, else every few frames are written twice at once
         if sys.platform == "darwin":
             run("PRAGMA fullfsync=1")
         run("BEGIN IMMEDIATE")  # from here on the file is ours
-        if not tables:
+        if is_new:
+            _made_empty(self._beside)  # before the file says that it is there
             for statement in SCHEMA:
                 run(statement)
+            run("INSERT INTO log VALUES(?)", (secrets.token_bytes(16),))
             run(f"PRAGMA application_id={MARK}")
             run(f"PRAGMA user_version={FORMAT}")
         run("COMMIT")
@@ -157,44 +185,63 @@ class Store:
 
     # ---- writing and reading -----------------------------------------------------------------------------
 
-    def append(self, frame: tuple[int, bytes] | None, checkpoint: Checkpoint | None = None) -> None:
-        """Make a frame durable, under the number of its first event, and a checkpoint behind it."""
+    def append(self, frame: bytes | None, checkpoint: Checkpoint | None = None) -> None:
+        """Make a frame durable, and then a checkpoint behind it."""
+        if frame is not None:
+            self._log.append(frame)
+        if checkpoint is None:
+            return
         run = self._db.execute
         run("BEGIN IMMEDIATE")
-        if frame is not None:
-            run("INSERT INTO frames VALUES(?, ?)", frame)
-        if checkpoint is not None:
-            run("INSERT OR REPLACE INTO checkpoints VALUES(?, ?, ?)", checkpoint)
-            # The one before stays: a checkpoint that turns out to be damaged is not the end.
-            run(
-                "DELETE FROM checkpoints WHERE next NOT IN "
-                "(SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
-            )
+        run("INSERT OR REPLACE INTO checkpoints VALUES(?, ?, ?, ?)", (*checkpoint[:3], self._log.end))
+        # The one before stays: a checkpoint that turns out to be damaged is not the end.
+        run(
+            "DELETE FROM checkpoints WHERE next NOT IN "
+            "(SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
+        )
         run("COMMIT")
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints that are kept, the last one first."""
-        return [Checkpoint(*row) for row in self._read("SELECT * FROM checkpoints ORDER BY next DESC")]
+        rows = self._read("SELECT next, state, learner, place FROM checkpoints ORDER BY next DESC")
+        return [Checkpoint(*row) for row in rows]
 
-    def frames(self, start: int = 0) -> Iterator[bytes]:
-        """Return the frames whose first event is ``start`` or a later one, in their order."""
-        for [frame] in self._read("SELECT frame FROM frames WHERE first >= ? ORDER BY first", start):
-            yield frame
+    def frames(self, since: Checkpoint | None = None) -> Iterator[bytes]:
+        """Return the frames behind a checkpoint, or all of them, in their order."""
+        return self._log.frames(0 if since is None else since.place)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing has been written."""
-        return next(self.frames(), None) is None
+        return not self._log.end
 
-    def _read(self, query: str, *values: int) -> Iterator[tuple[Any, ...]]:
+    def _read(self, query: str) -> Iterator[tuple[Any, ...]]:
         try:
-            yield from self._db.execute(query, values)
+            yield from self._db.execute(query)
         except sqlite3.DatabaseError as error:
             raise self._refusal(error) from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
+        self._log.close()
         self._db.close()
+
+
+def _made_empty(path: Path) -> None:
+    """Make a file that is empty, or find one."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError:
+        size = 0
+    if size:
+        raise JournalError.of("journal", f"no frames beside a new journal, in {str(path)!r}", f"{size} bytes")
+    path.touch()
+    if sys.platform != "win32":  # the name of the file is on disk with its folder
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def _filesystem(folder: Path) -> str:

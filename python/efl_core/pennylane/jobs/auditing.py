@@ -14,8 +14,9 @@ from efl_core.pennylane.audits import Audit, AuditReport, compared
 from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.execution.runs import Bits, Program, Run
 from efl_core.pennylane.jobs.wanted import Wanted
+from efl_core.pennylane.keys import circuit_key
 from efl_core.pennylane.noise import Correction
-from efl_core.pennylane.planning import Plans, circuit_key
+from efl_core.pennylane.planning import Plans
 from efl_core.pennylane.statistics import Table
 from efl_core.pennylane.tapes.writing import Writer
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Plans, ValuePlan
+from efl_core.pennylane.planning import Plans
+from efl_core.pennylane.value_plans import ValuePlan
 from efl_core.plans import Cost
 
 __all__ = ["Budget", "Share", "equal_piece", "needed_shots", "share"]
@@ -97,7 +98,9 @@ def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> li
     part = values.cost / (values.cost + cost)
     found = [min(max(round(total * part), values.n_settings), total) for total in totals]
     chosen = plans.chosen
-    least = 0 if chosen is None or plans.settings_per_step is None else chosen.circuits_per_draw
+    least = 0
+    if chosen is not None and chosen.row.cost > 0:
+        least = 1 if plans.settings_per_step is None else chosen.circuits_per_draw
     if least:
         _check_values(values, min(totals), least)
         found = [min(count, total - least) for count, total in zip(found, totals, strict=True)]
@@ -105,11 +108,12 @@ def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> li
 
 
 def _check_values(values: ValuePlan, shots: int, others: int) -> None:
-    """Refuse fewer shots than the settings of the values, which are not drawn, leave for a step."""
+    """Refuse fewer shots than the settings of the values, which are not drawn, leave for derivatives."""
     if shots < values.n_settings + others:
         raise InvalidInputError(
             f"shots: expected at least {values.n_settings + others}, {values.n_settings} of them for the "
-            f"settings that values are read in, got {shots}; diff_method=efl.shadow_grad measures no values"
+            f"settings that values are read in, got {shots}; diff_method=efl.shadow_grad measures no values "
+            "but those that derivatives of qml.var follow from"
         )
 
 

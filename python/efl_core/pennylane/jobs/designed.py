@@ -8,15 +8,19 @@ from itertools import chain
 import numpy as np
 
 from efl_core import _native
+from efl_core.ensembles import Setting
 from efl_core.experiments import Experiment
+from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.execution.runs import Bits, Job, Program, Run
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.noise import Correction
-from efl_core.pennylane.planning import Plans
+from efl_core.pennylane.planning import Chosen, Plans
 from efl_core.pennylane.statistics import Table
 from efl_core.pennylane.tapes.writing import Writer
 
 __all__ = ["DesignedPart", "designed_part"]
+
+ALLOCATED = Cache(1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,15 +97,28 @@ def designed_part(
     Where the plans say that a step runs only some settings, they are those of this one.
     """
     assert plans.chosen is not None  # or nothing is designed
-    plan, method = plans.chosen.plan, plans.chosen.row.name
     number = shots if piece == 1 else int(min(shots // piece, plans.most_runs))
     writer = Writer(wanted.tape, wanted.circuit)
     experiments = []
-    settings = plans.draws(number)
-    for experiment, own in plan.allocate(number, method, settings=settings, step=step, seed=seed):
-        program = final
+    for found, setting, own in _allocated(plans.chosen, number, plans.draws(number), step, seed):
+        experiment, program = found.at(wanted.circuit), final
         if not experiment.served:
             program = Program(partial(writer.operations, experiment), experiment, wanted.circuit)
         sizes = [own] if piece == 1 else [piece] * own
-        experiments.append((experiment, tuple(Run(program, experiment.setting, n) for n in sizes)))
+        experiments.append((experiment, tuple(Run(program, setting, n) for n in sizes)))
     return DesignedPart(wanted, tuple(experiments), correction)
+
+
+def _allocated(
+    chosen: Chosen, shots: int, settings: int | None, step: int, seed: int
+) -> list[tuple[Experiment, Setting, int]]:
+    """Return what is run, or what was for the same plan: inputs of a batch have it in common."""
+    plan, method = chosen.plan, chosen.row.name
+    native = plan._native
+
+    def make() -> tuple[_native.Plan, list[tuple[Experiment, Setting, int]]]:
+        found = plan.allocate(shots, method, settings=settings, step=step, seed=seed)
+        runs = [(experiment, experiment.setting, count) for experiment, count in found]
+        return native, runs  # with the plan, whose identity they are known by
+
+    return ALLOCATED.get((id(native), method, shots, settings, step, seed), make)[1]

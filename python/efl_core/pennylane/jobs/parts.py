@@ -87,7 +87,7 @@ def write_copies(
         if plans.drawn is not None:
             parts.append(drawn_part(wanted, final, plans.drawn, share.gates, combine, correction))
         elif plans.chosen is not None and plans.chosen.row.cost > 0:
-            seed, number = (seeds.seed(Purpose.GATES, i), 0) if step is None else (step.seed(i), step.number)
+            seed, number = (0, 0) if step is None else (step.seed(i), step.number)
             parts.append(
                 designed_part(wanted, final, plans, share.gates, budget.piece, seed, correction, number)
             )

@@ -17,8 +17,6 @@ __all__ = ["Purpose", "Seeds"]
 class Purpose(IntEnum):
     """What random numbers are for. A number is part of the results of a seed: it never changes."""
 
-    GATES = 0
-    """How the shots of the gradient are rounded."""
     OUTCOMES = 1
     """Settings that are drawn, and outcomes that are simulated."""
     VALUES = 2

@@ -26,10 +26,10 @@ from efl_core.pennylane.jobs.corrections import correction_of, twirl_of
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import ValuePlan, plan_values
 from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.tapes.outputs import Outputs, Readout
+from efl_core.pennylane.value_plans import ValuePlan, plan_values
 from efl_core.snapshots import Snapshots
 
 __all__ = [

@@ -81,7 +81,8 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
     marked = [plain.trainable_params[t] for t in by_gates]
     noise = options.noise
     circuit, outputs = converted(
-        plain.copy(trainable_params=marked),
+        plain,
+        trainable=marked,
         inputs=True,
         noise_after=None if noise is None else partial(noise_after, noise),
     )

@@ -84,12 +84,14 @@ def from_tape(
 def converted(
     tape: QuantumScript,
     *,
+    trainable: Sequence[int] | None = None,
     wires: Iterable[Hashable] | None = None,
     inputs: bool = False,
     noise_after: Callable[[Operator], Iterable[tuple[Sequence[Any], Sequence[Hashable]]]] | None = None,
 ) -> tuple[Circuit, Outputs]:
     """Convert a tape of plain numbers, see `from_tape`; and say how its results follow from observables.
 
+    ``trainable`` are parameters in the place of those that the tape marks.
     ``noise_after`` tells what the device does by itself after an operation: Kraus operators, and their wires.
     """
     labels = tuple(_wire_order(tape) if wires is None else wires)
@@ -99,7 +101,7 @@ def converted(
             f"wires: expected each wire of the tape once, {list(tape.wires)}, got {list(labels)}"
         )
 
-    values, forms = parameters(tape)
+    values, forms = parameters(tape, tape.trainable_params if trainable is None else trainable)
     circuit = Circuit(len(labels), values)
     circuit.wires = labels
     conversion = Conversion(circuit, inputs=inputs)
@@ -156,7 +158,7 @@ def trainable(value: Any) -> Any:  # noqa: ANN401 (numbers in, PennyLane's array
 
 
 def _wire_order(tape: QuantumScript) -> Sequence[Hashable]:
-    work = [getattr(op, "work_wires", None) or [] for op in tape.operations]
-    found = list(qml.wires.Wires.all_wires([tape.wires, *map(qml.wires.Wires, work)]))
+    work = [wire for op in tape.operations for wire in getattr(op, "work_wires", None) or ()]
+    found = list(dict.fromkeys([*tape.wires, *work]))
     standard = range(len(found))
     return standard if set(found) == set(standard) else found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pennylane as qml
 from pennylane.operation import Operator
 
-__all__ = ["CLIFFORDS", "ROTATIONS", "clifford", "rotation"]
+__all__ = ["CLIFFORDS", "EULER", "ROTATIONS", "clifford", "rotation"]
 
 Wires = Sequence[object]
 
@@ -60,6 +60,8 @@ CLIFFORDS = {gate.name: gate.own for gate in _CLIFFORDS}
 """From PennyLane's names to those of `Circuit.clifford`."""
 ROTATIONS = {gate.name: gate.own for gate in _ROTATIONS}
 """From PennyLane's names to the letters that a gate rotates about."""
+EULER = {"Rot": "ZYZ"}
+"""Gates of one wire that are rotations one after the other, an angle each."""
 
 
 def clifford(name: str, wires: Wires) -> Operator:

@@ -20,10 +20,11 @@ def with_numbers(tape: QuantumScript) -> QuantumScript:
         numbers = [_number(d, op) for d in op.data]
         kept = all(type(new) is type(old) for new, old in zip(numbers, op.data, strict=True))
         operations.append(op if kept else bound(op, numbers))
-    [measured], _ = qml.transforms.convert_to_numpy_parameters(QuantumScript([], tape.measurements))
-    return QuantumScript(
-        operations, measured.measurements, shots=tape.shots, trainable_params=tape.trainable_params
-    )
+    measurements = tape.measurements
+    if any(m.obs is not None and m.obs.data for m in measurements):
+        [plain], _ = qml.transforms.convert_to_numpy_parameters(QuantumScript([], measurements))
+        measurements = plain.measurements
+    return QuantumScript(operations, measurements, shots=tape.shots, trainable_params=tape.trainable_params)
 
 
 def _number(data: Any, op: Operator) -> Any:  # noqa: ANN401

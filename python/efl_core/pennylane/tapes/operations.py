@@ -16,7 +16,7 @@ from pennylane.tape import QuantumScript
 
 from efl_core.circuits import Angle, Circuit, Parameter
 from efl_core.errors import InvalidInputError
-from efl_core.pennylane.tapes.gates import CLIFFORDS, ROTATIONS
+from efl_core.pennylane.tapes.gates import CLIFFORDS, EULER, ROTATIONS
 from efl_core.pennylane.tapes.observables import pauli_sum
 from efl_core.pennylane.tapes.tracing import Form, decompose, described, trace
 
@@ -43,12 +43,12 @@ ROUNDING = 1e-9
 QUARTER_TURN = 1e-15
 
 
-def parameters(tape: QuantumScript) -> tuple[NDArray[np.float64], list[list[Form]]]:
-    """Return the values of the parameters, and the slopes of each operation's flattened data."""
+def parameters(tape: QuantumScript, trainable: Iterable[int]) -> tuple[NDArray[np.float64], list[list[Form]]]:
+    """Return the values of trainable parameters, and the slopes of each operation's flattened data."""
     values: list[float] = []
     found: dict[tuple[int, int], list[Form]] = {}
     places = tape.par_info
-    for place in tape.trainable_params:
+    for place in trainable:
         op, which, position = (places[place][key] for key in ("op", "op_idx", "p_idx"))
         if which >= len(tape.operations):
             continue
@@ -136,7 +136,12 @@ class Conversion:
             self.circuit.prepare(bloch)
 
     def _add_angle(self, op: Operator, wires: list[int], forms: Sequence[Form]) -> bool:
-        """Add a gate with one angle and a generator, if it is one."""
+        """Add a gate with one angle and a generator, or a row of rotations, if it is one."""
+        if op.name in EULER and (self.open or any(forms)):
+            for place, letter in enumerate(EULER[op.name]):
+                for angle in self._angles(op, forms[place], [1.0], place):
+                    self.circuit.rotation({wires[0]: letter}, angle)
+            return True
         if not op.data or any(forms[1:]) or np.size(op.data[0]) != 1:
             return False
         letters = ROTATIONS.get(op.name)
@@ -168,9 +173,9 @@ class Conversion:
             raise InvalidInputError(f"tape: {described(op)}: {error}") from error
         return True
 
-    def _angles(self, op: Operator, form: Form, factors: Iterable[float]) -> list[Angle]:
-        """Return the angle of a gate that turns by it times each of the factors; see `_terms`."""
-        terms = _terms(op, self.circuit.parameters, form)
+    def _angles(self, op: Operator, form: Form, factors: Iterable[float], place: int = 0) -> list[Angle]:
+        """Return an angle of a gate that turns by it times each of the factors; see `_terms`."""
+        terms = _terms(op, self.circuit.parameters, form, place)
         value = terms[0]
         if not self.open or not isinstance(value, float):
             return terms
@@ -220,11 +225,7 @@ class Conversion:
                 f"tape: expected an operation {small}with a Pauli generator or with a decomposition, got the "
                 f"{'trained ' if trained else ''}{kind} {described(op)}; write it as gates"
             )
-        if type(op) is qml.Rot:  # the gate of most layers, whose angles are those of its parts
-            with qml.QueuingManager.stop_recording():
-                made = zip((qml.RZ, qml.RY, qml.RZ), op.data, strict=True)
-                parts, slopes = [gate(angle, wires=op.wires) for gate, angle in made], list(forms)
-        elif trained:
+        if trained:
             parts, rows = trace(op, trained)
             slopes = [_combined(row, [forms[i] for i in trained]) for row in rows]
         else:
@@ -255,9 +256,9 @@ def _combined(row: Form, forms: Sequence[Form]) -> Form:
     return {index: slope for index, slope in total.items() if slope != 0}
 
 
-def _terms(op: Operator, theta: NDArray[np.float64], form: Form) -> list[Angle]:
-    """Return the angle of a gate: a number, or one term per parameter, the first with the offset."""
-    value, slopes = complex(np.asarray(op.data[0]).item()), dict(form)
+def _terms(op: Operator, theta: NDArray[np.float64], form: Form, place: int) -> list[Angle]:
+    """Return an angle of a gate: a number, or one term per parameter, the first with the offset."""
+    value, slopes = complex(np.asarray(op.data[place]).item()), form
     if _is_exponential(op):
         value, slopes = -1j * value, {i: -1j * s for i, s in slopes.items()}
     if any(abs(z.imag) > ROUNDING * (1 + abs(z)) for z in (value, *slopes.values())):
