@@ -318,9 +318,9 @@ def shadow_kernel(
     >>> states = [[1, 0], [0.6, 0.8], [0, 1]]
     >>> snaps = [efl.sample(state, shots=100_000, seed=i) for i, state in enumerate(states)]
     >>> efl.shadow_kernel(snaps, pure=True).round(1)
-    array([[ 1. ,  0.4,  0. ],
-           [ 0.4,  1. ,  0.6],
-           [ 0. ,  0.6,  1. ]])
+    array([[1. , 0.4, 0. ],
+           [0.4, 1. , 0.6],
+           [0. , 0.6, 1. ]])
     """
     rows = _states("states", states)
     columns = rows if others is None else _states("others", others)
