@@ -46,6 +46,7 @@ from efl_core.training import Budget, History, Trainer
 from efl_core.whole_state import (
     entropy,
     fidelity,
+    fidelity_gradient,
     purity,
     reduced_density_matrix,
     shadow_kernel,
@@ -113,6 +114,7 @@ __all__ = [
     "entropy",
     "estimate",
     "fidelity",
+    "fidelity_gradient",
     "fleet",
     "gradient",
     "gradient_observables",

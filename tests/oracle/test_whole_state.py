@@ -144,6 +144,68 @@ def test_the_variance_on_the_target_itself(n_qubits):
     assert found.stderr**2 * len(snaps) == pytest.approx(6 * (d + 1) / (d + 2) - 4, rel=0.05)
 
 
+def layered(n_qubits, layers, seed):
+    """Rotations about two axes of each qubit and a ring of CNOTs, layer by layer; a parameter for each."""
+    rng = np.random.default_rng(seed)
+    made = efl.Circuit(n_qubits, parameters=rng.uniform(-3, 3, 2 * n_qubits * layers))
+    for place in range(layers):
+        for q in range(n_qubits):
+            first = 2 * (place * n_qubits + q)
+            made.ry(efl.Parameter(first), q).rz(efl.Parameter(first + 1), q)
+        for q in range(n_qubits):
+            if n_qubits > 1:
+                made.clifford("CNOT", q, (q + 1) % n_qubits)
+    return made
+
+
+def slopes(n_qubits, layers, seed, target):
+    """The fidelity of `layered`, and its derivatives by the rule of shifts."""
+
+    def value(shift=0.0, j=0):
+        circuit = layered(n_qubits, layers, seed)
+        theta = np.array(circuit.parameters, dtype=float)
+        theta[j] += shift
+        return abs(np.vdot(target, efl.simulate(circuit.at(theta)))) ** 2
+
+    count = 2 * n_qubits * layers
+    return value(), np.array([(value(np.pi / 2, j) - value(-np.pi / 2, j)) / 2 for j in range(count)])
+
+
+@pytest.mark.parametrize("n_qubits", [1, 3, 5])
+def test_all_derivatives_of_a_fidelity_come_from_the_same_snapshots(n_qubits):
+    circuit = layered(n_qubits, 2, n_qubits)
+    state = efl.simulate(circuit)
+    near = state + 0.5 * random_state(n_qubits, 3)
+    for target in (random_state(n_qubits, 2), near / np.linalg.norm(near)):
+        value, gradient = slopes(n_qubits, 2, n_qubits, target)
+        snaps = efl.sample(state, efl.Ensemble.global_clifford(n_qubits), shots=20_000, seed=6)
+        found = efl.fidelity_gradient(snaps, circuit, target)
+        assert found.value == pytest.approx(efl.fidelity(snaps, target, combine="mean").value)
+        assert found.value_stderr == pytest.approx(efl.fidelity(snaps, target, combine="mean").stderr)
+        assert abs(found.value - value) < 5 * found.value_stderr
+        # 44 derivatives in all.
+        assert (np.abs(found.gradient - gradient) < 5 * found.stderr).all()
+
+
+@pytest.mark.parametrize("n_qubits", [1, 3, 6])
+def test_the_variance_of_a_derivative_is_bounded_whatever_the_width(n_qubits):
+    """At the target itself it is `(d + 1) / (d + 2) (1 - a^2)`, a = <target|P|target>: all of the bound."""
+    circuit = layered(n_qubits, 2, n_qubits)
+    state = efl.simulate(circuit)
+    snaps = efl.sample(state, efl.Ensemble.global_clifford(n_qubits), shots=40_000, seed=6)
+    found = efl.fidelity_gradient(snaps, circuit, state)
+    # P is the generator of a gate, moved to the end: half a turn more of the gate is -i P.
+    a = []
+    for j in range(4 * n_qubits):
+        theta = np.array(circuit.parameters, dtype=float)
+        theta[j] += np.pi
+        a.append((1j * np.vdot(state, efl.simulate(circuit.at(theta)))).real)
+    d = 2**n_qubits
+    variance = found.stderr**2 * len(snaps)
+    assert variance == pytest.approx((d + 1) / (d + 2) * (1 - np.square(a)), rel=0.05, abs=1e-3)
+    assert (variance <= 1.0).all()
+
+
 def test_stabiliser_states_are_measured_as_their_vectors():
     gates = [("H", 0), ("CNOT", 0, 1), ("SDG", 1), ("H", 2), ("CZ", 1, 2), ("CNOT", 2, 0), ("H", 1)]
     state, vector = efl.StabiliserState(3, gates), unitary(3, gates)[:, 0]

@@ -9,6 +9,7 @@ GLOBAL = efl.Ensemble.global_clifford(2)
 SNAPS = efl.sample([1, 0, 0, 0], GLOBAL, shots=20, seed=1)
 LOCAL = efl.sample([1, 0, 0, 0], shots=20, seed=1)
 ONE_SIDED = efl.sample([1, 0, 0, 0], efl.Ensemble.biased([[0.5, 0, 0.5]] * 2), shots=20, seed=1)
+CIRCUIT = efl.Circuit(2, parameters=[0.9]).ry(efl.Parameter(0), 0)
 ZEROS = efl.StabiliserState(2, [])
 
 CASES = {
@@ -36,6 +37,29 @@ CASES = {
     ),
     "no probability": (lambda: efl.fidelity(SNAPS, ZEROS, failure=2), "failure: expected a probability"),
     "an unknown rule": (lambda: efl.fidelity(SNAPS, ZEROS, combine="mode"), "combine: expected 'mean'"),
+    "a gradient of letters": (
+        lambda: efl.fidelity_gradient(LOCAL, CIRCUIT, [1, 0, 0, 0]),
+        "snaps: expected snapshots of Ensemble.global",
+    ),
+    "a circuit of another width": (
+        lambda: efl.fidelity_gradient(SNAPS, efl.Circuit(3), [1, 0, 0, 0]),
+        "circuit: expected 2 qubits, as the snapshots have, got 3 qubits",
+    ),
+    "no circuit": (lambda: efl.fidelity_gradient(SNAPS, None, [1, 0, 0, 0]), "circuit: expected a"),
+    "a stabiliser state for a gradient": (
+        lambda: efl.fidelity_gradient(SNAPS, CIRCUIT, ZEROS),
+        r"target: expected 2\^n amplitudes .*, got a StabiliserState",
+    ),
+    "a target that is not normalised": (
+        lambda: efl.fidelity_gradient(SNAPS, CIRCUIT, [1, 1, 0, 0]),
+        "target: expected a normalised vector",
+    ),
+    "a channel": (
+        lambda: efl.fidelity_gradient(
+            SNAPS, CIRCUIT.copy().channel([np.eye(2) * 0.6, np.eye(2)[::-1] * 0.8], 1), [1, 0, 0, 0]
+        ),
+        "circuit: expected unitary gates .*, got a channel at gate 1",
+    ),
     "purity of bases": (lambda: efl.purity(SNAPS, [0]), "snaps: expected snapshots in letters"),
     "no qubit": (lambda: efl.purity(LOCAL, []), "qubits: expected 1 to 8 qubits"),
     "a qubit twice": (lambda: efl.purity(LOCAL, [1, 1]), "qubits: expected different qubits"),

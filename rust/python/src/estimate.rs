@@ -1,7 +1,7 @@
 //! Tallies and estimates.
 
 use crate::boundary::{enter, listen, numbers};
-use crate::circuit::GradientObservables;
+use crate::circuit::{Circuit, GradientObservables};
 use crate::ensemble::Ensemble;
 use crate::error::{OrRaise, invalid, wrong_type};
 use crate::observables::Observables;
@@ -12,7 +12,7 @@ use efl_core::estimate::{self as core, Combine};
 use efl_core::pauli::Words;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyType};
@@ -119,14 +119,37 @@ pub(crate) fn fidelity<'py>(
             core::fidelity(&snaps.0, &[core::Target::Stabiliser(&state)], combine, buckets, cancel)
         })?
     } else {
-        let vector = numbers::<Complex64>("target", target, "a vector of 2^n amplitudes", 1)?;
-        let vector: Vec<Complex64> = vector.as_array().iter().copied().collect();
+        let vector = read_vector(target)?;
         enter(py, |cancel| {
             let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
             core::fidelity(&snaps.0, &[core::Target::Vector(&state)], combine, buckets, cancel)
         })?
     };
     Ok(columns(py, found))
+}
+
+/// The same of the fidelity with a vector, and of its derivative by each parameter of a circuit.
+#[pyfunction]
+pub(crate) fn fidelity_gradient<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    target: &Bound<'py, PyAny>,
+) -> PyResult<Columns<'py>> {
+    let vector = read_vector(target)?;
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let found = enter(py, |cancel| {
+        let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
+        let tangents = efl_core::circuit::tangents(&gates, &theta, &vector, cancel)?;
+        core::fidelity_gradient(&snaps.0, &state, &tangents, cancel)
+    })?;
+    Ok(columns(py, found))
+}
+
+fn read_vector(target: &Bound<'_, PyAny>) -> PyResult<Vec<Complex64>> {
+    let vector = numbers::<Complex64>("target", target, "a vector of 2^n amplitudes", 1)?;
+    Ok(vector.as_array().iter().copied().collect())
 }
 
 /// How often each pattern of letters and outcomes occurs on some qubits.

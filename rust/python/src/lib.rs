@@ -37,7 +37,8 @@ mod _native {
     use crate::ensemble::Ensemble;
     #[pymodule_export]
     use crate::estimate::{
-        Calibration, Tally, estimate, estimate_gradient, estimate_tally, fidelity, pattern_counts, tally,
+        Calibration, Tally, estimate, estimate_gradient, estimate_tally, fidelity, fidelity_gradient,
+        pattern_counts, tally,
     };
     #[pymodule_export]
     use crate::experiment::{

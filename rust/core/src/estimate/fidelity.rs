@@ -12,13 +12,14 @@ use super::Estimates;
 use super::combine::{Combine, median, median_inflation};
 use super::strata::Strata;
 use crate::bits::dispatch::{Kernel, dispatch};
-use crate::bits::limbs;
 use crate::bits::parallel::{self, Cancel};
+use crate::bits::{limbs, room};
 use crate::error::{Error, Result};
 use crate::pauli::word::check_width;
 use crate::snapshots::{Address, Snapshots, draw_basis};
 use crate::stabiliser::{GraphBasis, Parities, Spread, StabiliserState};
 use crate::state::StateVector;
+use num_complex::Complex64;
 use std::ops::Range;
 
 /// Groups of 64 snapshots of a task.
@@ -70,6 +71,90 @@ pub fn fidelity(
     cancel: &Cancel,
 ) -> Result<Estimates> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
+    check_snapshots(snaps)?;
+    let most = if combine == Combine::MedianOfMeans { shots } else { 1 };
+    if buckets == 0 || buckets > most {
+        let expected =
+            format!("1 to {most}, as many as there are snapshots, and 1 unless medians are combined");
+        return Err(Error::invalid("buckets", expected, buckets.to_string()));
+    }
+    let mut found = unfilled(targets.len(), shots);
+    for target in targets {
+        check_width("target", n, target.n_qubits())?;
+        let target = match target {
+            Target::Stabiliser(state) => Reading::Stabiliser(state),
+            Target::Vector(state) => Reading::Vectors(state.amplitudes(), &[]),
+        };
+        let readings = by_task(snaps, target, cancel, Ok)?.concat();
+        let (value, stderr) = combined(&readings, n, buckets);
+        found.value.push(value);
+        found.stderr.push(stderr);
+    }
+    Ok(found)
+}
+
+/// Estimates the fidelity of the measured state with a vector, and its derivatives: one for each tangent (see
+/// [`crate::circuit::tangents`]), all from the same snapshots.
+///
+/// A derivative is the value of the operator `(i/2) (|chi><phi| - |phi><chi|)`, of rank two; the mean square of its reading is
+/// at most `|chi|^2 - <phi|chi>^2`, whatever the width: 1 at most for a parameter of a single rotation.
+pub fn fidelity_gradient(
+    snaps: &Snapshots,
+    target: &StateVector<'_>,
+    tangents: &[Vec<Complex64>],
+    cancel: &Cancel,
+) -> Result<Estimates> {
+    let (n, shots, count) = (snaps.n_qubits(), snaps.len(), tangents.len() + 1);
+    check_snapshots(snaps)?;
+    check_width("target", n, target.n_qubits())?;
+    let reading = Reading::Vectors(target.amplitudes(), tangents);
+    let parts = by_task(snaps, reading, cancel, |readings: Vec<f64>| {
+        let mut sums = vec![[0.0; 2]; count];
+        for row in readings.chunks_exact(count) {
+            sums.iter_mut().zip(row).for_each(|(sum, x)| *sum = [sum[0] + x, sum[1] + x * x]);
+        }
+        Ok(sums)
+    })?;
+    let mut found = unfilled(count, shots);
+    let center = 0.5f64.powi(n as i32);
+    for k in 0..count {
+        let [first, second] = parts.iter().fold([0.0; 2], |[a, b], part| [a + part[k][0], b + part[k][1]]);
+        // On the maximally mixed state.
+        let (mean, variance) = match k.checked_sub(1) {
+            None => (center, 1.0 - center * center),
+            Some(j) => {
+                let (mut square, mut own) = (0.0, Complex64::default());
+                for (chi, phi) in tangents[j].iter().zip(target.amplitudes()) {
+                    square += chi.norm_sqr();
+                    own += phi.conj() * chi;
+                }
+                (0.0, (1.0 + center) * (square - own.norm_sqr()).max(0.0) / 2.0)
+            }
+        };
+        let (shots, mut strata) = (shots as f64, Strata::default());
+        if shots == 1.0 {
+            strata.add_lone(first - mean, variance);
+        } else {
+            strata.add(shots, first / shots, second / (shots * shots), 0.0, variance / shots);
+        }
+        found.value.push(first / shots);
+        found.stderr.push(strata.variance().sqrt());
+    }
+    Ok(found)
+}
+
+/// Estimates to which values are still to be added.
+fn unfilled(count: usize, shots: usize) -> Estimates {
+    Estimates {
+        value: Vec::with_capacity(count),
+        stderr: Vec::with_capacity(count),
+        revealed: vec![shots as u64; count],
+        unrevealed: vec![0.0; count],
+        shots: shots as u64,
+    }
+}
+
+fn check_snapshots(snaps: &Snapshots) -> Result<()> {
     if !snaps.ensemble().is_global() {
         return Err(Error::invalid(
             "snaps",
@@ -77,44 +162,38 @@ pub fn fidelity(
             format!("a {} ensemble", snaps.ensemble().kind()),
         ));
     }
-    if shots == 0 {
+    if snaps.is_empty() {
         return Err(Error::invalid("snaps", "at least one snapshot", "none"));
     }
-    let most = if combine == Combine::MedianOfMeans { shots } else { 1 };
-    if buckets == 0 || buckets > most {
-        let expected =
-            format!("1 to {most}, as many as there are snapshots, and 1 unless medians are combined");
-        return Err(Error::invalid("buckets", expected, buckets.to_string()));
-    }
-    let mut found = Estimates {
-        value: Vec::new(),
-        stderr: Vec::new(),
-        revealed: vec![shots as u64; targets.len()],
-        unrevealed: vec![0.0; targets.len()],
-        shots: shots as u64,
-    };
-    for target in targets {
-        check_width("target", n, target.n_qubits())?;
-        let (value, stderr) = combined(&readings(snaps, target, cancel)?, n, buckets);
-        found.value.push(value);
-        found.stderr.push(stderr);
-    }
-    Ok(found)
+    Ok(())
 }
 
-/// The reading of every snapshot.
-fn readings(snaps: &Snapshots, target: &Target<'_>, cancel: &Cancel) -> Result<Vec<f64>> {
+/// What is read of a snapshot.
+#[derive(Clone, Copy)]
+enum Reading<'a> {
+    /// The fidelity with a state.
+    Stabiliser(&'a StabiliserState),
+    /// The fidelity with the first vector, and its derivative along each of the others.
+    Vectors(&'a [Complex64], &'a [Vec<Complex64>]),
+}
+
+/// The readings of every snapshot, those of a task at a time made into something else.
+fn by_task<T: Send>(
+    snaps: &Snapshots,
+    reading: Reading<'_>,
+    cancel: &Cancel,
+    then: impl Fn(Vec<f64>) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let groups = limbs(snaps.len());
-    let parts = parallel::map(groups.div_ceil(GROUPS), cancel, |task| {
+    parallel::map(groups.div_ceil(GROUPS), cancel, |task| {
         let groups = task * GROUPS..groups.min((task + 1) * GROUPS);
-        dispatch(Read { snaps, target, groups, cancel })
-    })?;
-    Ok(parts.concat())
+        then(dispatch(Read { snaps, reading, groups, cancel })?)
+    })
 }
 
 struct Read<'a> {
     snaps: &'a Snapshots,
-    target: &'a Target<'a>,
+    reading: Reading<'a>,
     groups: Range<usize>,
     cancel: &'a Cancel,
 }
@@ -124,38 +203,48 @@ impl Kernel for Read<'_> {
 
     #[inline(always)]
     fn run(self) -> Self::Output {
-        let Read { snaps, target, groups, cancel } = self;
+        let Read { snaps, reading, groups, cancel } = self;
         let n = snaps.n_qubits();
         let row = limbs(n);
         let addresses: &[Address] = snaps.addresses().unwrap_or(&[]);
         let mut basis = GraphBasis::new(n);
         let (mut parities, mut spread) = (Parities::default(), Spread::new());
         let mut rows = vec![0; 64 * row];
-        let mut readings = Vec::with_capacity(64 * groups.len());
+        let width = if let Reading::Vectors(_, tangents) = reading { 1 + tangents.len() } else { 1 };
+        let mut readings = room("the readings of a task", 64 * groups.len(), width)?;
         let per_word = 0.5f64.powi(n as i32);
         for group in groups {
             cancel.check()?;
             snaps.outcome_rows(group, &mut rows);
             for (&address, outcome) in addresses[64 * group..].iter().zip(rows.chunks_exact(row)) {
                 draw_basis(&mut basis, address);
-                readings.push(match target {
-                    Target::Stabiliser(state) => {
+                match reading {
+                    Reading::Stabiliser(state) => {
                         parities.find(&basis, state);
                         let overlap = if parities.allow(outcome) {
                             (1.0 + per_word) * two_to(parities.len())
                         } else {
                             0.0
                         };
-                        overlap - 1.0
+                        readings.push(overlap - 1.0);
                     }
-                    Target::Vector(state) => {
-                        if n > 16 {
-                            cancel.check()?;
-                        }
+                    Reading::Vectors(target, tangents) => {
                         spread.take(&basis, outcome[0]);
-                        (two_to(n) + 1.0) * spread.amplitude(state.amplitudes()).norm_sqr() - 1.0
+                        let mut own = Complex64::default();
+                        for k in 0..=tangents.len() {
+                            if n > 16 {
+                                cancel.check()?;
+                            }
+                            let found = spread.amplitude(if k == 0 { target } else { &tangents[k - 1] });
+                            readings.push(if k == 0 {
+                                own = found;
+                                (two_to(n) + 1.0) * found.norm_sqr() - 1.0
+                            } else {
+                                -(two_to(n) + 1.0) * (own.conj() * found).im
+                            });
+                        }
                     }
-                });
+                }
             }
         }
         Ok(readings)
@@ -197,7 +286,6 @@ mod tests {
     use crate::gates::{Clifford, CliffordGate};
     use crate::pauli::{PauliSum, Sums};
     use crate::snapshots::{sample, sample_stabiliser};
-    use num_complex::Complex64;
 
     fn ghz(n: usize) -> StabiliserState {
         let mut gates = vec![CliffordGate::new(Clifford::H, &[0]).unwrap()];
