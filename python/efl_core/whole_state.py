@@ -98,7 +98,7 @@ def fidelity(
         combine = "mean" if stabilisers and failure is None else "median_of_means"
     buckets = _buckets(combine, failure, len(targets), len(snaps))
     rows = [_native.fidelity(snaps._native, one, combine, buckets) for one in targets]
-    value, stderr = (np.array([row[column][0] for row in rows]) for column in (0, 1))
+    value, stderr = np.array([row[0][0] for row in rows]), np.array([row[1][0] for row in rows])
     if not several:
         return Estimate(float(value[0]), float(stderr[0]), len(snaps), len(snaps))
     counts = np.full(len(rows), len(snaps), dtype=np.uint64)
@@ -354,8 +354,8 @@ def shadow_kernel(
     qubits
         Which qubits are compared, at most eight; all if not given.
     pure
-        Whether states are known to be pure, and all qubits compared: the diagonal is then 1, otherwise the
-        `purity`.
+        Whether states are known to be pure: the diagonal is then 1, otherwise the `purity`. Of all qubits
+        only.
 
     Examples
     --------
@@ -377,6 +377,9 @@ def shadow_kernel(
             expected = "snapshots of the ensemble of states[0]"
             raise InvalidInputError.of(name, expected, f"another {snaps.ensemble.kind} ensemble")
     part = _part(rows[0], range(rows[0].n_qubits) if qubits is None else qubits)
+    if pure and len(part) < rows[0].n_qubits:
+        expected = "False where qubits are left out, whose states may be entangled with the others"
+        raise InvalidInputError.of("pure", expected, True)
 
     def words(name: str, snaps: Snapshots) -> NDArray[np.float64]:
         counts, letters, shots = _patterns(name, snaps, part, 1 if pure or others is not None else 2)
@@ -384,7 +387,7 @@ def shadow_kernel(
 
     table = np.array([words(name, snaps) for name, snaps in every])
     left, right = table[: len(rows)], table if others is None else table[len(rows) :]
-    kernel = left @ right.T / 2 ** len(part)
+    kernel: NDArray[np.float64] = left @ right.T / 2 ** len(part)
     if others is None:
         own = [1.0 if pure else float(purity(snaps, part).value) for snaps in rows]
         np.fill_diagonal(kernel, own)

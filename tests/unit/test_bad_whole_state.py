@@ -70,6 +70,10 @@ CASES = {
         lambda: efl.state_overlap(LOCAL, ONE_SIDED),
         "b: expected snapshots of the ensemble of a",
     ),
+    "a part of pure states": (
+        lambda: efl.shadow_kernel([LOCAL, LOCAL], qubits=[1], pure=True),
+        "pure: expected False where qubits are left out",
+    ),
     "no state": (lambda: efl.shadow_kernel([]), "states: expected at least one"),
     "a list of settings": (
         lambda: efl.sample(ZEROS, efl.Ensemble.settings(["XX"]), shots=3),
