@@ -137,6 +137,19 @@ impl GraphBasis {
         }
     }
 
+    /// The syndrome of a word of up to 64 qubits.
+    #[inline(always)]
+    pub(crate) fn syndrome_of_limb(&self, x: u64, z: u64) -> u64 {
+        let turned = self.turned[0];
+        let mut syndrome = z & !turned | x & turned;
+        let mut left = x & !turned | z & turned;
+        while left != 0 {
+            syndrome ^= self.matrix[left.trailing_zeros() as usize];
+            left &= left - 1;
+        }
+        syndrome
+    }
+
     /// The sign of a revealed word of that mask: whether an even parity of its bits means -1.
     #[inline]
     pub(crate) fn negative(&self, mask: &[u64]) -> bool {

@@ -48,6 +48,8 @@ pub(crate) struct Spread {
     pivots: u32,
     /// Of the last qubits: where they are, and the power of i.
     inner: [u32; LANES],
+    /// Whether they are all of the lowest bits of an index, in order.
+    contiguous: bool,
     factor: [[f64; LANES]; 2],
     /// Of the others: where they are, the power of i, and the inner qubits that they couple to.
     outer: Vec<(u32, u8, u8)>,
@@ -58,7 +60,15 @@ impl Spread {
     pub(crate) fn new() -> Self {
         let [inner, factor] = [[0; LANES], [0; LANES]];
         let factor = [factor.map(f64::from); 2];
-        Spread { free: 0, pivots: 0, inner, factor, outer: Vec::new(), halves: [Vec::new(), Vec::new()] }
+        Spread {
+            free: 0,
+            pivots: 0,
+            inner,
+            contiguous: false,
+            factor,
+            outer: Vec::new(),
+            halves: [Vec::new(), Vec::new()],
+        }
     }
 
     /// Takes a basis of at most 30 qubits, and which of its elements: those whose turned readout bits are those of the outcome,
@@ -108,31 +118,55 @@ impl Spread {
                 }
             }
         }
+        // Then the other bits of an outer place are all higher.
+        self.contiguous = own == INNER && (0..INNER).all(|i| self.inner[1 << i] == self.inner[0] ^ 1 << i);
         for k in 0..1 << own {
             let [re, im] = POWERS[usize::from(phases[k] & 3)];
             (self.factor[0][k], self.factor[1][k]) = (re, im);
         }
     }
 
+    /// The amplitudes of a vector at the inner places of an outer one; the last ones mean nothing if there are fewer.
+    #[inline(always)]
+    fn at<'a>(
+        &self,
+        outer: u32,
+        vector: &'a [Complex64],
+        buffer: &'a mut [Complex64; LANES],
+    ) -> &'a [Complex64; LANES] {
+        if self.contiguous
+            && let Some(found) = vector[(outer ^ self.inner[0]) as usize..].first_chunk()
+        {
+            return found;
+        }
+        for (value, &inner) in buffer.iter_mut().zip(&self.inner) {
+            *value = vector[(outer ^ inner) as usize & (vector.len() - 1)];
+        }
+        buffer
+    }
+
     /// The inner product of the element with a vector of the same width.
     #[inline(always)]
     pub(crate) fn amplitude(&self, vector: &[Complex64]) -> Complex64 {
-        let mut sum = Complex64::default();
+        let (mut re, mut im) = ([0.0; LANES], [0.0; LANES]);
+        let mut buffer = [Complex64::default(); LANES];
         for &(at, power, couples) in &self.outer {
             let signs = &SIGNS[usize::from(couples)];
-            let (mut re, mut im) = ([0.0; 8], [0.0; 8]);
-            for (k, &inner) in self.inner.iter().enumerate() {
-                let value = vector[(at ^ inner) as usize & (vector.len() - 1)];
-                let (c, s) = (signs[k] * self.factor[0][k], signs[k] * self.factor[1][k]);
-                re[k % 8] += c * value.re - s * value.im;
-                im[k % 8] += c * value.im + s * value.re;
-            }
-            let fold = |v: [f64; 8]| ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
-            let (re, im) = (fold(re), fold(im));
             let [c, s] = POWERS[usize::from(power & 3)];
-            sum += Complex64::new(c * re - s * im, c * im + s * re);
+            for (k, value) in self.at(at, vector, &mut buffer).iter().enumerate() {
+                let (a, b) = (signs[k] * value.re, signs[k] * value.im);
+                re[k] += c * a - s * b;
+                im[k] += c * b + s * a;
+            }
         }
-        sum * norm(self.free)
+        let (mut sum_re, mut sum_im) = ([0.0; 8], [0.0; 8]);
+        for k in 0..LANES {
+            let (c, s) = (self.factor[0][k], self.factor[1][k]);
+            sum_re[k % 8] += c * re[k] - s * im[k];
+            sum_im[k % 8] += c * im[k] + s * re[k];
+        }
+        let fold = |v: [f64; 8]| ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+        Complex64::new(fold(sum_re), fold(sum_im)) * norm(self.free)
     }
 
     /// Measures a normalised vector in a basis of at most 30 qubits. `cumulative` has the sums of the squares of its
@@ -167,15 +201,15 @@ impl Spread {
     #[inline(always)]
     fn draw(&mut self, vector: &[Complex64], mut random: impl FnMut() -> f64) -> u32 {
         let used = LANES.min(1 << self.free);
-        let [re, im] = &mut self.halves;
+        let [mut re, mut im] = std::mem::take(&mut self.halves);
         re.clear();
         im.clear();
+        let mut buffer = [Complex64::default(); LANES];
         for &(at, power, couples) in &self.outer {
             let signs = &SIGNS[usize::from(couples)];
             let [c, s] = POWERS[usize::from(power & 3)];
             let (mut own_re, mut own_im) = ([0.0; LANES], [0.0; LANES]);
-            for (k, &inner) in self.inner.iter().enumerate() {
-                let value = vector[(at ^ inner) as usize & (vector.len() - 1)];
+            for (k, value) in self.at(at, vector, &mut buffer).iter().enumerate() {
                 let (inner_re, inner_im) = (self.factor[0][k], self.factor[1][k]);
                 let (c, s) = (c * inner_re - s * inner_im, c * inner_im + s * inner_re);
                 own_re[k] = signs[k] * (c * value.re - s * value.im);
@@ -205,6 +239,7 @@ impl Spread {
             }
             drawn |= u32::from(one) << i;
         }
+        self.halves = [re, im];
         // From places among the pivots to bits of the index.
         let (mut left, mut index) = (self.pivots, 0);
         for i in 0..self.free {

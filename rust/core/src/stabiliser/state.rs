@@ -158,6 +158,10 @@ impl Parities {
         self.leads.clear();
         self.leads.resize(n, u32::MAX);
         self.scratch.resize(3 * row, 0);
+        if row == 1 {
+            self.find_narrow(basis, state);
+            return;
+        }
         for i in 0..n {
             let word = state.words.get(i);
             let (done, own) = self.reduced.split_at_mut(2 * i * row);
@@ -179,6 +183,30 @@ impl Parities {
                 }
                 let other = &done[2 * row * self.leads[lead] as usize..][..2 * row];
                 own.iter_mut().zip(other).for_each(|(o, other)| *o ^= other);
+            }
+        }
+    }
+
+    /// The same of up to 64 qubits, in half the time.
+    #[inline(always)]
+    fn find_narrow(&mut self, basis: &GraphBasis, state: &StabiliserState) {
+        for i in 0..basis.n_qubits() {
+            let word = state.words.get(i);
+            let mut own = basis.syndrome_of_limb(word.x()[0], word.z()[0]);
+            let mut made = 1 << i;
+            while own != 0 {
+                let lead = own.trailing_zeros() as usize & 63;
+                let other = self.leads[lead] as usize;
+                if other >= i {
+                    self.leads[lead] = i as u32;
+                    break;
+                }
+                own ^= self.reduced[2 * other];
+                made ^= self.reduced[2 * other + 1];
+            }
+            self.reduced[2 * i..2 * i + 2].copy_from_slice(&[own, made]);
+            if own == 0 {
+                self.push(basis, state, i);
             }
         }
     }
