@@ -18,7 +18,7 @@ from efl_core.calibrations import Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.designs import design
 from efl_core.diagnoses import Diagnosis, diagnose
-from efl_core.ensembles import Ensemble, Setting
+from efl_core.ensembles import Ensemble, Setting, StabiliserState
 from efl_core.errors import (
     BiasError,
     CorruptDataError,
@@ -43,6 +43,15 @@ from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 from efl_core.training import Budget, History, Trainer
+from efl_core.whole_state import (
+    entropy,
+    fidelity,
+    fidelity_gradient,
+    purity,
+    reduced_density_matrix,
+    shadow_kernel,
+    state_overlap,
+)
 
 if TYPE_CHECKING:
     from efl_core import fleet
@@ -91,6 +100,7 @@ __all__ = [
     "ShapeError",
     "Simulated",
     "Snapshots",
+    "StabiliserState",
     "Tally",
     "Trainer",
     "Truncation",
@@ -101,7 +111,10 @@ __all__ = [
     "design",
     "diagnose",
     "echo_grad",
+    "entropy",
     "estimate",
+    "fidelity",
+    "fidelity_gradient",
     "fleet",
     "gradient",
     "gradient_observables",
@@ -109,11 +122,15 @@ __all__ = [
     "num_threads",
     "plan",
     "propagate",
+    "purity",
+    "reduced_density_matrix",
     "sample",
     "set_num_threads",
     "shadow_grad",
+    "shadow_kernel",
     "show_versions",
     "simulate",
+    "state_overlap",
     "tally",
 ]
 

@@ -32,6 +32,7 @@ __all__ = [
     "Plan",
     "Setting",
     "Snapshots",
+    "StabiliserState",
     "Tally",
     "available_cpu_levels",
     "calibration_variances",
@@ -43,6 +44,8 @@ __all__ = [
     "estimate_gradient",
     "estimate_tally",
     "evaluate",
+    "fidelity",
+    "fidelity_gradient",
     "fleet_frame",
     "fleet_gradient",
     "gradient_observables",
@@ -50,6 +53,7 @@ __all__ = [
     "memory_budget",
     "mitigated_observables",
     "num_threads",
+    "pattern_counts",
     "read_combined",
     "read_sum",
     "read_sums",
@@ -57,6 +61,7 @@ __all__ = [
     "read_word",
     "rebase",
     "sample",
+    "sample_stabiliser",
     "set_cpu_level",
     "set_num_threads",
     "simulate",
@@ -160,6 +165,17 @@ class Setting:
     def __hash__(self) -> int: ...
 
 @final
+class StabiliserState:
+    def __new__(cls, n_qubits: SupportsIndex, gates: Iterable[Sequence[str | int]]) -> StabiliserState: ...
+    @staticmethod
+    def from_words(words: Iterable[tuple[int, _WordLike]]) -> StabiliserState: ...
+    @property
+    def n_qubits(self) -> int: ...
+    @property
+    def words(self) -> list[tuple[int, str]]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+
+@final
 class Ensemble:
     @staticmethod
     def uniform(n_qubits: SupportsIndex) -> Ensemble: ...
@@ -181,6 +197,9 @@ class Ensemble:
     def random_blocks(n_qubits: SupportsIndex, qubits_per_block: SupportsIndex) -> Ensemble: ...
     @staticmethod
     def clifford(n_qubits: SupportsIndex) -> Ensemble: ...
+    @staticmethod
+    def global_clifford(n_qubits: SupportsIndex) -> Ensemble: ...
+    def draw_setting(self, seed: SupportsIndex, index: SupportsIndex) -> Setting: ...
     @property
     def n_qubits(self) -> int: ...
     @property
@@ -530,6 +549,13 @@ def estimate_gradient(
 def estimate_tally(
     tally: Tally, observables: Observables, combine: str, calibration: Calibration | None
 ) -> _Columns: ...
+def fidelity(
+    snaps: Snapshots, target: StabiliserState | ArrayLike, combine: str, buckets: int
+) -> _Columns: ...
+def fidelity_gradient(
+    snaps: Snapshots, circuit: Circuit, theta: NDArray[np.float64], target: NDArray[np.complex128]
+) -> _Columns: ...
+def pattern_counts(snaps: Snapshots, qubits: Sequence[int]) -> NDArray[np.uint64]: ...
 def tally(snaps: Snapshots, words: Sequence[Any], buckets: int) -> Tally: ...
 def sample(
     state: NDArray[np.complex128],
@@ -538,6 +564,7 @@ def sample(
     counts: NDArray[np.uint64] | None,
     seed: int,
 ) -> Snapshots: ...
+def sample_stabiliser(state: StabiliserState, ensemble: Ensemble, shots: int, seed: int) -> Snapshots: ...
 def draw_settings(ensemble: Ensemble, shots: int, seed: int) -> NDArray[np.uint32]: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: SupportsIndex) -> None: ...

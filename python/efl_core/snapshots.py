@@ -2,7 +2,7 @@
 
 A snapshot is one measurement of all qubits: a setting, and a bit per qubit (0 is the eigenvalue +1). The
 setting is a letter X, Y or Z per qubit, and `Snapshots` then holds 3 bits per qubit; or it is one of a
-list, by its index.
+list, by its index; or one of all stabiliser bases, by the address that it is drawn from.
 """
 
 import operator
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
-from efl_core._native import Ensemble
+from efl_core._native import Ensemble, StabiliserState
 from efl_core.arguments import array, byte_table, check_range, column, described, integer, listed
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 
@@ -246,11 +246,18 @@ class Snapshots:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
-    def to_arrays(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.uint32]]:
-        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, setting_index)`` of `from_settings`."""
+    def to_arrays(
+        self,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | NDArray[np.uint32] | NDArray[np.uint64]]:
+        """Return ``(bits, bases)`` of `from_arrays`, or ``(bits, setting_index)`` of `from_settings`.
+
+        Of `Ensemble.global_clifford` it is ``(bits, addresses)`` of `from_addresses`.
+        """
         bits, bases = self._native.to_arrays()
         if self.ensemble.kind in ("uniform", "biased"):
             return bits, bases
+        if (addresses := self.addresses) is not None and self.ensemble.kind == "global_clifford":
+            return bits, addresses
         settings = self._native.settings
         return bits, settings[:, 0] if self.ensemble.kind == "settings" else settings
 
@@ -382,11 +389,25 @@ class Snapshots:
 
     def __reduce__(self) -> tuple[Any, ...]:
         columns = (self.version, self.replica, self.sequence)
+        if self.ensemble.kind == "global_clifford":
+            return _from_addresses, (*self.to_arrays(), self.ensemble, *columns)
         return _from_rows, (*self._native.rows(), self.ensemble, *columns, self.allocated)
 
 
 def _from_rows(*arguments: Any) -> Snapshots:  # noqa: ANN401 (the arguments of Snapshots.__reduce__)
     return Snapshots(_native.Snapshots.from_rows(*arguments))
+
+
+def _from_addresses(
+    bits: NDArray[np.uint8],
+    addresses: NDArray[np.uint64],
+    ensemble: Ensemble,
+    version: NDArray[np.uint32] | None,
+    replica: NDArray[np.uint64] | None,
+    sequence: NDArray[np.uint64] | None,
+) -> Snapshots:
+    snaps = Snapshots.from_addresses(bits, addresses, ensemble=ensemble)
+    return snaps.with_provenance(version=version, replica=replica, sequence=sequence)
 
 
 def _check_ensemble(ensemble: Ensemble | None, n_qubits: int) -> Ensemble:
@@ -428,8 +449,25 @@ def _counts(counts: ArrayLike) -> NDArray[np.uint64]:
     return np.ascontiguousarray(found, dtype=np.uint64)
 
 
+def _amplitudes(state: ArrayLike) -> NDArray[np.complex128]:
+    expected = "2^n real or complex amplitudes"
+    amplitudes = array("state", state, expected)
+    if amplitudes.ndim != 1:
+        raise ShapeError.of("state", f"{expected} of shape (2**n,)", f"shape {amplitudes.shape}")
+    return np.ascontiguousarray(amplitudes, dtype=np.complex128)
+
+
+def _width(state: StabiliserState | NDArray[np.complex128]) -> int:
+    if isinstance(state, StabiliserState):
+        return state.n_qubits
+    length = len(state)
+    if length < 2 or length & (length - 1):
+        raise ShapeError.of("state", "2^n real or complex amplitudes", length)
+    return length.bit_length() - 1
+
+
 def sample(
-    state: ArrayLike,
+    state: ArrayLike | StabiliserState,
     ensemble: Ensemble | None = None,
     *,
     shots: SupportsIndex | None = None,
@@ -443,7 +481,8 @@ def sample(
     ----------
     state
         Amplitudes, length 2^n, normalised; wire 0 is the most significant bit of the index, as in
-        PennyLane. complex128 is read where it is; other real or complex types are converted.
+        PennyLane. complex128 is read where it is; other real or complex types are converted. Or a
+        `StabiliserState` of any width, in letters or in `Ensemble.global_clifford`.
     ensemble
         Distribution of the settings; uniform letters if not given.
     shots
@@ -472,16 +511,9 @@ def sample(
     >>> efl.sample(bell, ensemble, counts=[1, 3], seed=7).to_arrays()[1]
     array([0, 1, 1, 1], dtype=uint32)
     """
-    expected = "2^n real or complex amplitudes"
-    amplitudes = array("state", state, expected)
-    if amplitudes.ndim != 1:
-        raise ShapeError.of("state", f"{expected} of shape (2**n,)", f"shape {amplitudes.shape}")
-    amplitudes = np.ascontiguousarray(amplitudes, dtype=np.complex128)
+    prepared = state if isinstance(state, StabiliserState) else _amplitudes(state)
     if ensemble is None:
-        length = len(amplitudes)
-        if length < 2 or length & (length - 1):
-            raise ShapeError.of("state", expected, length)
-        ensemble = Ensemble.uniform(length.bit_length() - 1)
+        ensemble = Ensemble.uniform(_width(prepared))
     elif not isinstance(ensemble, Ensemble):
         raise InputTypeError.of("ensemble", "an Ensemble", type(ensemble).__name__)
     if shots is not None and counts is not None:
@@ -497,7 +529,11 @@ def sample(
     given = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) if seed is None else seed
     key = integer("seed", operator.index(given) if isinstance(given, np.integer) else given, 0, 2**64 - 1)
     count = integer("shots", shots, 1) if counts is None else 0
+    if isinstance(prepared, StabiliserState):
+        if counts is not None:
+            raise InvalidInputError.of("counts", "none with a stabiliser state", "some")
+        return Snapshots(_native.sample_stabiliser(prepared, ensemble, count, key))
     each = None if counts is None else _counts(counts)
     if each is None and ensemble.kind == "settings" and allocated is not False:
         each = ensemble.allocate(count, key)
-    return Snapshots(_native.sample(amplitudes, ensemble, count, each, key))
+    return Snapshots(_native.sample(prepared, ensemble, count, each, key))

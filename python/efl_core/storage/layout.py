@@ -56,6 +56,12 @@ class Layout:
         """Return the layout that snapshots are stored in."""
         if snaps.n_qubits > MAX_QUBITS:
             raise InvalidInputError.of("snaps", f"up to {MAX_QUBITS} qubits to store", snaps.n_qubits)
+        if snaps.ensemble.kind == "global_clifford":
+            raise InvalidInputError.of(
+                "snaps",
+                "snapshots in letters or lists to store (pickle those of all bases, or keep to_arrays())",
+                "a global_clifford ensemble",
+            )
         none = snaps[:0]  # asking all of them for a column would copy it
         known = tuple(name for name in PROVENANCE if getattr(none, name) is not None)
         return cls(snaps.ensemble, _measured(snaps.ensemble) + known, snaps.allocated)

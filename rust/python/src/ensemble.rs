@@ -7,6 +7,7 @@ use crate::pauli::read_word;
 use crate::setting::Setting;
 use efl_core::Error;
 use efl_core::ensemble as core;
+use efl_core::snapshots::{Address, draw_setting};
 use efl_core::state::StateVector;
 use num_complex::Complex64;
 use numpy::{IntoPyArray, PyArray1, PyArrayDyn, PyArrayMethods, ToPyArray};
@@ -19,8 +20,8 @@ use std::collections::btree_map::Entry;
 /// How measurement settings are drawn, and so how often each word is revealed.
 ///
 /// Made by `Ensemble.uniform` or `Ensemble.biased` (a letter X, Y or Z per qubit), by `Ensemble.settings` (one of a
-/// list), or by `Ensemble.blocks`, `Ensemble.random_blocks` or `Ensemble.clifford` (one of a list for each block of
-/// qubits).
+/// list), by `Ensemble.blocks`, `Ensemble.random_blocks` or `Ensemble.clifford` (one of a list for each block of
+/// qubits), or by `Ensemble.global_clifford` (one of all stabiliser bases).
 ///
 /// Examples
 /// --------
@@ -208,13 +209,47 @@ impl Ensemble {
         core::Ensemble::clifford(size("n_qubits", n_qubits, 1)?).or_raise().map(Ensemble)
     }
 
+    /// A random stabiliser basis of all of ``n_qubits`` qubits, any number: what a random Clifford circuit measures.
+    ///
+    /// All bases are equally likely. Each is drawn from the address of its snapshot, a seed and an index, and never stored:
+    /// `draw_setting` gives its circuit. Made for questions about the whole state, such as `fidelity`; a word is revealed
+    /// with probability 1 / (2^n + 1) only.
+    ///
+    /// >>> import efl_core as efl
+    /// >>> ensemble = efl.Ensemble.global_clifford(3)
+    /// >>> ensemble.reveal_probability("XYZ")
+    /// 0.1111111111111111
+    #[staticmethod]
+    fn global_clifford(n_qubits: &Bound<'_, PyAny>) -> PyResult<Self> {
+        core::Ensemble::global_clifford(width("n_qubits", n_qubits)?).or_raise().map(Ensemble)
+    }
+
+    /// The setting at an address: that of snapshot ``index`` of `sample` with this seed.
+    ///
+    /// With it snapshots are taken on a device, one circuit for each: `Snapshots.from_addresses` packs their bits. Of a list
+    /// of settings it is the one that `sample` draws with ``allocated=False``.
+    ///
+    /// >>> import efl_core as efl
+    /// >>> setting = efl.Ensemble.global_clifford(2).draw_setting(seed=7, index=0)
+    /// >>> setting.gates
+    /// [('CZ', 0, 1), ('SDG', 1), ('H', 0), ('H', 1)]
+    fn draw_setting(
+        &self,
+        py: Python<'_>,
+        seed: &Bound<'_, PyAny>,
+        index: &Bound<'_, PyAny>,
+    ) -> PyResult<Setting> {
+        let address = Address { seed: integer("seed", seed, 0)?, index: integer("index", index, 0)? };
+        enter(py, |cancel| draw_setting(&self.0, address, cancel)).map(Setting)
+    }
+
     /// Number of qubits.
     #[getter]
     fn n_qubits(&self) -> usize {
         self.0.n_qubits()
     }
 
-    /// ``"uniform"``, ``"biased"``, ``"settings"`` or ``"blocks"``.
+    /// ``"uniform"``, ``"biased"``, ``"settings"``, ``"blocks"`` or ``"global_clifford"``.
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind()
@@ -226,12 +261,12 @@ impl Ensemble {
         if let Some(list) = self.0.single() {
             return Ok(list.probabilities().to_pyarray(py).to_dyn().clone());
         }
-        if !self.0.block_list().is_empty() {
-            return Err(invalid(
-                "probabilities",
-                "an ensemble with one list",
-                "several blocks, which have their own, see block_list",
-            ));
+        if self.0.letter_probabilities(0).is_none() {
+            let found = match self.0.is_global() {
+                true => "all stabiliser bases, which are equally likely",
+                false => "several blocks, which have their own, see block_list",
+            };
+            return Err(invalid("probabilities", "an ensemble of letters or with one list", found));
         }
         let letters = (0..self.0.n_qubits()).filter_map(|q| self.0.letter_probabilities(q));
         let rows: Vec<f64> = letters.flatten().collect();
@@ -248,7 +283,8 @@ impl Ensemble {
         Ok(list.settings().iter().cloned().map(Setting).collect())
     }
 
-    /// For each block its qubits, its settings and their probabilities; empty if settings are drawn letter by letter.
+    /// For each block its qubits, its settings and their probabilities; empty if settings are drawn letter by letter or from
+    /// all bases.
     #[getter]
     fn block_list<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyTuple>>> {
         let blocks = self.0.block_list();
@@ -365,7 +401,7 @@ impl Ensemble {
         let class = py.get_type::<Ensemble>();
         let make = class.getattr(self.0.kind())?;
         let arguments = match self.0.kind() {
-            "uniform" => (self.0.n_qubits(),).into_pyobject(py)?,
+            "uniform" | "global_clifford" => (self.0.n_qubits(),).into_pyobject(py)?,
             "biased" => (self.probabilities(py)?,).into_pyobject(py)?,
             "settings" => (self.setting_list()?, self.probabilities(py)?).into_pyobject(py)?,
             _ => (self.0.n_qubits(), self.block_list(py)?).into_pyobject(py)?,

@@ -1,15 +1,18 @@
 //! Tallies and estimates.
 
-use crate::boundary::{enter, listen};
-use crate::circuit::GradientObservables;
+use crate::boundary::{enter, listen, numbers};
+use crate::circuit::{Circuit, GradientObservables};
 use crate::ensemble::Ensemble;
 use crate::error::{OrRaise, invalid, wrong_type};
 use crate::observables::Observables;
 use crate::pauli::{PauliWord, read_word};
+use crate::setting::StabiliserState;
 use crate::snapshots::Snapshots;
 use efl_core::estimate::{self as core, Combine};
 use efl_core::pauli::Words;
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use efl_core::state::StateVector;
+use num_complex::Complex64;
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyType};
@@ -98,6 +101,65 @@ pub(crate) fn estimate_tally<'py>(
     let found =
         enter(py, |_| core::estimate_tally(&tally.0, &observables.0, combine, calibration.as_deref()))?;
     Ok(columns(py, found))
+}
+
+/// The same of the fidelity with a state: a stabiliser state, or a vector.
+#[pyfunction]
+pub(crate) fn fidelity<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    target: &Bound<'py, PyAny>,
+    combine: &str,
+    buckets: usize,
+) -> PyResult<Columns<'py>> {
+    let combine = rule(combine)?;
+    let found = if let Ok(state) = target.cast::<StabiliserState>() {
+        let state = state.get().0.clone();
+        enter(py, |cancel| {
+            core::fidelity(&snaps.0, &[core::Target::Stabiliser(&state)], combine, buckets, cancel)
+        })?
+    } else {
+        let vector = read_vector(target)?;
+        enter(py, |cancel| {
+            let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
+            core::fidelity(&snaps.0, &[core::Target::Vector(&state)], combine, buckets, cancel)
+        })?
+    };
+    Ok(columns(py, found))
+}
+
+/// The same of the fidelity with a vector, and of its derivative by each parameter of a circuit.
+#[pyfunction]
+pub(crate) fn fidelity_gradient<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    target: &Bound<'py, PyAny>,
+) -> PyResult<Columns<'py>> {
+    let vector = read_vector(target)?;
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let found = enter(py, |cancel| {
+        let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
+        let tangents = efl_core::circuit::tangents(&gates, &theta, &vector, cancel)?;
+        core::fidelity_gradient(&snaps.0, &state, &tangents, cancel)
+    })?;
+    Ok(columns(py, found))
+}
+
+fn read_vector(target: &Bound<'_, PyAny>) -> PyResult<Vec<Complex64>> {
+    let vector = numbers::<Complex64>("target", target, "a vector of 2^n amplitudes", 1)?;
+    Ok(vector.as_array().iter().copied().collect())
+}
+
+/// How often each pattern of letters and outcomes occurs on some qubits.
+#[pyfunction]
+pub(crate) fn pattern_counts<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    qubits: Vec<usize>,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    Ok(enter(py, |cancel| core::pattern_counts(&snaps.0, &qubits, cancel))?.into_pyarray(py))
 }
 
 /// How often each pattern came of a readout of |0...0>.

@@ -36,7 +36,10 @@ mod _native {
     #[pymodule_export]
     use crate::ensemble::Ensemble;
     #[pymodule_export]
-    use crate::estimate::{Calibration, Tally, estimate, estimate_gradient, estimate_tally, tally};
+    use crate::estimate::{
+        Calibration, Tally, estimate, estimate_gradient, estimate_tally, fidelity, fidelity_gradient,
+        pattern_counts, tally,
+    };
     #[pymodule_export]
     use crate::experiment::{
         Experiment, Outcomes, calibration_variances, chained, measured, read_combined, read_together,
@@ -55,9 +58,9 @@ mod _native {
     #[pymodule_export]
     use crate::plan::Plan;
     #[pymodule_export]
-    use crate::setting::Setting;
+    use crate::setting::{Setting, StabiliserState};
     #[pymodule_export]
-    use crate::snapshots::{Snapshots, draw_settings, sample};
+    use crate::snapshots::{Snapshots, draw_settings, sample, sample_stabiliser};
     #[pymodule_export]
     use crate::system::{
         available_cpu_levels, cpu_level, memory_budget, num_threads, set_cpu_level, set_num_threads,

@@ -57,6 +57,13 @@ fn gate(name: &str, value: &Bound<'_, PyAny>) -> PyResult<efl_core::gates::Cliff
         .or_raise()
 }
 
+/// Reads a list of gates.
+fn read_gates(gates: &Bound<'_, PyAny>) -> PyResult<Vec<efl_core::gates::CliffordGate>> {
+    let expected = "a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)]";
+    let items = gates.try_iter().map_err(|_| wrong_type("gates", expected, gates))?.enumerate();
+    items.map(|(i, item)| listen(gates.py(), i).and_then(|()| gate(&format!("gates[{i}]"), &item?))).collect()
+}
+
 /// Reads words of one width, that of the first if none is given.
 fn family(words: &Bound<'_, PyAny>, n_qubits: Option<usize>) -> PyResult<Words> {
     let wrong = || wrong_type("words", "a sequence of Pauli words such as [\"XX\", \"ZZ\"]", words);
@@ -94,12 +101,7 @@ impl Setting {
     #[staticmethod]
     fn from_gates(py: Python<'_>, n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
         let n_qubits = width("n_qubits", n_qubits)?;
-        let expected = "a sequence such as [(\"H\", 0), (\"CNOT\", 0, 1)]";
-        let items = gates.try_iter().map_err(|_| wrong_type("gates", expected, gates))?;
-        let gates: Vec<efl_core::gates::CliffordGate> = items
-            .enumerate()
-            .map(|(i, item)| listen(py, i).and_then(|()| gate(&format!("gates[{i}]"), &item?)))
-            .collect::<PyResult<_>>()?;
+        let gates = read_gates(gates)?;
         let work = n_qubits.div_ceil(64) * (n_qubits + gates.len());
         if work < SMALL {
             return core::Setting::from_gates(n_qubits, gates).or_raise().map(Setting);
@@ -245,6 +247,95 @@ impl Setting {
                 Ok((class.getattr("from_gates")?, (self.0.n_qubits(), self.gates(py)?).into_pyobject(py)?))
             }
         }
+    }
+}
+
+/// A state that a Clifford circuit prepares from zeros, of any number of qubits.
+///
+/// `sample` measures it, `fidelity` compares with it.
+///
+/// Parameters
+/// ----------
+/// n_qubits
+///     Number of qubits.
+/// gates
+///     Each a name and its wires: ``[("H", 0), ("CNOT", 0, 1)]``.
+///
+/// Examples
+/// --------
+/// >>> import efl_core as efl
+/// >>> bell = efl.StabiliserState(2, [("H", 0), ("CNOT", 0, 1), ("Z", 0)])
+/// >>> bell.words
+/// [(-1, 'XX'), (1, 'ZZ')]
+/// >>> bell == efl.StabiliserState.from_words([(-1, "XX"), (1, "ZZ")])
+/// True
+#[pyclass(frozen, module = "efl_core", from_py_object)]
+#[derive(Clone)]
+pub(crate) struct StabiliserState(pub(crate) std::sync::Arc<core::StabiliserState>);
+
+#[pymethods]
+impl StabiliserState {
+    #[new]
+    fn new(py: Python<'_>, n_qubits: &Bound<'_, PyAny>, gates: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (n_qubits, gates) = (width("n_qubits", n_qubits)?, read_gates(gates)?);
+        enter(py, |cancel| core::StabiliserState::from_gates_watched(n_qubits, &gates, cancel))
+            .map(|state| StabiliserState(state.into()))
+    }
+
+    /// The state that has these values of commuting, independent words: as many as qubits, each a sign and a word.
+    #[staticmethod]
+    fn from_words(py: Python<'_>, words: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let expected = "a sequence of signs and words such as [(1, \"XX\"), (-1, \"ZZ\")]";
+        let items = words.try_iter().map_err(|_| wrong_type("words", expected, words))?;
+        let (mut list, mut negative): (Option<Words>, Vec<bool>) = (None, Vec::new());
+        for (i, item) in items.enumerate() {
+            listen(py, i)?;
+            let (name, item) = (format!("words[{i}]"), item?);
+            let (sign, word): (i64, Bound<'_, PyAny>) = item
+                .extract()
+                .map_err(|_| wrong_type(&name, "a sign, 1 or -1, and a word such as \"XX\"", &item))?;
+            if sign.abs() != 1 {
+                return Err(invalid(&name, "a sign of 1 or -1", sign));
+            }
+            let word = read_word(&name, &word, list.as_ref().map(Words::n_qubits))?;
+            list.get_or_insert_with(|| Words::new(word.n_qubits())).push(&word).or_raise()?;
+            negative.push(sign < 0);
+        }
+        let list = list.ok_or_else(|| invalid("words", expected, "none"))?;
+        enter(py, |_| core::StabiliserState::from_words(list, negative))
+            .map(|state| StabiliserState(state.into()))
+    }
+
+    /// Number of qubits.
+    #[getter]
+    fn n_qubits(&self) -> usize {
+        self.0.n_qubits()
+    }
+
+    /// Independent words that fix the state, each with the sign of its value.
+    #[getter]
+    fn words(&self, py: Python<'_>) -> PyResult<Vec<(i8, String)>> {
+        let n = self.0.n_qubits();
+        memory::check("the labels of the words", (n as u64).saturating_mul(n as u64)).or_raise()?;
+        let label = |(i, word): (usize, efl_core::pauli::WordRef<'_>)| {
+            listen(py, i)?;
+            Ok((sign(self.0.negative()[i]), word.to_string()))
+        };
+        self.0.words().iter().enumerate().map(label).collect()
+    }
+
+    /// States are equal when they have the same words in the same order.
+    fn __eq__(&self, other: &Bound<'_, PyAny>) -> bool {
+        other.cast::<StabiliserState>().is_ok_and(|other| self.0 == other.get().0)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("StabiliserState(n_qubits={})", self.0.n_qubits())
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let make = py.get_type::<StabiliserState>().getattr("from_words")?;
+        Ok((make, (self.words(py)?,).into_pyobject(py)?))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::boundary::enter;
 use crate::ensemble::Ensemble;
 use crate::error::shape;
+use crate::setting::StabiliserState;
 use efl_core::snapshots as core;
 use efl_core::state::StateVector;
 use num_complex::Complex64;
@@ -125,7 +126,7 @@ impl Snapshots {
     fn to_arrays<'py>(&self, py: Python<'py>) -> PyResult<(Bytes<'py>, Bytes<'py>)> {
         let (bits, bases) = enter(py, |cancel| core::unpack(&*self.0.resolved(cancel)?, cancel))?;
         let (shots, n) = (self.0.len(), self.0.n_qubits());
-        let lettered = if self.0.ensemble().block_list().is_empty() { n } else { 0 };
+        let lettered = if self.0.ensemble().letter_probabilities(0).is_some() { n } else { 0 };
         Ok((bits.into_pyarray(py).reshape([shots, n])?, bases.into_pyarray(py).reshape([shots, lettered])?))
     }
 
@@ -260,6 +261,18 @@ pub(crate) fn sample(
         }
     })
     .map(wrap)
+}
+
+/// Simulates snapshots of a state that a Clifford circuit prepares.
+#[pyfunction]
+pub(crate) fn sample_stabiliser(
+    py: Python<'_>,
+    state: &StabiliserState,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+) -> PyResult<Snapshots> {
+    enter(py, |cancel| core::sample_stabiliser(&state.0, &ensemble.0, shots, seed, cancel)).map(wrap)
 }
 
 /// The settings that `sample` draws for the first `shots` snapshots of a seed: an index for each block, or 0, 1, 2 for the

@@ -12,9 +12,9 @@
 
 use crate::error::{Error, Result};
 use std::panic::resume_unwind;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Builder};
 use std::time::Duration;
 
@@ -104,54 +104,62 @@ pub fn map<T: Send>(
     cancel: &Cancel,
     task: impl Fn(usize) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let guarded = |i: usize| cancel.check().and_then(|()| task(i));
+    let done: Mutex<Vec<Option<Result<T>>>> = Mutex::new((0..count).map(|_| None).collect());
+    share(count, &|i| {
+        let result = cancel.check().and_then(|()| task(i));
+        let good = result.is_ok();
+        // Nothing panics while it is locked.
+        done.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(result);
+        good
+    });
+    // Tasks that were not run come after one that failed.
+    done.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().flatten().collect()
+}
+
+/// Runs tasks, each of which says whether it went well, in their order and not past one that did not. It is what of
+/// [`map`] does not depend on the type of its results, so that programs hold it once.
+fn share(count: usize, task: &(dyn Fn(usize) -> bool + Sync)) {
     if count <= 1 || num_threads() == 1 {
-        return (0..count).map(guarded).collect();
+        (0..count).all(task);
+        return;
     }
     // Tasks are taken in order, so those before one that failed have been taken as well.
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let left = || !failed.load(Ordering::Relaxed) && next.load(Ordering::Relaxed) < count;
-    let step = |done: &mut Vec<(usize, Result<T>)>| {
+    let step = || {
         let i = if left() { next.fetch_add(1, Ordering::Relaxed) } else { count };
-        if i < count {
-            let result = guarded(i);
-            failed.fetch_or(result.is_err(), Ordering::Relaxed);
-            done.push((i, result));
+        if i < count && !task(i) {
+            failed.store(true, Ordering::Relaxed);
         }
         i < count
     };
     let begun = AtomicUsize::new(0);
-    let help = || {
-        begun.fetch_add(1, Ordering::Relaxed);
-        let mut done = Vec::new();
-        while step(&mut done) {}
-        done
-    };
-    let mut done = thread::scope(|scope| {
+    thread::scope(|scope| {
         let (mut helpers, mut refused) = (Vec::new(), false);
-        let mut done = Vec::new();
         loop {
             // Helpers that have begun have taken their first task, or will at once; the others will take one each.
             let waiting = |helpers: usize| helpers - begun.load(Ordering::Relaxed).min(helpers);
             while !refused && next.load(Ordering::Relaxed) + waiting(helpers.len()) + 1 < count && left() {
                 let Some(permit) = Permit::take() else { break };
-                let helper = move || (help(), drop(permit)).0;
+                let (begun, step) = (&begun, &step);
+                let helper = move || {
+                    begun.fetch_add(1, Ordering::Relaxed);
+                    while step() {}
+                    drop(permit);
+                };
                 match Builder::new().name("efl".into()).spawn_scoped(scope, helper) {
                     Ok(helper) => helpers.push(helper),
                     Err(_) => refused = true,
                 }
             }
-            if !step(&mut done) {
+            if !step() {
                 break;
             }
         }
         for helper in helpers {
-            done.append(&mut helper.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            helper.join().unwrap_or_else(|panic| resume_unwind(panic));
         }
-        done
     });
-    done.sort_unstable_by_key(|(i, _)| *i);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Runs `work` on a thread of its own while the calling thread calls `watch` every 20 ms; when `watch` returns an error,
@@ -163,11 +171,31 @@ pub fn watched<T: Send, E: From<Error> + Send>(
     work: impl FnOnce(&Cancel) -> Result<T> + Send,
     mut watch: impl FnMut() -> std::result::Result<(), E> + Send,
 ) -> std::result::Result<T, E> {
+    let (mut work, mut result, mut stopped) = (Some(work), None, None);
+    attend(&mut |cancel| result = work.take().map(|work| work(cancel)), &mut || match watch() {
+        Ok(()) => true,
+        Err(error) => {
+            stopped = Some(error);
+            false
+        }
+    })?;
+    match (stopped, result) {
+        (Some(error), _) => Err(error),
+        (None, Some(result)) => result.map_err(E::from),
+        (None, None) => unreachable!("work that was attended to is done"),
+    }
+}
+
+/// What of [`watched`] does not depend on its types: `work` is called once, and `watch` says whether it is to go on.
+fn attend(work: &mut (dyn FnMut(&Cancel) + Send), watch: &mut dyn FnMut() -> bool) -> Result<()> {
     let (cancel, process) = (Cancel::new(), std::process::id());
     let (send, receive) = mpsc::channel();
     thread::scope(|scope| {
         let cancel = &cancel;
-        let work = move || send.send(work(cancel)).is_ok(); // the receiver outlives the scope
+        let work = move || {
+            work(cancel);
+            send.send(()).is_ok() // the receiver outlives the scope
+        };
         let worker =
             Builder::new().name("efl".into()).spawn_scoped(scope, work).map_err(|_| Error::Limit {
                 what: "threads".into(),
@@ -175,19 +203,19 @@ pub fn watched<T: Send, E: From<Error> + Send>(
                 limit: 0,
                 remedy: "the operating system refuses to start one: end others, or raise the limit".into(),
             })?;
-        let mut stopped = None;
+        let mut stopped = false;
         loop {
             match receive.recv_timeout(Duration::from_millis(20)) {
-                Ok(result) => break stopped.map_or_else(|| result.map_err(E::from), Err),
+                Ok(()) => break Ok(()),
                 Err(RecvTimeoutError::Disconnected) => match worker.join() {
                     Err(panic) => resume_unwind(panic),
-                    Ok(_) => unreachable!("a worker sends its result or panics"),
+                    Ok(_) => unreachable!("a worker says that it is done or panics"),
                 },
-                Err(RecvTimeoutError::Timeout) if stopped.is_some() => {}
+                Err(RecvTimeoutError::Timeout) if stopped => {}
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Err(error) = watch() {
+                    if !watch() {
                         cancel.raise();
-                        stopped = Some(error);
+                        stopped = true;
                     }
                     if std::process::id() != process {
                         end_of_a_child();

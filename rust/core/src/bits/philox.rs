@@ -39,9 +39,67 @@ pub fn unit_interval(bits: u64) -> f64 {
     (bits >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
 }
 
+/// The random bits of an address, handed out a few at a time: block after block of a key, counted in the last place of
+/// the counter.
+pub struct RandomBits {
+    key: [u64; 2],
+    counter: [u64; 4],
+    block: [u64; 4],
+    /// Bits of the block that are used up.
+    used: u32,
+}
+
+impl RandomBits {
+    /// The stream that begins at `counter`, whose last place is zero.
+    pub fn new(key: [u64; 2], counter: [u64; 3]) -> Self {
+        let [a, b, c] = counter;
+        RandomBits { key, counter: [a, b, c, 0], block: [0; 4], used: 256 }
+    }
+
+    /// The next `count` bits, 1 to 64.
+    #[inline(always)]
+    pub fn take(&mut self, count: u32) -> u64 {
+        debug_assert!((1..=64).contains(&count));
+        let low = self.rest();
+        let (held, left) = (64 - self.used % 64, u64::MAX >> (64 - count));
+        if count <= held {
+            self.used += count;
+            return low & left;
+        }
+        self.used += held;
+        let high = self.rest();
+        self.used += count - held;
+        (low | high << held) & left
+    }
+
+    /// What is left of the current 64 bits.
+    #[inline(always)]
+    fn rest(&mut self) -> u64 {
+        if self.used == 256 {
+            self.block = philox(self.key, self.counter);
+            self.counter[3] += 1;
+            self.used = 0;
+        }
+        self.block[self.used as usize / 64] >> (self.used % 64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn streams_hand_out_the_bits_of_their_blocks_in_order() {
+        let blocks: Vec<u64> = (0..3).flat_map(|i| philox([1, 2], [3, 4, 5, i])).collect();
+        let bit = |i: usize| blocks[i / 64] >> (i % 64) & 1;
+        let (mut stream, mut at) = (RandomBits::new([1, 2], [3, 4, 5]), 0);
+        for count in [1u32, 64, 3, 64, 60, 7, 33, 64, 64, 5, 64, 50] {
+            let taken = stream.take(count);
+            let expected = (0..count as usize).fold(0, |sum, i| sum | bit(at + i) << i);
+            assert_eq!(taken, expected, "{count} bits at {at}");
+            at += count as usize;
+        }
+    }
 
     /// Golden values: `numpy.random.Philox(key=[7, 11], counter=[1, 2, 3, 4]).random_raw(8)`, numpy 2.
     #[test]

@@ -11,6 +11,7 @@ mod generator;
 pub(crate) mod layers;
 mod simulate;
 mod size;
+mod tangents;
 
 pub use angle::Angle;
 use generator::Form;
@@ -19,6 +20,7 @@ pub use layers::RotationLayers;
 pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
 pub(crate) use simulate::{evolve_through, product};
 pub use size::Size;
+pub use tangents::tangents;
 
 use crate::bits::check_qubits;
 use crate::bits::parallel::Cancel;

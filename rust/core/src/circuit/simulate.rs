@@ -70,35 +70,41 @@ pub(crate) fn evolve_through(
         ));
     }
     let angles = circuit.angles(theta)?;
-    for index in operations {
-        let (operation, angle) = (&circuit.operations()[index], angles[index]);
-        cancel.check()?;
-        match operation {
-            Operation::Rotation { letters, .. } => {
-                rotate(
-                    PauliWord::from_sparse(n, letters.iter().copied())?.view(),
-                    angle,
-                    amplitudes,
-                    cancel,
-                )?;
-            }
-            Operation::Permutation { wires, matrix, .. }
-            | Operation::Transfer { wires, matrix: Some(matrix), .. } => {
-                apply(matrix.entries(), wires, amplitudes, cancel)?;
-            }
-            Operation::Evolution { wires, generator, .. } => {
-                apply(exponential(wires.len(), generator, angle)?.entries(), wires, amplitudes, cancel)?;
-            }
-            Operation::Transfer { matrix: None, .. } => {
-                return Err(Error::invalid(
-                    "circuit",
-                    "unitary gates (a channel leaves a mixed state, which is no vector)",
-                    format!("a channel at gate {}", circuit.gate_of(index)),
-                ));
-            }
+    operations.into_iter().try_for_each(|index| step(circuit, index, angles[index], amplitudes, cancel))
+}
+
+/// Moves a state vector of the circuit's width through one operation, at its angle.
+pub(super) fn step(
+    circuit: &Circuit,
+    index: usize,
+    angle: f64,
+    amplitudes: &mut [Complex64],
+    cancel: &Cancel,
+) -> Result<()> {
+    cancel.check()?;
+    match &circuit.operations()[index] {
+        Operation::Rotation { letters, .. } => {
+            let word = PauliWord::from_sparse(circuit.n_qubits(), letters.iter().copied())?;
+            rotate(word.view(), angle, amplitudes, cancel)
         }
+        Operation::Permutation { wires, matrix, .. }
+        | Operation::Transfer { wires, matrix: Some(matrix), .. } => {
+            apply(matrix.entries(), wires, amplitudes, cancel)
+        }
+        Operation::Evolution { wires, generator, .. } => {
+            apply(exponential(wires.len(), generator, angle)?.entries(), wires, amplitudes, cancel)
+        }
+        Operation::Transfer { matrix: None, .. } => Err(no_vector(circuit, index)),
     }
-    Ok(())
+}
+
+/// Operation `index` is a channel.
+pub(super) fn no_vector(circuit: &Circuit, index: usize) -> Error {
+    Error::invalid(
+        "circuit",
+        "unitary gates (a channel leaves a mixed state, which is no vector)",
+        format!("a channel at gate {}", circuit.gate_of(index)),
+    )
 }
 
 pub(crate) fn check_simulated(n_qubits: usize) -> Result<()> {

@@ -6,6 +6,7 @@
 //! | biased | a letter per qubit, with probabilities | product over the support |
 //! | settings | one of a list, product or Clifford | sum over the settings that reveal it |
 //! | blocks | for each of several blocks of qubits, one of a list | product over the blocks |
+//! | global Clifford | one of all stabiliser bases of all qubits, all alike | `1 / (2^n + 1)` |
 //!
 //! A list is the case of one block with all qubits. Blocks are drawn independently, so every probability is a product
 //! over blocks, and [`Ensemble::random_blocks`] (all stabiliser bases of each block) is a list like any other.
@@ -60,6 +61,7 @@ enum Kind {
     Uniform,
     Biased(Arc<[[f64; 3]]>),
     Blocks(Arc<[Block]>),
+    GlobalClifford,
 }
 
 impl Ensemble {
@@ -140,13 +142,20 @@ impl Ensemble {
         Ok(Ensemble { n_qubits, kind: Kind::Blocks(blocks.into()) })
     }
 
-    /// A random stabiliser basis of all qubits, of which there are at most four.
+    /// A random stabiliser basis of all qubits, all alike: what a uniformly random Clifford circuit measures. Unlike in a
+    /// list, each is drawn from the address of its snapshot.
+    pub fn global_clifford(n_qubits: usize) -> Result<Self> {
+        check_qubits(n_qubits)?;
+        Ok(Ensemble { n_qubits, kind: Kind::GlobalClifford })
+    }
+
+    /// A random stabiliser basis of all qubits, of which there are at most four, as a list.
     pub fn clifford(n_qubits: usize) -> Result<Self> {
         if !(1..=MAX_BLOCK_QUBITS).contains(&n_qubits) {
             return Err(Error::invalid(
                 "n_qubits",
                 format!(
-                    "1 to {MAX_BLOCK_QUBITS} (for more, random_blocks, or settings with a list of Clifford settings)"
+                    "1 to {MAX_BLOCK_QUBITS} (for more, global_clifford, random_blocks, or settings with a list)"
                 ),
                 n_qubits.to_string(),
             ));
@@ -159,13 +168,19 @@ impl Ensemble {
         self.n_qubits
     }
 
-    /// `"uniform"`, `"biased"`, `"settings"` or `"blocks"`.
+    /// Whether settings are drawn from all stabiliser bases, which makes no list.
+    pub fn is_global(&self) -> bool {
+        self.kind == Kind::GlobalClifford
+    }
+
+    /// `"uniform"`, `"biased"`, `"settings"`, `"blocks"` or `"global_clifford"`.
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             Kind::Uniform => "uniform",
             Kind::Biased(_) => "biased",
             Kind::Blocks(_) if self.single().is_some() => "settings",
             Kind::Blocks(_) => "blocks",
+            Kind::GlobalClifford => "global_clifford",
         }
     }
 
@@ -174,11 +189,11 @@ impl Ensemble {
         match &self.kind {
             Kind::Uniform => (q < self.n_qubits).then_some([1.0 / 3.0; 3]),
             Kind::Biased(rows) => rows.get(q).copied(),
-            Kind::Blocks(_) => None,
+            Kind::Blocks(_) | Kind::GlobalClifford => None,
         }
     }
 
-    /// The blocks; none when settings are drawn letter by letter.
+    /// The blocks; none when settings are drawn letter by letter or from all bases.
     pub fn block_list(&self) -> &[Block] {
         match &self.kind {
             Kind::Blocks(blocks) => blocks,
@@ -198,7 +213,8 @@ impl Ensemble {
     pub(crate) fn same_settings(&self, other: &Ensemble) -> bool {
         let (a, b) = (self.block_list(), other.block_list());
         let same = |(a, b): (&Block, &Block)| a.qubits() == b.qubits() && a.same_settings(b);
-        self.n_qubits == other.n_qubits && a.len() == b.len() && a.iter().zip(b).all(same)
+        let alike = self.is_global() == other.is_global();
+        alike && self.n_qubits == other.n_qubits && a.len() == b.len() && a.iter().zip(b).all(same)
     }
 
     /// The probability that a snapshot reveals `word`: 1 for the identity.
@@ -219,6 +235,8 @@ impl Ensemble {
             Kind::Uniform => 1.0 / 3f64.powi(word.weight() as i32),
             Kind::Biased(rows) => word.support().map(|(q, letter)| of_letter(&rows[q], letter)).product(),
             Kind::Blocks(blocks) => blocks.iter().map(|block| block.reveal_probability(word)).product(),
+            Kind::GlobalClifford if word.is_identity() => 1.0,
+            Kind::GlobalClifford => all_bases_reveal(self.n_qubits),
         }
     }
 
@@ -230,6 +248,14 @@ impl Ensemble {
         }
         if let Kind::Blocks(blocks) = &self.kind {
             return Ok(blocks.iter().map(|block| block.pair_probability(a, b)).product());
+        }
+        if self.is_global() {
+            return Ok(match (a.is_identity() || a == b, b.is_identity()) {
+                (true, _) => self.reveal(b),
+                (_, true) => self.reveal(a),
+                _ if crate::pauli::word::anticommute(a, b) => 0.0,
+                _ => all_bases_reveal(self.n_qubits) * all_bases_reveal(self.n_qubits - 1),
+            });
         }
         let rows = || a.x().iter().zip(a.z()).zip(b.x().iter().zip(b.z()));
         if rows().any(|((ax, az), (bx, bz))| ((ax ^ bx) | (az ^ bz)) & (ax | az) & (bx | bz) != 0) {
@@ -272,6 +298,11 @@ impl Ensemble {
         });
         Ok(counts.collect())
     }
+}
+
+/// The part of the stabiliser bases of `n` qubits that reveals a word.
+fn all_bases_reveal(n: usize) -> f64 {
+    1.0 / (2f64.powi(n as i32) + 1.0)
 }
 
 fn of_letter(row: &[f64; 3], letter: Letter) -> f64 {

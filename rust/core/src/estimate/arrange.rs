@@ -7,9 +7,10 @@
 //! | letter by letter | a letter on a qubit | the letter was measured there | the bit of the qubit |
 //! | from one list | a readout bit | always | the bit |
 //! | block by block | a local word on a block | its setting reveals the local word | parity of some bits, with a sign |
+//! | from all bases | a word | its basis reveals the word | parity of some bits, with a sign |
 //!
 //! For a list the snapshots are sorted by setting, in each of which a revealed word is a mask of readout bits with a
-//! sign: a *part* is the snapshots of a setting with the words that it reveals. The other two have one part.
+//! sign: a *part* is the snapshots of a setting with the words that it reveals. The others have one part.
 //!
 //! Invariant: in a part the snapshots of a bucket are contiguous, and columns ascend.
 //! Cost: for a list about 10 ns per word and setting, and 1 ns per bit of the snapshots.
@@ -64,7 +65,9 @@ pub(super) fn arrange<'a>(
         return sort(snaps, list, words, buckets, cancel);
     }
     let blocks = snaps.ensemble().block_list();
-    let source = if blocks.is_empty() {
+    let source = if snaps.ensemble().is_global() {
+        Source::Bases { snaps, words: words.sort_dedup_watched(cancel)?.0 }
+    } else if blocks.is_empty() {
         Source::Letters(snaps)
     } else {
         let mut symbols = 0;

@@ -410,7 +410,7 @@ impl<'a> Counted<'a> {
 }
 
 /// The median of the means of buckets.
-fn median(mut means: Vec<f64>) -> f64 {
+pub(super) fn median(mut means: Vec<f64>) -> f64 {
     means.sort_unstable_by(f64::total_cmp);
     let middle = means.len() / 2;
     if means.len() % 2 == 1 { means[middle] } else { (means[middle - 1] + means[middle]) / 2.0 }
@@ -418,7 +418,7 @@ fn median(mut means: Vec<f64>) -> f64 {
 
 /// Standard error of the median of `buckets` normal means, relative to that of their mean. Fitted to the exact
 /// order statistics to within 1 %; 1 for one or two buckets, sqrt(pi / 2) in the limit.
-fn median_inflation(buckets: usize) -> f64 {
+pub(super) fn median_inflation(buckets: usize) -> f64 {
     let k = buckets as f64;
     let correction = match buckets {
         0..=2 => return 1.0,
@@ -533,10 +533,10 @@ fn word_masks(ensemble: &Ensemble, observables: &Sums, counts: Option<&[f64]>) -
         };
         return Ok(words.iter().map(own).collect());
     }
-    if !ensemble.block_list().is_empty() {
+    if ensemble.letter_probabilities(0).is_none() {
         return Err(Error::invalid(
             "calibration",
-            "snapshots in letters or in one list of settings (in blocks a word is read by many parities)",
+            "snapshots in letters or in one list of settings (in others a word is read by many parities)",
             format!("a {} ensemble", ensemble.kind()),
         ));
     }

@@ -12,6 +12,8 @@
 //! | how counts become values | `combine.rs` |
 //! | what a readout that errs leaves | `calibration.rs` |
 //! | how outcomes of experiments become values | `moments.rs` |
+//! | how close a state is to a target | `fidelity.rs` |
+//! | what snapshots say of a few qubits together | `patterns.rs` |
 //! | what they say of later steps | `memory.rs` |
 //! | every standard error | `strata.rs` |
 //!
@@ -21,8 +23,10 @@ mod arrange;
 mod calibration;
 mod codec;
 mod combine;
+mod fidelity;
 mod memory;
 mod moments;
+mod patterns;
 mod prefix;
 mod spread;
 mod strata;
@@ -32,7 +36,9 @@ mod tally;
 pub use calibration::{Calibration, Contrast, calibrated, calibration_variances};
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_calibrated, estimate_gradient, estimate_tally};
+pub use fidelity::{Target, fidelity, fidelity_gradient};
 pub(crate) use memory::Part;
 pub use memory::{MAX_OUTCOMES, Memory, Recalled, Seen};
 pub use moments::{Run, read, read_all, read_combined};
+pub use patterns::{MAX_PATTERN_QUBITS, pattern_counts};
 pub use tally::{Tally, tally};

@@ -21,9 +21,11 @@ mod sample;
 pub use outcomes::{Outcomes, measure, measure_experiment, measure_experiments};
 pub use pack::unpack;
 pub use rows::Rows;
-pub use sample::{draw_settings, sample, sample_counts};
+pub(crate) use sample::draw_basis;
+pub use sample::{draw_setting, draw_settings, sample, sample_counts, sample_stabiliser};
 
 use crate::bits::parallel::Cancel;
+use crate::bits::transpose::transpose_64;
 use crate::bits::{limbs, room, tail_mask};
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
@@ -131,6 +133,7 @@ impl Record {
     fn none(ensemble: &Ensemble) -> Self {
         match ensemble.letter_probabilities(0) {
             Some(_) => Record::Letters,
+            None if ensemble.is_global() => Record::Addressed(Vec::new()),
             None => Record::Indices { settings: Vec::new(), allocated: false },
         }
     }
@@ -189,7 +192,7 @@ impl Snapshots {
         let n_qubits = ensemble.n_qubits();
         debug_assert_eq!(planes.len(), record.planes() * n_qubits * limbs(shots));
         debug_assert!(match &record {
-            Record::Letters => ensemble.block_list().is_empty(),
+            Record::Letters => ensemble.letter_probabilities(0).is_some(),
             Record::Indices { settings, allocated } =>
                 settings.len() == ensemble.block_list().len() * shots
                     && (!allocated || ensemble.single().is_some()),
@@ -277,6 +280,19 @@ impl Snapshots {
     pub fn outcome_plane(&self, q: usize) -> &[u64] {
         let each = self.record.planes();
         self.plane(each * q + each - 1)
+    }
+
+    /// The outcomes of snapshots `64 * group ..`, at most 64, a row each.
+    pub(crate) fn outcome_rows(&self, group: usize, rows: &mut [u64]) {
+        let row = limbs(self.n_qubits);
+        let mut block = [0; 64];
+        for k in 0..row {
+            let width = 64.min(self.n_qubits - 64 * k);
+            block[width..].fill(0);
+            (0..width).for_each(|j| block[j] = self.outcome_plane(64 * k + j)[group]);
+            transpose_64(&mut block);
+            rows.chunks_exact_mut(row).zip(block).for_each(|(to, from)| to[k] = from);
+        }
     }
 
     /// The index of the setting for each snapshot and block, a snapshot's in a row: `settings[t * blocks + b]`. Empty

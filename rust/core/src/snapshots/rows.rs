@@ -76,6 +76,13 @@ impl Kernel for Convert<'_> {
     }
 }
 
+/// The planes of rows of outcomes.
+pub(super) fn to_planes(mut rows: Vec<u64>, shots: usize, n: usize) -> Result<Vec<u64>> {
+    let mut planes = zeros("the snapshots", n, limbs(shots))?;
+    dispatch(Convert { shots, n, each: 1, k: 0, planes: &mut planes, rows: &mut rows, to_rows: false });
+    Ok(planes)
+}
+
 impl Rows {
     /// The snapshots in the storage layout.
     pub fn from_snapshots(snaps: &Snapshots) -> Self {
@@ -99,6 +106,10 @@ impl Rows {
         ensemble: Ensemble,
         provenance: Provenance,
     ) -> Result<Snapshots> {
+        if ensemble.is_global() {
+            let expected = "one of letters or lists (bases of all qubits are kept by addresses)";
+            return Err(Error::invalid("ensemble", expected, format!("a {} ensemble", ensemble.kind())));
+        }
         let n = ensemble.n_qubits();
         let per_row = limbs(n);
         let blocks = ensemble.block_list().len();

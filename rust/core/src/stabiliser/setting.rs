@@ -258,7 +258,7 @@ impl fmt::Debug for Setting {
 }
 
 /// The words of a table by letter, whose row `2 q` is the z bits on qubit q and row `2 q + 1` the x bits.
-fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
+pub(super) fn by_word(n_qubits: usize, table: &[u64], cancel: &Cancel) -> Result<Words> {
     let row = limbs(n_qubits);
     let blank = || zeros_watched("the words of a setting", n_qubits, row, cancel);
     let (mut x, mut z) = (blank()?, blank()?);

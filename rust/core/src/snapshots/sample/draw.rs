@@ -7,14 +7,52 @@
 
 use super::{letter_probabilities, letters, lists};
 use crate::bits::parallel::{self, Cancel};
-use crate::bits::room;
+use crate::bits::{limbs, memory, room};
 use crate::ensemble::Ensemble;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gates::CliffordGate;
+use crate::pauli::{Letter, PauliWord};
 use crate::snapshots::{Address, Record, Snapshots};
+use crate::stabiliser::{GraphBasis, Setting};
 use std::borrow::Cow;
 
 /// Snapshots that one task draws settings for; a multiple of 64.
 const CHUNK: usize = 1 << 14;
+
+/// The setting at an address, with its gates.
+///
+/// ```
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, snapshots::{Address, draw_setting}};
+/// let setting = draw_setting(&Ensemble::global_clifford(50)?, Address { seed: 7, index: 3 }, &Cancel::new())?;
+/// assert_eq!(setting.n_qubits(), 50);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn draw_setting(ensemble: &Ensemble, address: Address, cancel: &Cancel) -> Result<Setting> {
+    let n = ensemble.n_qubits();
+    if ensemble.is_global() {
+        memory::check("the setting", (n * limbs(n) * 8) as u64)?;
+        let mut basis = GraphBasis::new(n);
+        super::cliffords::draw_basis(&mut basis, address);
+        return Setting::from_gates_watched(n, basis.gates(), cancel);
+    }
+    let drawn = draw_settings(ensemble, &[address], cancel)?;
+    let blocks = ensemble.block_list();
+    if blocks.is_empty() {
+        let letters = drawn.iter().map(|&l| [Letter::X, Letter::Y, Letter::Z][l as usize]).enumerate();
+        return Setting::of_letters(PauliWord::from_sparse(n, letters)?);
+    }
+    if let Some(list) = ensemble.single() {
+        return Ok(list.settings()[drawn[0] as usize].clone());
+    }
+    let mut gates = Vec::new();
+    for (block, f) in blocks.iter().zip(drawn) {
+        for gate in block.settings()[f as usize].gates() {
+            let wires: Vec<usize> = gate.wires().iter().map(|&j| block.qubits()[j]).collect();
+            gates.push(CliffordGate::new(gate.clifford(), &wires)?);
+        }
+    }
+    Setting::from_gates_watched(n, gates, cancel)
+}
 
 /// The settings at some addresses, a snapshot's in a row: an index for each block of the ensemble, or 0, 1, 2 for X, Y,
 /// Z on each qubit where settings are drawn letter by letter.
@@ -32,6 +70,13 @@ const CHUNK: usize = 1 << 14;
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 pub fn draw_settings(ensemble: &Ensemble, addresses: &[Address], cancel: &Cancel) -> Result<Vec<u32>> {
+    if ensemble.is_global() {
+        return Err(Error::invalid(
+            "ensemble",
+            "letters or lists (draw_setting draws one of all bases)",
+            format!("a {} ensemble", ensemble.kind()),
+        ));
+    }
     let letters = letter_probabilities(ensemble);
     let columns = letters.as_ref().map_or(ensemble.block_list().len(), Vec::len);
     let mut settings = room("the settings", addresses.len(), columns)?;
@@ -66,9 +111,13 @@ impl Snapshots {
         Ok(Snapshots::from_planes(ensemble, shots, planes, Record::Addressed(addresses)))
     }
 
-    /// The same snapshots with their settings at hand, drawn from their addresses if that is what they have.
+    /// The same snapshots with their settings at hand, drawn from their addresses if that is what they have. Bases of all
+    /// qubits stay addresses.
     pub fn resolved(&self, cancel: &Cancel) -> Result<Cow<'_, Snapshots>> {
         let Some(addresses) = self.addresses() else { return Ok(Cow::Borrowed(self)) };
+        if self.ensemble.is_global() {
+            return Ok(Cow::Borrowed(self)); // drawn where they are read: as matrices they would be large
+        }
         let settings = draw_settings(&self.ensemble, addresses, cancel)?;
         let mut resolved = self.clone();
         match Record::none(&self.ensemble) {

@@ -2,20 +2,23 @@
 //!
 //! Invariant: randomness is addressed. Setting and outcomes of snapshot `t` are functions of (seed, t) and the state,
 //! so results do not depend on threads or batches, and a shorter run is a prefix of a longer one.
-//! Cost: see [`letters`] and [`lists`]; memory is that of the snapshots, of a batch, and of a few state vectors per
+//! Cost: see [`letters`], [`lists`] and [`cliffords`]; memory is that of the snapshots, of a batch, and of a few state vectors per
 //! thread.
 
+mod cliffords;
 mod draw;
 mod letters;
 mod lists;
 
-pub use draw::draw_settings;
+pub(crate) use cliffords::draw_basis;
+pub use draw::{draw_setting, draw_settings};
 
-use super::{Record, Snapshots};
+use super::{Address, Record, Snapshots};
 use crate::bits::parallel::Cancel;
 use crate::bits::transpose::transpose_64;
 use crate::ensemble::Ensemble;
 use crate::error::{Error, Result};
+use crate::stabiliser::StabiliserState;
 use crate::state::StateVector;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,10 +48,63 @@ pub fn sample(
         let planes = letters::planes(state, &letters, shots, seed, cancel)?;
         return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, Record::Letters));
     }
+    if ensemble.is_global() {
+        let planes = cliffords::of_vector(state, shots, seed, cancel)?;
+        return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, addressed(shots, seed)?));
+    }
     let settings = lists::draw(ensemble.block_list(), shots, seed, cancel)?;
     let planes = lists::planes(state, ensemble.block_list(), &settings, seed, cancel)?;
     let record = Record::Indices { settings, allocated: false };
     Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, record))
+}
+
+/// [`sample`] for a state that a Clifford circuit prepares, of any width: settings are drawn letter by letter, or from all
+/// stabiliser bases.
+///
+/// ```
+/// use efl_core::gates::{Clifford, CliffordGate};
+/// use efl_core::{bits::parallel::Cancel, ensemble::Ensemble, snapshots::sample_stabiliser};
+/// use efl_core::stabiliser::StabiliserState;
+/// let plus = StabiliserState::from_gates(1, &[CliffordGate::new(Clifford::H, &[0])?])?;
+/// let snaps = sample_stabiliser(&plus, &Ensemble::global_clifford(1)?, 100, 7, &Cancel::new())?;
+/// assert_eq!(snaps.len(), 100);
+/// # Ok::<(), efl_core::Error>(())
+/// ```
+pub fn sample_stabiliser(
+    state: &StabiliserState,
+    ensemble: &Ensemble,
+    shots: usize,
+    seed: u64,
+    cancel: &Cancel,
+) -> Result<Snapshots> {
+    check_width(state.n_qubits(), ensemble)?;
+    if shots == 0 {
+        return Err(Error::invalid("shots", "at least 1", "0"));
+    }
+    if ensemble.is_global() {
+        let planes = cliffords::of_stabiliser(state, cliffords::Bases::All, shots, seed, cancel)?;
+        return Ok(Snapshots::from_planes(ensemble.clone(), shots, planes, addressed(shots, seed)?));
+    }
+    let Some(letters) = letter_probabilities(ensemble) else {
+        return Err(Error::invalid(
+            "ensemble",
+            "letters or global_clifford, for a stabiliser state (a state vector takes every ensemble)",
+            format!("a {} ensemble", ensemble.kind()),
+        ));
+    };
+    let drawer = letters::Drawer::new(&letters);
+    let bases = cliffords::Bases::Letters(&drawer);
+    let planes = cliffords::of_stabiliser(state, bases, shots, seed, cancel)?;
+    Snapshots::from_planes(ensemble.clone(), shots, planes, addressed(shots, seed)?)
+        .resolved(cancel)
+        .map(std::borrow::Cow::into_owned)
+}
+
+/// The record of the first snapshots of a seed.
+fn addressed(shots: usize, seed: u64) -> Result<Record> {
+    let mut addresses = crate::bits::room("the snapshots", shots, 1)?;
+    addresses.extend((0..shots as u64).map(|index| Address { seed, index }));
+    Ok(Record::Addressed(addresses))
 }
 
 /// The probabilities of every qubit's letters, where settings are drawn letter by letter.
@@ -108,7 +164,10 @@ pub fn sample_counts(
 }
 
 fn check_sizes(state: &StateVector<'_>, ensemble: &Ensemble) -> Result<()> {
-    let n = state.n_qubits();
+    check_width(state.n_qubits(), ensemble)
+}
+
+fn check_width(n: usize, ensemble: &Ensemble) -> Result<()> {
     if ensemble.n_qubits() == n {
         return Ok(());
     }

@@ -1,0 +1,450 @@
+"""Questions about a state, not about words: how close it is to a target, how mixed a part of it is.
+
+`fidelity` and `fidelity_gradient` read snapshots in uniformly random stabiliser bases
+(`Ensemble.global_clifford`). The others read snapshots in letters, and of these only how often each pattern
+of letters and outcomes occurs on a few qubits: what is a mean over all pairs of snapshots is a form in
+``6**k`` counts, and no pair is looked at.
+
+Invariant: values are unbiased (an entropy, as a logarithm, is not quite).
+Cost: a pass over the bits, and some ``k * 6**k`` operations; see `fidelity` for its own.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, SupportsIndex, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core import _native
+from efl_core._native import StabiliserState
+from efl_core.arguments import array, described, integer, listed, real
+from efl_core.circuits import Circuit, check_circuit
+from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.estimates import Estimate, Gradient
+from efl_core.snapshots import Snapshots
+
+__all__ = [
+    "ReducedState",
+    "entropy",
+    "fidelity",
+    "fidelity_gradient",
+    "purity",
+    "reduced_density_matrix",
+    "shadow_kernel",
+    "state_overlap",
+]
+
+Part: TypeAlias = Iterable[SupportsIndex]
+"""Different qubits, at most eight."""
+Target: TypeAlias = StabiliserState | ArrayLike
+"""A state that Clifford gates prepare, or a vector of ``2**n`` amplitudes."""
+
+_PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+
+
+def fidelity(
+    snaps: Snapshots,
+    target: Target | Sequence[Target],
+    *,
+    combine: Literal["mean", "median_of_means"] | None = None,
+    failure: float | None = None,
+) -> Estimate:
+    """Estimate the fidelity ``<target|rho|target>`` of the measured state with pure states.
+
+    The number of snapshots does not grow with the number of qubits: the standard error is at most
+    ``sqrt(3 / shots)``, and near ``sqrt(2 / shots)`` where the target is the state itself.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots of `Ensemble.global_clifford`.
+    target
+        A `StabiliserState` of any width; or a vector of ``2**n`` amplitudes, whose snapshots take some
+        ``2**n`` ns each; or a list of such.
+    combine
+        ``"mean"``, the default for stabiliser states: all moments of a reading are bounded whatever the
+        width. ``"median_of_means"``, the default for vectors, whose readings may have heavy tails.
+    failure
+        For medians: the probability that any of M targets is off by more than
+        ``sqrt(34 * buckets * variance / shots)``, 0.05 if not given. The number of buckets follows, the least
+        odd one that is at least ``2 log(2 M / failure)``.
+
+    Returns
+    -------
+    Estimate
+        Values may lie outside of 0 to 1: they are unbiased, and not clipped.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> ghz = efl.StabiliserState(100, [("H", 0), *(("CNOT", q, q + 1) for q in range(99))])
+    >>> snaps = efl.sample(ghz, efl.Ensemble.global_clifford(100), shots=2000, seed=3)
+    >>> found = efl.fidelity(snaps, ghz)
+    >>> bool(abs(found.value - 1) < 4 * found.stderr), bool(found.stderr < 0.04)
+    (True, True)
+    """
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    several = isinstance(target, (list, tuple)) and any(
+        isinstance(one, StabiliserState) or np.ndim(one) > 0 for one in target
+    )
+    given: list[Any] = listed("target", target, "a state or a list of states") if several else [target]
+    names = [f"target[{i}]" for i in range(len(given))] if several else ["target"]
+    targets = [_target(name, one, snaps.n_qubits) for name, one in zip(names, given, strict=True)]
+    if combine is None:
+        stabilisers = all(isinstance(one, StabiliserState) for one in targets)
+        combine = "mean" if stabilisers and failure is None else "median_of_means"
+    buckets = _buckets(combine, failure, len(targets), len(snaps))
+    rows = [_native.fidelity(snaps._native, one, combine, buckets) for one in targets]
+    value, stderr = np.array([row[0][0] for row in rows]), np.array([row[1][0] for row in rows])
+    if not several:
+        return Estimate(float(value[0]), float(stderr[0]), len(snaps), len(snaps))
+    counts = np.full(len(rows), len(snaps), dtype=np.uint64)
+    return Estimate(value, stderr, counts, len(snaps), np.zeros(len(rows)))
+
+
+def fidelity_gradient(snaps: Snapshots, circuit: Circuit, target: ArrayLike) -> Gradient:
+    """Estimate the fidelity with a vector, and its derivatives by all parameters, from one set of snapshots.
+
+    The number of snapshots for a given error grows neither with the number of qubits nor with that of
+    parameters: a reading of ``d F / d theta`` has a variance of at most ``1 - <target|P|target>**2``, with P
+    the generator of the parameter's rotation moved to the end of the circuit.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots of `Ensemble.global_clifford`, of the state that the circuit leaves at its angles.
+    circuit
+        Unitary gates. What it acts on does not matter and may be mixed.
+    target
+        ``2**n`` amplitudes, normalised. Each snapshot takes some ``2**n`` ns for each parameter.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> circuit = efl.Circuit(2, parameters=[0.9]).ry(efl.Parameter(0), 0).clifford("CNOT", 0, 1)
+    >>> bell = [2**-0.5, 0, 0, 2**-0.5]
+    >>> snaps = efl.sample(efl.simulate(circuit), efl.Ensemble.global_clifford(2), shots=50_000, seed=1)
+    >>> found = efl.fidelity_gradient(snaps, circuit, bell)  # F = (1 + sin theta) / 2
+    >>> round(found.value, 1), found.gradient.round(1)
+    (0.9, array([0.3]))
+    """
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    check_circuit(circuit)
+    if circuit.n_qubits != snaps.n_qubits:
+        expected = f"{snaps.n_qubits} qubits, as the snapshots have"
+        raise ShapeError.of("circuit", expected, f"{circuit.n_qubits} qubits")
+    if isinstance(target, StabiliserState):
+        raise InputTypeError.of("target", "2^n amplitudes (efl.simulate of a circuit)", "a StabiliserState")
+    vector = _target("target", target, snaps.n_qubits)
+    value, stderr, revealed, _, shots = _native.fidelity_gradient(
+        snaps._native, circuit._native, circuit._theta, vector
+    )
+    bound = np.zeros(len(value) - 1)
+    return Gradient(float(value[0]), float(stderr[0]), value[1:], stderr[1:], revealed[1:], bound, shots)
+
+
+def _target(name: str, value: Any, n_qubits: int) -> Any:  # noqa: ANN401 (a target of any kind)
+    if isinstance(value, StabiliserState):
+        if value.n_qubits != n_qubits:
+            expected = f"{n_qubits} qubits, as the snapshots have"
+            raise ShapeError.of(name, expected, f"{value.n_qubits} qubits")
+        return value
+    expected = "a StabiliserState or 2^n amplitudes"
+    found = array(name, value, expected)
+    if n_qubits > 30:
+        raise ShapeError.of(name, f"a StabiliserState, for {n_qubits} qubits", f"shape {found.shape}")
+    if found.shape != (1 << n_qubits,):
+        expected = f"{1 << n_qubits} amplitudes, as the snapshots have {n_qubits} qubits"
+        raise ShapeError.of(name, expected, f"shape {found.shape}")
+    return np.ascontiguousarray(found, dtype=np.complex128)
+
+
+def _buckets(combine: str, failure: float | None, targets: int, shots: int) -> int:
+    if combine == "mean":
+        if failure is not None:
+            raise InvalidInputError.of("failure", "none with combine='mean'", described(failure))
+        return 1
+    if combine != "median_of_means":
+        raise InvalidInputError.of("combine", "'mean' or 'median_of_means'", described(combine))
+    chance = 0.05 if failure is None else real("failure", failure)
+    if not 0 < chance < 1:
+        raise InvalidInputError.of("failure", "a probability above 0 and below 1", chance)
+    wanted = math.ceil(2 * math.log(2 * max(targets, 1) / chance))
+    buckets = wanted + 1 - wanted % 2
+    if buckets > shots:
+        raise InvalidInputError.of("snaps", f"at least {buckets}, one for each bucket", shots)
+    return buckets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReducedState:
+    """The state of some qubits, the first of them most significant."""
+
+    matrix: NDArray[np.complex128]
+    """The density matrix: unbiased, so it may have negative eigenvalues."""
+    stderr: NDArray[np.float64]
+    """Standard error of each entry: the root of the mean square of its distance in the complex plane."""
+    shots: int
+    """Number of snapshots used."""
+
+
+def reduced_density_matrix(snaps: Snapshots, qubits: Part) -> ReducedState:
+    """Estimate the density matrix of some qubits, at most eight.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots in letters.
+    qubits
+        Which qubits; the first is the most significant of an index.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> snaps = efl.sample([2**-0.5, 0, 0, 2**-0.5], shots=50_000, seed=3)
+    >>> efl.reduced_density_matrix(snaps, [0]).matrix.real.round(1)
+    array([[ 0.5, -0. ],
+           [-0. ,  0.5]])
+    """
+    counts, letters, shots = _patterns("snaps", snaps, _part(snaps, qubits), 2)
+    # A pattern says (1 + s B / beta) / 2 of its qubit: entries, first the row and then the column.
+    each = [np.tensordot(_readings(row), _PAULIS, axes=(0, 0)).reshape(6, 4).T / 2 for row in letters]
+    k = len(letters)
+    order = [*range(0, 2 * k, 2), *range(1, 2 * k, 2)]
+
+    def entries(forms: list[NDArray[Any]]) -> NDArray[Any]:
+        flat = _along(counts, forms).reshape((2,) * (2 * k)) / shots
+        return flat.transpose(order).reshape(1 << k, 1 << k)
+
+    matrix = entries(each)
+    squares = entries([np.abs(form) ** 2 for form in each])
+    variance = np.maximum(squares - np.abs(matrix) ** 2, 0) / (shots - 1)
+    return ReducedState(matrix, np.sqrt(variance), shots)
+
+
+def purity(snaps: Snapshots, qubits: Part) -> Estimate:
+    """Estimate the purity ``tr rho_A^2`` of some qubits, at most eight.
+
+    The mean over all pairs of snapshots of a kernel, which for uniform letters has a factor 5 for each qubit
+    that both measured alike with the same outcome, -4 with different ones, 1/2 where the letters differ.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots in letters, at least two.
+    qubits
+        Which qubits. The error grows as ``2**k`` with their number or faster.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> snaps = efl.sample([2**-0.5, 0, 0, 2**-0.5], shots=50_000, seed=3)
+    >>> round(efl.purity(snaps, [0]).value, 2), round(efl.purity(snaps, [0, 1]).value, 1)
+    (0.5, 1.0)
+    """
+    counts, letters, shots = _patterns("snaps", snaps, _part(snaps, qubits), 2)
+    kernels = [_kernel(row) for row in letters]
+    squares = [kernel**2 for kernel in kernels]
+    own = _along(np.ones(()), [np.diag(kernel)[:, np.newaxis] for kernel in kernels])
+    own = own.reshape(counts.shape)
+    pairs = shots * (shots - 1)
+    # Of a snapshot, the mean of the kernel over the others.
+    others = (_along(counts, kernels) - own) / (shots - 1)
+    value = float((counts * others).sum() / shots)
+    second = float((counts * (_along(counts, squares) - own**2)).sum() / pairs)
+    both = max(second - value**2, 0.0)
+    return Estimate(value, math.sqrt(_pair_variance(counts, others, value, both, shots)), shots, shots)
+
+
+def _pair_variance(
+    counts: NDArray[np.float64], others: NDArray[np.float64], value: float, both: float, shots: int
+) -> float:
+    """Return the variance of a mean over pairs, of which ``both`` is the variance of a single pair."""
+    if shots < 5:
+        return math.inf
+    t = shots - 1
+    scatter = float((counts * (others - value) ** 2).sum() / t)
+    # What the scatter of the means over others is on average, in terms of the covariance of two pairs with a
+    # snapshot in common and of the variance of a pair. The difference may come out negative by chance: the
+    # whole is at least half of what pairs alone would give.
+    common = (scatter - both * (1 / t - 1 / t**2)) / (1 - 1 / t - 3 * (t - 1) / t**2)
+    return max(4 * (shots - 2) * common + 2 * both, both) / (shots * t)
+
+
+def entropy(snaps: Snapshots, qubits: Part) -> Estimate:
+    """Estimate the Renyi entropy of second order of some qubits, in bits: ``-log2`` of their `purity`.
+
+    NaN, with an infinite error, if the estimate of the purity is not positive.
+
+    >>> import efl_core as efl
+    >>> snaps = efl.sample([2**-0.5, 0, 0, 2**-0.5], shots=50_000, seed=3)
+    >>> round(efl.entropy(snaps, [1]).value, 1)
+    1.0
+    """
+    found = purity(snaps, qubits)
+    value, stderr = float(found.value), float(found.stderr)
+    if value <= 0:
+        return Estimate(math.nan, math.inf, found.revealed, found.shots)
+    return Estimate(-math.log2(value), stderr / (value * math.log(2)), found.revealed, found.shots)
+
+
+def state_overlap(a: Snapshots, b: Snapshots, qubits: Part | None = None) -> Estimate:
+    """Estimate the overlap ``tr rho sigma`` of two measured states, or of some of their qubits.
+
+    Parameters
+    ----------
+    a, b
+        Snapshots in letters of the two states, drawn from the same ensemble.
+    qubits
+        Which qubits, at most eight; all if not given.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> a, b = efl.sample([1, 0], shots=50_000, seed=3), efl.sample([0.6, 0.8], shots=50_000, seed=4)
+    >>> round(efl.state_overlap(a, b).value, 1)
+    0.4
+    """
+    for name, snaps in (("a", a), ("b", b)):
+        if not isinstance(snaps, Snapshots):
+            raise InputTypeError.of(name, "Snapshots", type(snaps).__name__)
+    if a.ensemble != b.ensemble:
+        raise InvalidInputError.of(
+            "b", "snapshots of the ensemble of a", f"another {b.ensemble.kind} ensemble"
+        )
+    part = _part(a, range(a.n_qubits) if qubits is None else qubits)
+    first, letters, shots = _patterns("a", a, part, 2)
+    second, _, others = _patterns("b", b, part, 2)
+    kernels = [_kernel(row) for row in letters]
+    of_first, of_second = _along(second, kernels) / others, _along(first, kernels) / shots
+    value = float((first * of_first).sum() / shots)
+    squares = float((first * _along(second, [kernel**2 for kernel in kernels])).sum() / (shots * others))
+    both = max(squares - value**2, 0.0)
+    # Each of the two scatters has the variance of pairs in it, which counts once.
+    pairs = both / (shots * others)
+    variance = -pairs
+    for counts, means, count in ((first, of_first, shots), (second, of_second, others)):
+        variance += float((counts * (means - value) ** 2).sum() / (count - 1)) / count
+    variance = max(variance, pairs / 2)
+    return Estimate(value, math.sqrt(variance), shots + others, shots + others)
+
+
+def shadow_kernel(
+    states: Iterable[Snapshots],
+    others: Iterable[Snapshots] | None = None,
+    *,
+    qubits: Part | None = None,
+    pure: bool = False,
+) -> NDArray[np.float64]:
+    """Return the overlaps of all pairs of measured states: a kernel matrix of N states, measured once.
+
+    What ``sklearn.svm.SVC(kernel="precomputed")`` takes: ``fit(shadow_kernel(train), labels)`` and
+    ``predict(shadow_kernel(test, train))``.
+
+    Parameters
+    ----------
+    states
+        Snapshots in letters of each state, all drawn from one ensemble.
+    others
+        The states of the columns; those of the rows if not given.
+    qubits
+        Which qubits are compared, at most eight; all if not given.
+    pure
+        Whether states are known to be pure: the diagonal is then 1, otherwise the `purity`. Of all qubits
+        only.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> states = [[1, 0], [0.6, 0.8], [0, 1]]
+    >>> snaps = [efl.sample(state, shots=100_000, seed=i) for i, state in enumerate(states)]
+    >>> efl.shadow_kernel(snaps, pure=True).round(1)
+    array([[1. , 0.4, 0. ],
+           [0.4, 1. , 0.6],
+           [0. , 0.6, 1. ]])
+    """
+    rows = _states("states", states)
+    columns = rows if others is None else _states("others", others)
+    every = [(f"states[{i}]", snaps) for i, snaps in enumerate(rows)]
+    if others is not None:
+        every += [(f"others[{i}]", snaps) for i, snaps in enumerate(columns)]
+    for name, snaps in every:
+        if snaps.ensemble != rows[0].ensemble:
+            expected = "snapshots of the ensemble of states[0]"
+            raise InvalidInputError.of(name, expected, f"another {snaps.ensemble.kind} ensemble")
+    part = _part(rows[0], range(rows[0].n_qubits) if qubits is None else qubits)
+    if pure and len(part) < rows[0].n_qubits:
+        expected = "False where qubits are left out, whose states may be entangled with the others"
+        raise InvalidInputError.of("pure", expected, True)
+
+    def words(name: str, snaps: Snapshots) -> NDArray[np.float64]:
+        counts, letters, shots = _patterns(name, snaps, part, 1 if pure or others is not None else 2)
+        return _along(counts, [_readings(row) for row in letters]).ravel() / shots
+
+    table = np.array([words(name, snaps) for name, snaps in every])
+    left, right = table[: len(rows)], table if others is None else table[len(rows) :]
+    kernel: NDArray[np.float64] = left @ right.T / 2 ** len(part)
+    if others is None:
+        own = [1.0 if pure else float(purity(snaps, part).value) for snaps in rows]
+        np.fill_diagonal(kernel, own)
+    return kernel
+
+
+def _states(name: str, states: object) -> list[Snapshots]:
+    found = listed(name, states, "a sequence of Snapshots")
+    for i, snaps in enumerate(found):
+        if not isinstance(snaps, Snapshots):
+            raise InputTypeError.of(f"{name}[{i}]", "Snapshots", type(snaps).__name__)
+    if not found:
+        raise InvalidInputError.of(name, "at least one state", "none")
+    return found
+
+
+def _part(snaps: Snapshots, qubits: Part) -> list[int]:
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    found = listed("qubits", qubits, "a sequence of qubits")
+    return [integer(f"qubits[{i}]", q, 0, snaps.n_qubits - 1) for i, q in enumerate(found)]
+
+
+def _patterns(
+    name: str, snaps: Snapshots, part: list[int], least: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+    """Return the counts of patterns (an axis of six for each qubit), the letter probabilities, the shots."""
+    if len(snaps) < least:
+        raise InvalidInputError.of(name, f"at least {least} snapshots", len(snaps))
+    counts = _native.pattern_counts(snaps._native, part).astype(np.float64)
+    letters = snaps.ensemble.probabilities[part]
+    if not (letters > 0).all():
+        q = part[int(np.argmin(letters.min(axis=1)))]
+        expected = "letters X, Y and Z that all have a probability above zero on these qubits"
+        raise InvalidInputError.of(name, expected, f"one of zero on qubit {q}")
+    return counts.reshape((6,) * len(part)), letters, len(snaps)
+
+
+def _readings(letters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each pattern on a qubit says of I, X, Y and Z."""
+    readings = np.zeros((4, 6))
+    readings[0] = 1
+    for letter, probability in enumerate(letters):
+        readings[1 + letter, 2 * letter : 2 * letter + 2] = 1 / probability, -1 / probability
+    return readings
+
+
+def _kernel(letters: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the trace of the product of what two patterns on a qubit say of it."""
+    readings = _readings(letters)
+    return readings.T @ readings / 2
+
+
+def _along(counts: NDArray[Any], forms: list[NDArray[Any]]) -> NDArray[Any]:
+    """Apply a form to each axis; of no axes, to ones."""
+    if counts.ndim == 0:
+        counts = counts.reshape((1,) * len(forms))
+    for axis, form in enumerate(forms):
+        counts = np.moveaxis(np.tensordot(form, counts, axes=(1, axis)), 0, axis)
+    return counts

@@ -1,0 +1,121 @@
+"""What whole-state questions refuse, by name."""
+
+import numpy as np
+import pytest
+
+import efl_core as efl
+
+GLOBAL = efl.Ensemble.global_clifford(2)
+SNAPS = efl.sample([1, 0, 0, 0], GLOBAL, shots=20, seed=1)
+LOCAL = efl.sample([1, 0, 0, 0], shots=20, seed=1)
+ONE_SIDED = efl.sample([1, 0, 0, 0], efl.Ensemble.biased([[0.5, 0, 0.5]] * 2), shots=20, seed=1)
+CIRCUIT = efl.Circuit(2, parameters=[0.9]).ry(efl.Parameter(0), 0)
+ZEROS = efl.StabiliserState(2, [])
+
+CASES = {
+    "fidelity of letters": (
+        lambda: efl.fidelity(LOCAL, ZEROS),
+        "snaps: expected snapshots of Ensemble.global",
+    ),
+    "another width": (lambda: efl.fidelity(SNAPS, efl.StabiliserState(3, [])), "target: expected 2 qubits"),
+    "a short vector": (lambda: efl.fidelity(SNAPS, [1, 0]), "target: expected 4 amplitudes"),
+    "not normalised": (lambda: efl.fidelity(SNAPS, [1, 1, 0, 0]), "target: expected a normalised vector"),
+    "a vector of too many qubits": (
+        lambda: efl.fidelity(
+            efl.sample(efl.StabiliserState(40, []), efl.Ensemble.global_clifford(40), shots=9), [1, 0]
+        ),
+        "target: expected a StabiliserState, for 40 qubits",
+    ),
+    "one of several": (lambda: efl.fidelity(SNAPS, [ZEROS, [1, 0]]), r"target\[1\]: expected 4 amplitudes"),
+    "too few for the buckets": (
+        lambda: efl.fidelity(SNAPS, ZEROS, failure=1e-9),
+        "snaps: expected at least 43, one for each bucket, got 20",
+    ),
+    "failure for means": (
+        lambda: efl.fidelity(SNAPS, ZEROS, combine="mean", failure=0.1),
+        "failure: expected none",
+    ),
+    "no probability": (lambda: efl.fidelity(SNAPS, ZEROS, failure=2), "failure: expected a probability"),
+    "an unknown rule": (lambda: efl.fidelity(SNAPS, ZEROS, combine="mode"), "combine: expected 'mean'"),
+    "a gradient of letters": (
+        lambda: efl.fidelity_gradient(LOCAL, CIRCUIT, [1, 0, 0, 0]),
+        "snaps: expected snapshots of Ensemble.global",
+    ),
+    "a circuit of another width": (
+        lambda: efl.fidelity_gradient(SNAPS, efl.Circuit(3), [1, 0, 0, 0]),
+        "circuit: expected 2 qubits, as the snapshots have, got 3 qubits",
+    ),
+    "no circuit": (lambda: efl.fidelity_gradient(SNAPS, None, [1, 0, 0, 0]), "circuit: expected a"),
+    "a stabiliser state for a gradient": (
+        lambda: efl.fidelity_gradient(SNAPS, CIRCUIT, ZEROS),
+        r"target: expected 2\^n amplitudes .*, got a StabiliserState",
+    ),
+    "a target that is not normalised": (
+        lambda: efl.fidelity_gradient(SNAPS, CIRCUIT, [1, 1, 0, 0]),
+        "target: expected a normalised vector",
+    ),
+    "a channel": (
+        lambda: efl.fidelity_gradient(
+            SNAPS, CIRCUIT.copy().channel([np.eye(2) * 0.6, np.eye(2)[::-1] * 0.8], 1), [1, 0, 0, 0]
+        ),
+        "circuit: expected unitary gates .*, got a channel at gate 1",
+    ),
+    "purity of bases": (lambda: efl.purity(SNAPS, [0]), "snaps: expected snapshots in letters"),
+    "no qubit": (lambda: efl.purity(LOCAL, []), "qubits: expected 1 to 8 qubits"),
+    "a qubit twice": (lambda: efl.purity(LOCAL, [1, 1]), "qubits: expected different qubits"),
+    "a qubit outside": (lambda: efl.purity(LOCAL, [0, 2]), r"qubits\[1\]: expected an integer from 0 to 1"),
+    "one snapshot": (lambda: efl.purity(LOCAL[:1], [0]), "snaps: expected at least 2 snapshots"),
+    "a letter that never comes": (lambda: efl.purity(ONE_SIDED, [1]), "snaps: expected letters X, Y and Z"),
+    "two ensembles": (
+        lambda: efl.state_overlap(LOCAL, ONE_SIDED),
+        "b: expected snapshots of the ensemble of a",
+    ),
+    "a part of pure states": (
+        lambda: efl.shadow_kernel([LOCAL, LOCAL], qubits=[1], pure=True),
+        "pure: expected False where qubits are left out",
+    ),
+    "no state": (lambda: efl.shadow_kernel([]), "states: expected at least one"),
+    "a list of settings": (
+        lambda: efl.sample(ZEROS, efl.Ensemble.settings(["XX"]), shots=3),
+        "ensemble: expected letters or global_clifford",
+    ),
+    "words that anticommute": (
+        lambda: efl.StabiliserState.from_words([(1, "XX"), (1, "ZI")]),
+        r"words\[1\]: expected words that commute",
+    ),
+    "dependent words": (
+        lambda: efl.StabiliserState.from_words([(1, "XX"), (1, "XX")]),
+        r"words\[1\]: expected a word that is no product",
+    ),
+    "too few words": (
+        lambda: efl.StabiliserState.from_words([(1, "XX")]),
+        "words: expected one for each of 2",
+    ),
+    "no sign": (
+        lambda: efl.StabiliserState.from_words([(0, "X")]),
+        r"words\[0\]: expected a sign of 1 or -1",
+    ),
+    "a gate outside": (lambda: efl.StabiliserState(2, [("H", 2)]), r"gates\[0\]: expected qubits below 2"),
+    "indices of bases": (
+        lambda: efl.Snapshots.from_settings([[0, 1]], [0], ensemble=GLOBAL),
+        "setting_index|ensemble: expected",
+    ),
+    "probabilities of bases": (
+        lambda: GLOBAL.probabilities,
+        "probabilities: expected an ensemble of letters",
+    ),
+    "another ensemble": (lambda: LOCAL.with_ensemble(GLOBAL), "ensemble: expected the settings"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(case):
+    call, message = CASES[case]
+    with pytest.raises(efl.EflError, match=message):
+        call()
+
+
+def test_a_list_of_numbers_is_one_target_and_a_list_of_states_is_several():
+    assert np.ndim(efl.fidelity(SNAPS, [1, 0, 0, 0]).value) == 0
+    assert efl.fidelity(SNAPS, [ZEROS, [0, 1, 0, 0]]).value.shape == (2,)
+    assert efl.fidelity(SNAPS, (np.eye(4)[0],)).value.shape == (1,)
