@@ -139,4 +139,5 @@ def test_other_threads_run_during_a_long_call(name):
     prepare, call = CALLS[name]
     ticks, seconds = run(TICKS.format(setup=SETUP, prepare=prepare, call=call)).split()
     assert float(seconds) > 0.55, "the call was too short to say anything"
-    assert int(ticks) > 50, "of 250 possible ones"
+    # None would be left by a call that keeps the lock; a machine with other work leaves some thirty.
+    assert int(ticks) > 12, "of 250 possible ones"
