@@ -8,7 +8,6 @@ import sidebyside  # noqa: F401 # isort: skip (one thread for everybody, before 
 import asyncio
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import efl_core as efl
+from efl_core.cli.fleet_serving import listening
 from efl_core.fleet import Keys, Learner, Replica, asgi
 from efl_core.fleet.web.signing import Credential
 from efl_core.training import Adam
@@ -60,7 +60,8 @@ def serve(options):
             workers=1024,
             flying=options.get("flying", 64 << 20),
         )
-    place = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    place = listening("127.0.0.1", 0)
+    place.listen(2048)
     say(port=place.getsockname()[1])
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", timeout_keep_alive=120))
     started = time.perf_counter()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import uvicorn
 
+from efl_core.cli.fleet_serving import listening
 from efl_core.fleet import Keys, Learner, asgi
 from efl_core.fleet.web.signing import Credential
 
@@ -20,7 +21,7 @@ class Served:
 
     def __init__(self, app, port=0):
         self.app = app
-        self._socket = socket.create_server(("127.0.0.1", port))
+        self._socket = listening("127.0.0.1", port)
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(app, log_level="error", lifespan="on", timeout_graceful_shutdown=5)

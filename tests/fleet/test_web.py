@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from tests.fleet.cases import brick, reuploading, ring
 from tests.fleet.served import joined, key, learner_of, packet_of, sent, serving
 
 import efl_core as efl
+from efl_core.cli.fleet_serving import listening
 from efl_core.errors import CorruptDataError, InvalidInputError, LearnerAwayError, NewerFormatError
 from efl_core.fleet import Learner, Replica
 from efl_core.fleet.models import made_model
@@ -513,3 +515,12 @@ def test_what_is_under_way_ends_before_the_server_does():
     assert found[0][0] == 200
     assert learner.counts["admitted"] == 4
     assert app._pool is None
+
+
+def test_no_part_of_an_answer_waits_for_an_acknowledgement():
+    with (
+        listening("127.0.0.1", 0) as place,
+        socket.create_connection(place.getsockname()),
+        place.accept()[0] as connection,
+    ):
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
