@@ -204,7 +204,7 @@ def test_the_page_shows_the_status_and_loads_nothing_else(taught):
         [node, "-e", STUB.replace("STATUS", told) + page.script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr[-1000:]
     made = json.loads(done.stdout)

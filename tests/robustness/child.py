@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 
-def run(script, *, seconds=60, **environment):
+def run(script, *, seconds=100, **environment):
     """Return what the script printed; it must end well and in time."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],

@@ -1,5 +1,7 @@
 """Bytes from outside: small ones stay cheap, large ones can be interrupted, and none ends the process."""
 
+import contextlib
+import gc
 import pickle
 import struct
 import time
@@ -20,6 +22,22 @@ def numbers(*values):
 
 def sealed(content):
     return content + struct.pack("<I", zlib.crc32(content))
+
+
+@contextlib.contextmanager
+def work_below(seconds):
+    """What is done here takes less than this of a processor, whatever else the machine does.
+
+    A wall clock would count other processes, and the collector of garbage all objects of the tests before.
+    """
+    gc.disable()
+    start = time.process_time()
+    try:
+        yield
+        spent = time.process_time() - start
+    finally:
+        gc.enable()
+    assert spent < seconds
 
 
 def listed(n, k, setting, lists=1):
@@ -63,10 +81,9 @@ def test_many_gates_on_many_qubits_are_read_in_time():
     n, count = 4096, 100_000
     rng = np.random.default_rng(0)
     gates = [("H", int(q)) for q in rng.integers(0, n, count)]
-    start = time.perf_counter()
-    setting = efl.Setting.from_gates(n, gates)
     # All words at once take half a second here; one word after the other took 20.
-    assert time.perf_counter() - start < 8
+    with work_below(8):
+        setting = efl.Setting.from_gates(n, gates)
     assert setting.reveal({0: "Z" if sum(g == ("H", 0) for g in gates) % 2 == 0 else "X"}) is not None
     again = pickle.loads(pickle.dumps(setting))
     assert again == setting
@@ -77,11 +94,10 @@ def test_blocks_with_lists_of_their_own_are_written_in_time():
     ensemble = efl.Ensemble.blocks(n, [([q], ["X", "Z"]) for q in range(n)])
     bits = np.zeros((1, n), np.uint8)
     tally = efl.tally(efl.Snapshots.from_settings(bits, bits.astype(int), ensemble=ensemble), [{0: "X"}])
-    start = time.perf_counter()
-    data = tally.to_bytes()
-    blocks = ensemble.block_list
-    # A comparison of all pairs took more than ten.
-    assert time.perf_counter() - start < 6
+    # Both take a quarter of a second here; a comparison of all pairs took more than ten.
+    with work_below(5):
+        data = tally.to_bytes()
+        blocks = ensemble.block_list
     assert len(blocks) == n
     assert blocks[0][1] is not blocks[1][1]
     assert efl.Tally.from_bytes(data) == tally
@@ -144,10 +160,12 @@ LONG = {
 def test_long_work_is_heard_and_holds_no_lock(name):
     prepare, call = (text.replace("{{", "{").replace("}}", "}") for text in LONG[name])
     best = []
-    for _ in range(3):  # the best of three counts: the machine may be busy
+    for _ in range(6):  # the best one counts: the machine may be busy
         out = run(SETUP.format(prepare=prepare.replace("\\n", "\n"), call=call)).split()
         assert out[0] == "interrupted", "the call ended before the signal: make it longer"
         best.append([float(out[1]), float(out[2])])
+        if np.max(best[-1]) < 0.2:
+            break
     latency, gap = np.min(best, axis=0)
     assert latency < 0.2
     assert gap < 0.2, "other threads stood still"
@@ -159,9 +177,8 @@ def test_evolution_of_very_many_commuting_words():
     ]
     circuit, total = efl.Circuit(256, [0.1]), efl.PauliSum(terms, n_qubits=256)
     assert len(total) == 64_512
-    start = time.perf_counter()
-    circuit.evolution(total, efl.Parameter(0))
-    assert time.perf_counter() - start < 5  # a comparison of all pairs took more than 25
+    with work_below(8):  # under one here; a comparison of all pairs took more than 25
+        circuit.evolution(total, efl.Parameter(0))
 
 
 def test_labels_of_a_very_wide_setting_are_refused():

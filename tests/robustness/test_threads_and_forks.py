@@ -292,7 +292,7 @@ others = [threading.Thread(target=work, daemon=True) for _ in range(2)]
 busy.wait()
 time.sleep(0.1)
 times = []
-for _ in range(5):
+for _ in range(10):
     start = time.perf_counter()
     efl.estimate(snaps, "X")
     times.append(time.perf_counter() - start)
@@ -303,7 +303,8 @@ os._exit(0)
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_small_call_does_not_wait_for_a_large_one(threads):
-    assert float(run(BESIDE.format(threads=threads))) < 0.1  # the large ones take seconds
+    # The large ones take seconds, this one a millisecond, and a busy machine keeps any of them waiting.
+    assert float(run(BESIDE.format(threads=threads))) < 0.5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -142,7 +142,7 @@ def test_giant_headers_allocate_nothing():
         input=repr(forged),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("refused") == len(forged)

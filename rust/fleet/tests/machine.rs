@@ -153,8 +153,8 @@ fn few_bytes_that_claim_very_many_queries_take_no_time() {
     for _ in 0..200 {
         assert_eq!(machine.submit(&bytes).refused, Some(Refusal::Malformed));
     }
-    // Looking at all of them takes 20 ms each time.
-    assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
+    // Looking at all of them takes 20 ms each time; a refusal takes microseconds.
+    assert!(start.elapsed().as_secs_f64() < 2.5, "{:?}", start.elapsed());
 }
 
 #[test]
