@@ -321,7 +321,7 @@ class EntangledFleet:
     def _weights(self, weights: ArrayLike | None) -> NDArray[np.float64]:
         if weights is None:
             return read_weights("weights", self._replicas)
-        if np.ndim(weights) == 0:
+        if array("weights", weights, "a number for each replica").ndim == 0:
             raise InputTypeError.of("weights", "a number for each replica", described(weights))
         found = read_weights("weights", weights)
         if len(found) != self._replicas:

@@ -248,14 +248,15 @@ def damping_of(weights: NDArray[np.float64], width: float) -> NDArray[np.float64
 
 def read_weights(name: str, value: object) -> NDArray[np.float64]:
     """Return a weight for each replica: of a number of them, equal ones."""
-    if np.ndim(value) == 0:  # type: ignore[arg-type]
+    expected = "a number of replicas, or real numbers, one for each"
+    found = array(name, value, expected)  # type: ignore[arg-type]
+    if found.ndim == 0:
         count = integer(name, value, 1, MOST_REPLICAS)
         return np.full(count, 1 / count)
-    found = array(name, value, "real numbers, one for each replica")  # type: ignore[arg-type]
     if found.ndim != 1:
         raise ShapeError.of(name, "a number for each replica", found.shape)
     if found.dtype.kind == "c":
-        raise InputTypeError.of(name, "real numbers", f"dtype {found.dtype}")
+        raise InputTypeError.of(name, expected, f"dtype {found.dtype}")
     weights: NDArray[np.float64] = np.array(found, dtype=np.float64)
     if not (np.abs(weights) <= 1e9).all() or not weights.any():
         raise InvalidInputError.of(name, "weights from -1e9 to 1e9, not all zero", described(value))

@@ -98,6 +98,23 @@ def test_readings_have_their_law(joint, observable, weights):
     assert distance < np.sqrt(-np.log(1e-4 / 2) / 2 / shots)
 
 
+def test_states_apart_are_turned_by_one_common_angle():
+    """Each by its own observable and weight; the angle of the first is read off the overlap."""
+    each, weights, states = ["XY", SUM, "ZI"], [0.5, 0.4, -0.7], vectors(2, 3, seed=8)
+    for observable in (each, "XY"):
+        fleet = efl.EntangledFleet(states, joint=False, seed=4)
+        fleet.read(observable, 0.8, weights=weights)
+        overlap = np.vdot(states[0], fleet.state[0])
+        kick = np.arctan2(-overlap.imag / expectation(states[0], "XY"), overlap.real) / weights[0]
+        assert abs(kick) > 0.01
+        own = each if observable is each else ["XY"] * 3
+        for state, found, one, w in zip(states, fleet.state, own, weights, strict=True):
+            values, basis = np.linalg.eigh(matrix(one))
+            turned = basis @ (np.exp(-1j * kick * w * values) * (basis.conj().T @ state))
+            assert np.allclose(found, turned, atol=1e-10)
+        assert fleet.expectation(each)[2] == pytest.approx(expectation(fleet.state[2], "ZI"))
+
+
 @pytest.mark.parametrize("replicas", [2, 3, 4, 5, 6])
 def test_a_fleet_breaks_the_law_of_single_copies(replicas):
     """All of it exact: errors and damping of the channel, beside a gentle measurement of the same error."""

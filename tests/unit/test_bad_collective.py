@@ -31,6 +31,8 @@ CASES = [
     case("weights of zero", lambda: MADE(1, [0.0, 0.0]), InvalidInputError, "replicas", "not all zero"),
     case("a weight that is no number", lambda: MADE(1, [0.5, NAN]), InvalidInputError, "replicas"),
     case("complex weights", lambda: MADE(1, [0.5, 1j]), InputTypeError, "replicas", "real numbers"),
+    case("weights of two lengths", lambda: MADE(1, [[1], [1, 2]]), ShapeError, "replicas", "lengths"),
+    case("more replicas than any", lambda: MADE(1, 10**8), InvalidInputError, "replicas"),
     case("a table of weights", lambda: MADE(1, [[0.5, 0.5]]), ShapeError, "replicas", "(1, 2)"),
     case("no damping at all", lambda: MADE.of_damping(1, 5), InvalidInputError, "damping", "below 1"),
     case("all damping", lambda: MADE.of_damping(0, 5), InvalidInputError, "damping"),
