@@ -7,9 +7,11 @@ Invariant: each reading by itself has its exact law, and so has what is left on 
 Cost: some passes over the amplitudes for a reading: ``2**(n N)`` of a joint state, else ``N 2**n``.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
@@ -28,11 +30,16 @@ MOST_JOINT = 20
 """Qubits of a joint state."""
 MOST_DENSE = 10
 """Qubits on which a sum of several words may act: it is diagonalised as a matrix of ``2**10`` rows."""
+AT_ONCE = 4
+"""Qubits that are turned in one pass over the amplitudes."""
 
 _FLIPS = {"I": 0, "X": 1, "Y": 1, "Z": 0}
 _ENTRIES: dict[str, list[complex]] = {"I": [1, 1], "X": [1, 1], "Y": [1j, -1j], "Z": [1, -1]}
 """What a letter multiplies 0 and 1 by, before it flips them or not."""
-_TO_Z = {"X": np.array([[1, 1], [1, -1]]) / 2**0.5, "Y": np.array([[1, -1j], [1, 1j]]) / 2**0.5}
+_TO_Z: dict[str, NDArray[Any]] = {
+    "X": np.array([[1, 1], [1, -1]]) / 2**0.5,
+    "Y": np.array([[1, -1j], [1, 1j]]) / 2**0.5,
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,12 +180,7 @@ class EntangledFleet:
             Weight of each replica, ``1 / N`` if not given.
         """
         pointer = CollectivePointer(width, self._weights(weights))
-        bases = self._bases("observable", observable)
-        read = self._read_joint if self._joint else self._read_apart
-        value, variance = read(bases, pointer.weights, pointer.width)
-        reaches = np.array([basis.reach for basis in bases])
-        damping = damping_of(pointer.weights * reaches, pointer.width)
-        return CollectiveReading(value, math.sqrt(variance), damping, self._joint)
+        return self._read(self._bases(self._sums("observable", observable)), pointer)
 
     def gradient(
         self,
@@ -225,10 +227,13 @@ class EntangledFleet:
             if one.n_parameters != given[0].n_parameters:
                 expected = f"{given[0].n_parameters} parameters, as the first has"
                 raise ShapeError.of(f"observables[{i}]", expected, one.n_parameters)
-        found = []
-        for k in range(given[0].n_parameters):
-            sums = [one.derivative(0, k) for one in given]
-            found.append(self.read(sums if len(sums) > 1 else sums[0], width, weights=weights))
+        pointer = CollectivePointer(width, self._weights(weights))
+        rows = [[one.derivative(0, k) for one in given] for k in range(given[0].n_parameters)]
+        for row in rows:  # all of them, before the first reading changes anything
+            for total in row:
+                _check_dense("observables", total)
+        spread = 1 if len(given) > 1 else self._replicas
+        found = [self._read(self._bases(row * spread), pointer) for row in rows]
         return CollectiveReading(
             np.array([reading.value for reading in found]),
             np.array([reading.stderr for reading in found]),
@@ -238,13 +243,13 @@ class EntangledFleet:
 
     def expectation(self, observable: Observable | Sequence[Observable]) -> NDArray[np.float64]:
         """Return the exact expectation value on each replica, which measures nothing."""
-        places = self._places(self._bases("observable", observable))
+        places = self._places(self._bases(self._sums("observable", observable)))
         parts = [_chances(_turned(self._tensor[p.rows], p), p) @ p.basis.values for p in places]
         return np.concatenate(parts)
 
     def answer(self, word: WordLike) -> NDArray[np.int8]:
         """Measure a Pauli word on each replica, and return what was found: 1 or -1."""
-        basis = _basis("word", PauliSum([(read_word("word", word, self._n_qubits), 1.0)]))
+        basis = _basis(PauliSum([(read_word("word", word, self._n_qubits), 1.0)]))
         found = []
         for place in self._places([basis] * self._replicas):
             part = _turned(self._tensor[place.rows], place)
@@ -254,6 +259,13 @@ class EntangledFleet:
             self._tensor[place.rows] = _turned(part, place, back=True)
             found.append(signs)
         return np.concatenate(found).astype(np.int8)
+
+    def _read(self, bases: list[_Basis], pointer: CollectivePointer) -> CollectiveReading:
+        read = self._read_joint if self._joint else self._read_apart
+        value, variance = read(bases, pointer.weights, pointer.width)
+        reaches = np.array([basis.reach for basis in bases])
+        damping = damping_of(pointer.weights * reaches, pointer.width)
+        return CollectiveReading(value, math.sqrt(variance), damping, self._joint)
 
     def _read_joint(
         self, bases: list[_Basis], weights: NDArray[np.float64], width: float
@@ -302,16 +314,25 @@ class EntangledFleet:
             return [_Place(slice(None), 1, slice(None), bases[0])]
         return [_Place(slice(i, i + 1), 1, slice(i, i + 1), bases[i]) for i in each]
 
-    def _bases(self, name: str, observable: Observable | Sequence[Observable]) -> list[_Basis]:
+    def _sums(self, name: str, observable: Observable | Sequence[Observable]) -> list[PauliSum]:
+        """Return what is read of each replica."""
         given: Any = observable
-        if not isinstance(given, (list, tuple)):
-            return [_basis(name, read_sum(name, given, self._n_qubits))] * self._replicas
-        self._check_count(name, given)
-        sums = [read_sum(f"{name}[{i}]", one, self._n_qubits) for i, one in enumerate(given)]
-        made: list[_Basis] = []
-        for i, one in enumerate(sums):
-            same = i > 0 and one == sums[i - 1]
-            made.append(made[-1] if same else _basis(f"{name}[{i}]", one))
+        if isinstance(given, (list, tuple)):
+            self._check_count(name, given)
+            names = [f"{name}[{i}]" for i in range(len(given))]
+        else:
+            given, names = [given], [name]
+        sums = [read_sum(own, one, self._n_qubits) for own, one in zip(names, given, strict=True)]
+        for own, total in zip(names, sums, strict=True):
+            _check_dense(own, total)
+        return sums if len(sums) > 1 else sums * self._replicas
+
+    def _bases(self, sums: list[PauliSum]) -> list[_Basis]:
+        """Return eigenbases, one and the same object for equal neighbours."""
+        made = [_basis(sums[0])]
+        for last, total in itertools.pairwise(sums):
+            same = total is last or total == last
+            made.append(made[-1] if same else _basis(total))
         return made
 
     def _check_count(self, name: str, given: Sequence[object]) -> None:
@@ -356,17 +377,27 @@ def kraus(value: float, levels: NDArray[np.float64], width: float) -> NDArray[np
     return factor
 
 
-def _basis(name: str, observable: PauliSum) -> _Basis:
+def _support(observable: PauliSum) -> list[int]:
+    return sorted({q for word in observable.words for q in word.support})
+
+
+def _check_dense(name: str, observable: PauliSum) -> None:
+    """Refuse a sum that would be too large a matrix."""
+    if len(observable) > 1 and len(_support(observable)) > MOST_DENSE:
+        expected = f"a word, or a sum that acts on at most {MOST_DENSE} qubits"
+        got = f"{len(observable)} words on {len(_support(observable))} qubits"
+        raise InvalidInputError.of(name, expected, got)
+
+
+def _basis(observable: PauliSum) -> _Basis:
     """Return a word, or a sum on a few qubits, in its eigenbasis."""
-    terms = observable.terms()
-    support = sorted({q for word, _ in terms for q in word.support})
+    terms, support = observable.terms(), _support(observable)
     letters = [[word.support.get(q, "I") for q in support] for word, _ in terms]
     if len(terms) == 1:
-        turns = [([q], _TO_Z[x]) for q, x in zip(support, letters[0], strict=True) if x in _TO_Z]
+        each = [(q, _TO_Z[x]) for q, x in zip(support, letters[0], strict=True) if x in _TO_Z]
+        parts = [each[i : i + AT_ONCE] for i in range(0, len(each), AT_ONCE)]
+        turns = [([q for q, _ in part], reduce(np.kron, [turn for _, turn in part])) for part in parts]
         return _Basis(support, terms[0][1] * _joined([[1.0, -1.0]] * len(support)), turns)
-    if len(support) > MOST_DENSE:
-        expected = f"a word, or a sum that acts on at most {MOST_DENSE} qubits"
-        raise InvalidInputError.of(name, expected, f"{len(terms)} words on {len(support)} qubits")
     if not support:
         return _Basis([], np.array([0.0]), [])
     size = 1 << len(support)

@@ -18,6 +18,15 @@ def zeros(n):
     return np.eye(1, 2**n)[0]
 
 
+def ring():
+    """A circuit whose first derivative is a word, its second a sum on all of its qubits."""
+    circuit = efl.Circuit(11, parameters=[0.4, 0.3])
+    return circuit.rx(efl.Parameter(1), 0).rotation("Z" * 11, 0.7).rx(efl.Parameter(0), 0)
+
+
+RINGS = efl.EntangledFleet([zeros(11)] * 2, seed=1)
+
+
 CASES = [
     case("no width", lambda: MADE(0, 5), InvalidInputError, "width", "from 1e-9 to 1e9, got 0.0"),
     case("a negative width", lambda: MADE(-1, 5), InvalidInputError, "width"),
@@ -102,6 +111,13 @@ CASES = [
         "observable",
         "a word, or a sum that acts on at most 10 qubits, got 2 words on 11 qubits",
     ),
+    case(
+        "a derivative too wide",
+        lambda: RINGS.gradient(efl.gradient_observables(ring(), "Z" * 11), 1),
+        InvalidInputError,
+        "observables",
+        "on 11 qubits",
+    ),
     case("an answer of a sum", lambda: FLEET.answer({"X": 1.0, "Z": 1.0}), InputTypeError, "word"),
     case("another expectation", lambda: FLEET.expectation("XX"), ShapeError, "observable"),
     case("a word for a gradient", lambda: FLEET.gradient("X", 1), InputTypeError, "observables"),
@@ -133,9 +149,10 @@ CASES = [
 
 @pytest.mark.parametrize(("call", "error", "name", "said"), CASES)
 def test_refused(call, error, name, said):
-    before = FLEET.state
+    before = FLEET.state, RINGS.state
     refused(call, error, name, *said)
-    assert (FLEET.state == before).all()
+    assert (FLEET.state == before[0]).all()
+    assert (RINGS.state == before[1]).all()
 
 
 def test_what_is_refused_wide_is_read_as_a_word_or_on_few_qubits():
