@@ -1,7 +1,7 @@
 """Replicas, simulated, whose mean derivative one pointer reads that is coupled to all of them.
 
-No measurement of single copies disturbs the answers as little at the same error (`efl_core.pointers`). A
-device would need coherent access to all replicas at once: what is here is a simulation of that.
+Pointers that are not too narrow disturb the answers less than any measurement of single copies of the same
+error (`efl_core.pointers`). A device would need coherent access to all replicas: this is a simulation of it.
 
 Invariant: each reading by itself has its exact law, and so has what is left on average over readings.
 Cost: some passes over the amplitudes for a reading: ``2**(n N)`` of a joint state, else ``N 2**n``.
