@@ -16,6 +16,7 @@ from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
 from efl_core.calibrations import Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
+from efl_core.collective import EntangledFleet
 from efl_core.designs import design
 from efl_core.diagnoses import Diagnosis, diagnose
 from efl_core.ensembles import Ensemble, Setting, StabiliserState
@@ -40,6 +41,7 @@ from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
+from efl_core.pointers import CollectivePointer
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 from efl_core.training import Budget, History, Trainer
@@ -67,6 +69,7 @@ __all__ = [
     "Calibration",
     "Circuit",
     "Coherence",
+    "CollectivePointer",
     "Contrast",
     "CorruptDataError",
     "Cost",
@@ -74,6 +77,7 @@ __all__ = [
     "Dropped",
     "EflError",
     "Ensemble",
+    "EntangledFleet",
     "Estimate",
     "Experiment",
     "Fleet",
