@@ -43,7 +43,10 @@ except (efl.EflError, MemoryError) as error:
 )
 def test_sizes_beyond_memory_are_refused_and_do_not_end_the_process(call):
     done = subprocess.run(
-        [sys.executable, "-c", IN_LITTLE_MEMORY.format(call=call)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", IN_LITTLE_MEMORY.format(call=call)],
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr[-500:]
     assert done.stdout.startswith("refused")
