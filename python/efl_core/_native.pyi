@@ -49,6 +49,7 @@ __all__ = [
     "fleet_frame",
     "fleet_gradient",
     "gradient_observables",
+    "low_rank",
     "measured",
     "memory_budget",
     "mitigated_observables",
@@ -550,10 +551,17 @@ def estimate_tally(
     tally: Tally, observables: Observables, combine: str, calibration: Calibration | None
 ) -> _Columns: ...
 def fidelity(
-    snaps: Snapshots, target: StabiliserState | ArrayLike, combine: str, buckets: int
+    snaps: Snapshots, target: StabiliserState | ArrayLike, combine: str, amount: float
 ) -> _Columns: ...
 def fidelity_gradient(
     snaps: Snapshots, circuit: Circuit, theta: NDArray[np.float64], target: NDArray[np.complex128]
+) -> _Columns: ...
+def low_rank(
+    snaps: Snapshots,
+    vectors: NDArray[np.complex128],
+    weights: Sequence[float],
+    combine: str,
+    amount: float,
 ) -> _Columns: ...
 def pattern_counts(snaps: Snapshots, qubits: Sequence[int]) -> NDArray[np.uint64]: ...
 def tally(snaps: Snapshots, words: Sequence[Any], buckets: int) -> Tally: ...

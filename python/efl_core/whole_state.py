@@ -1,6 +1,6 @@
 """Questions about a state, not about words: how close it is to a target, how mixed a part of it is.
 
-`fidelity` and `fidelity_gradient` read snapshots in uniformly random stabiliser bases
+`fidelity`, `fidelity_gradient` and `low_rank` read snapshots in uniformly random stabiliser bases
 (`Ensemble.global_clifford`). The others read snapshots in letters, and of these only how often each pattern
 of letters and outcomes occurs on a few qubits: what is a mean over all pairs of snapshots is a form in
 ``6**k`` counts, and no pair is looked at.
@@ -12,7 +12,7 @@ Cost: a pass over the bits, and some ``k * 6**k`` operations; see `fidelity` for
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,7 @@ __all__ = [
     "entropy",
     "fidelity",
     "fidelity_gradient",
+    "low_rank",
     "purity",
     "reduced_density_matrix",
     "shadow_kernel",
@@ -41,6 +42,9 @@ Part: TypeAlias = Iterable[SupportsIndex]
 Target: TypeAlias = StabiliserState | ArrayLike
 """A state that Clifford gates prepare, or a vector of ``2**n`` amplitudes."""
 
+Average: TypeAlias = Literal["mean", "median_of_means", "truncated_mean"]
+"""How readings become one value."""
+
 _PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
 
@@ -48,7 +52,7 @@ def fidelity(
     snaps: Snapshots,
     target: Target | Sequence[Target],
     *,
-    combine: Literal["mean", "median_of_means"] | None = None,
+    combine: Average | None = None,
     failure: float | None = None,
 ) -> Estimate:
     """Estimate the fidelity ``<target|rho|target>`` of the measured state with pure states.
@@ -66,10 +70,14 @@ def fidelity(
     combine
         ``"mean"``, the default for stabiliser states: all moments of a reading are bounded whatever the
         width. ``"median_of_means"``, the default for vectors, whose readings may have heavy tails.
+        ``"truncated_mean"`` for a state that drifts while it is measured: readings far out count as zero,
+        and the value is that of the average state, even where the drift depends on what was measured before.
     failure
-        For medians: the probability that any of M targets is off by more than
-        ``sqrt(34 * buckets * variance / shots)``, 0.05 if not given. The number of buckets follows, the least
-        odd one that is at least ``2 log(2 M / failure)``.
+        The probability that any of M targets is off by more than is stated here, 0.05 if not given. For
+        medians that is ``sqrt(34 * buckets * variance / shots)``; the number of buckets follows, the least
+        odd one that is at least ``2 log(2 M / failure)``. For truncated means it is
+        ``3.1 * sqrt(3 * log(2 M / failure) / shots)``, of which ``sqrt(3 * log(2 M / failure) / shots)`` may
+        be bias, which the standard error does not know.
 
     Returns
     -------
@@ -96,13 +104,81 @@ def fidelity(
     if combine is None:
         stabilisers = all(isinstance(one, StabiliserState) for one in targets)
         combine = "mean" if stabilisers and failure is None else "median_of_means"
-    buckets = _buckets(combine, failure, len(targets), len(snaps))
-    rows = [_native.fidelity(snaps._native, one, combine, buckets) for one in targets]
+    amount = _amount(combine, failure, len(targets), len(snaps), 3.0)
+    rows = [_native.fidelity(snaps._native, one, combine, amount) for one in targets]
     value, stderr = np.array([row[0][0] for row in rows]), np.array([row[1][0] for row in rows])
     if not several:
         return Estimate(float(value[0]), float(stderr[0]), len(snaps), len(snaps))
     counts = np.full(len(rows), len(snaps), dtype=np.uint64)
     return Estimate(value, stderr, counts, len(snaps), np.zeros(len(rows)))
+
+
+def low_rank(
+    snaps: Snapshots,
+    vectors: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    combine: Average = "median_of_means",
+    failure: float | None = None,
+) -> Estimate:
+    """Estimate the value of an operator ``sum_jk weights[j, k] |v_j><v_k|`` of few vectors.
+
+    The number of snapshots does not grow with the number of qubits: the mean square of a reading is at most
+    three times ``tr O^2``, or little more.
+
+    Parameters
+    ----------
+    snaps
+        Snapshots of `Ensemble.global_clifford`.
+    vectors
+        Rows of ``2**n`` numbers, of any length and angle to each other, but independent.
+    weights
+        A Hermitian matrix, or real numbers for a diagonal one; ones if not given. The overlap ``<a|rho|b>``
+        of two vectors has as its real part the value of the weights ``[[0, 0.5], [0.5, 0]]``, and as its
+        imaginary part that of ``[[0, 0.5j], [-0.5j, 0]]``.
+    combine, failure
+        As of `fidelity`; with ``tr O^2`` beside each 3 of the bounds.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> snaps = efl.sample([0.6, 0, 0, 0.8], efl.Ensemble.global_clifford(2), shots=20_000, seed=3)
+    >>> found = efl.low_rank(snaps, [[1, 0, 0, 0], [0, 0, 0, 1]], [[0, 0.5], [0.5, 0]])
+    >>> bool(abs(found.value - 0.48) < 4 * found.stderr), bool(found.stderr < 0.02)
+    (True, True)
+    """
+    if not isinstance(snaps, Snapshots):
+        raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+    rows = array("vectors", vectors, "rows of 2^n numbers")
+    if snaps.n_qubits > 30 or rows.ndim != 2 or not len(rows) or rows.shape[1] != 1 << snaps.n_qubits:
+        expected = f"rows of 2^n numbers, as the snapshots have {snaps.n_qubits} qubits (30 at most)"
+        raise ShapeError.of("vectors", expected, f"shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise InvalidInputError.of("vectors", "finite numbers", "others")
+    basis, triangle = np.linalg.qr(np.asarray(rows, dtype=np.complex128).T)
+    if len(rows) > basis.shape[1] or np.linalg.cond(triangle) > 1e10:
+        raise InvalidInputError.of("vectors", "independent ones", "some that others make up")
+    values, turn = np.linalg.eigh(triangle @ _matrix(weights, len(rows)) @ triangle.conj().T)
+    own = np.ascontiguousarray((basis @ turn).T)
+    square = float(3 * (values**2).sum() + 2 * abs(values.sum()) * abs(values).max() / (basis.shape[0] + 2))
+    amount = _amount(combine, failure, 1, len(snaps), square)
+    value, stderr, *_ = _native.low_rank(snaps._native, own, values.tolist(), combine, amount)
+    return Estimate(float(value[0]), float(stderr[0]), len(snaps), len(snaps))
+
+
+def _matrix(weights: ArrayLike | None, size: int) -> NDArray[Any]:
+    if weights is None:
+        return np.eye(size)
+    found = array("weights", weights, "a Hermitian matrix, or real numbers")
+    if found.shape not in ((size,), (size, size)):
+        expected = f"({size},) or ({size}, {size}), as there are {size} vectors"
+        raise ShapeError.of("weights", expected, f"shape {found.shape}")
+    if not np.isfinite(found).all():
+        raise InvalidInputError.of("weights", "finite numbers", "others")
+    matrix = np.diag(found) if found.ndim == 1 else found
+    if not np.allclose(matrix, matrix.conj().T, rtol=0, atol=1e-12 * max(1.0, float(np.abs(matrix).max()))):
+        raise InvalidInputError.of("weights", "a Hermitian matrix, or real numbers", "another")
+    return (matrix + matrix.conj().T) / 2
 
 
 def fidelity_gradient(snaps: Snapshots, circuit: Circuit, target: ArrayLike) -> Gradient:
@@ -163,17 +239,23 @@ def _target(name: str, value: Any, n_qubits: int) -> Any:  # noqa: ANN401 (a tar
     return np.ascontiguousarray(found, dtype=np.complex128)
 
 
-def _buckets(combine: str, failure: float | None, targets: int, shots: int) -> int:
+def _amount(combine: str, failure: float | None, targets: int, shots: int, square: float) -> float:
+    """Return the number of buckets, or the largest reading that counts; ``square`` is their mean square."""
+    if combine not in get_args(Average):
+        raise InvalidInputError.of("combine", " or ".join(map(repr, get_args(Average))), described(combine))
     if combine == "mean":
         if failure is not None:
             raise InvalidInputError.of("failure", "none with combine='mean'", described(failure))
         return 1
-    if combine != "median_of_means":
-        raise InvalidInputError.of("combine", "'mean' or 'median_of_means'", described(combine))
     chance = 0.05 if failure is None else real("failure", failure)
     if not 0 < chance < 1:
         raise InvalidInputError.of("failure", "a probability above 0 and below 1", chance)
-    wanted = math.ceil(2 * math.log(2 * max(targets, 1) / chance))
+    needed = math.log(2 * max(targets, 1) / chance)
+    if combine == "truncated_mean":
+        # Of the same order as the error, so that neither what is cut off nor what is left dominates. An
+        # operator of zero has readings of zero.
+        return math.sqrt(square * max(shots, 1) / needed) or 1.0
+    wanted = math.ceil(2 * needed)
     buckets = wanted + 1 - wanted % 2
     if buckets > shots:
         raise InvalidInputError.of("snaps", f"at least {buckets}, one for each bucket", shots)

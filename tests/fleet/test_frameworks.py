@@ -105,6 +105,46 @@ def test_a_layer_of_jax_hands_in_its_gradients(jitted):
     replica.close()
 
 
+@pytest.mark.parametrize("jitted", [False, True])
+@pytest.mark.parametrize("kind", ["many", "word"])
+def test_late_labels_are_recalled_in_jax(kind, jitted):
+    jax = pytest.importorskip("jax")
+    _, learner, replica = made(kind)
+    twin = Replica(*made(kind)[:2], seed=2)
+    answers, same = replica.answers(X), twin.answers(X)
+
+    def loss(weights):
+        features = replica.recall(answers.tickets, through=weights)
+        return jax.numpy.tanh(features.reshape(12, -1) @ weights["w"] + weights["b"]).sum()
+
+    weights = {"w": np.linspace(-1, 1, np.size(answers.value) // 12, dtype=np.float32), "b": np.float32(0.1)}
+    found = (jax.jit(jax.grad(loss)) if jitted else jax.grad(loss))(weights)
+    jax.effects_barrier()
+    features = np.reshape(answers.value, (12, -1))
+    slopes = 1 - np.tanh(features @ weights["w"] + weights["b"]) ** 2
+    assert np.asarray(found["w"]) == pytest.approx(slopes @ features, abs=1e-4)
+    assert float(found["b"]) == pytest.approx(slopes.sum(), abs=1e-4)
+    twin.feedback(same.tickets, gradient=slopes[:, None] * weights["w"])
+    assert learner.counts["taught"] == 12
+    assert learner.gradient().value == pytest.approx(twin._link._learner.gradient().value, abs=1e-5)
+    with pytest.raises(efl.InvalidInputError, match=r"^ticket: expected one of a query that waits"):
+        replica.recall(answers.tickets[0], through=weights)
+    replica.close()
+    twin.close()
+
+
+def test_one_late_label_is_recalled_in_jax():
+    jax = pytest.importorskip("jax")
+    _, learner, replica = made("word")
+    answer = replica.answer(X[0])
+    value, slope = jax.value_and_grad(lambda w: w * replica.recall(answer.ticket, through=w))(2.0)
+    jax.effects_barrier()
+    assert value == pytest.approx(2 * answer.value, abs=1e-6)
+    assert slope == pytest.approx(answer.value, abs=1e-6)
+    assert learner.counts["taught"] == 1
+    replica.close()
+
+
 def outputs():
     return brick(3, 1, outputs="many").observables
 

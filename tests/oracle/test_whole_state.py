@@ -158,6 +158,57 @@ def layered(n_qubits, layers, seed):
     return made
 
 
+@pytest.mark.parametrize("n_qubits", [1, 3, 6])
+def test_operators_of_low_rank_have_the_value_of_dense_matrices(n_qubits):
+    rng = np.random.default_rng(n_qubits)
+    rank, size = min(3, 2**n_qubits), 2**n_qubits
+    state = random_state(n_qubits, 7)
+    snaps = efl.sample(state, efl.Ensemble.global_clifford(n_qubits), shots=20_000, seed=3)
+    for trial in range(4):
+        vectors = rng.normal(size=(rank, size)) + 1j * rng.normal(size=(rank, size))
+        vectors[0] = state if trial == 3 else vectors[0]
+        weights = rng.normal(size=(rank, rank)) + 1j * rng.normal(size=(rank, rank))
+        weights = weights + weights.conj().T if trial else np.abs(np.diag(weights))
+        operator = vectors.T @ (weights if trial else np.diag(weights)) @ vectors.conj()
+        exact, square = np.vdot(state, operator @ state).real, np.linalg.norm(operator) ** 2
+        for combine in ("mean", "median_of_means", "truncated_mean"):
+            found = efl.low_rank(snaps, vectors, weights, combine=combine)
+            assert abs(found.value - exact) < 5 * found.stderr
+        mean = efl.low_rank(snaps, vectors, weights, combine="mean")
+        assert mean.stderr**2 * len(snaps) < 3 * square * 1.1
+    # Overlaps of two vectors, and projectors as fidelities.
+    a, b = random_state(n_qubits, 8), random_state(n_qubits, 9)
+    overlap = np.vdot(a, state) * np.vdot(state, b)
+    real = efl.low_rank(snaps, [a, b], [[0, 0.5], [0.5, 0]])
+    imag = efl.low_rank(snaps, [a, b], [[0, 0.5j], [-0.5j, 0]])
+    assert abs(real.value - overlap.real) < 5 * real.stderr
+    assert abs(imag.value - overlap.imag) < 5 * imag.stderr
+    assert efl.low_rank(snaps, [2 * a], [0.25]).value == pytest.approx(efl.fidelity(snaps, a).value)
+
+
+def test_a_truncated_mean_is_that_of_a_state_that_drifts():
+    """Each snapshot is of a state that depends on the one before; in 40 runs one may miss with the bound."""
+    n_qubits, shots, failure = 3, 500, 0.01
+    target = ghz_vector(n_qubits)
+    states = [target, random_state(n_qubits, 4)]
+    ensemble = efl.Ensemble.global_clifford(n_qubits)
+    bound = 3.1 * np.sqrt(3 * np.log(2 / failure) / shots)
+    for run in range(8):
+        pools = [
+            efl.sample(state, ensemble, shots=shots, seed=100 * run + k) for k, state in enumerate(states)
+        ]
+        which, order, parts = 0, [], []
+        for i in range(shots):
+            order.append(which)
+            parts.append(pools[which][i : i + 1])
+            which = int(efl.fidelity(parts[-1], target, combine="mean").value > 0)
+        snaps = efl.Snapshots.concat(parts)
+        exact = np.mean([abs(np.vdot(target, states[k])) ** 2 for k in order])
+        found = efl.fidelity(snaps, target, combine="truncated_mean", failure=failure)
+        assert abs(found.value - exact) < bound
+        assert found.stderr < 0.15
+
+
 def slopes(n_qubits, layers, seed, target):
     """The fidelity of `layered`, and its derivatives by the rule of shifts."""
 

@@ -37,6 +37,52 @@ CASES = {
     ),
     "no probability": (lambda: efl.fidelity(SNAPS, ZEROS, failure=2), "failure: expected a probability"),
     "an unknown rule": (lambda: efl.fidelity(SNAPS, ZEROS, combine="mode"), "combine: expected 'mean'"),
+    "a truncated mean that never fails": (
+        lambda: efl.fidelity(SNAPS, ZEROS, combine="truncated_mean", failure=0),
+        "failure: expected a probability",
+    ),
+    "an operator of letters": (
+        lambda: efl.low_rank(LOCAL, [[1, 0, 0, 0]]),
+        "snaps: expected snapshots of Ensemble.global",
+    ),
+    "an operator, of no snapshots": (lambda: efl.low_rank(None, [[1, 0, 0, 0]]), "snaps: expected Snapshots"),
+    "short vectors of an operator": (lambda: efl.low_rank(SNAPS, [[1, 0]]), "vectors: expected rows of"),
+    "no vectors of an operator": (
+        lambda: efl.low_rank(SNAPS, np.zeros((0, 4))),
+        "vectors: expected rows of",
+    ),
+    "one vector of an operator, not as a row": (
+        lambda: efl.low_rank(SNAPS, [1, 0, 0, 0]),
+        "vectors: expected rows of",
+    ),
+    "dependent vectors": (
+        lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0], [2j, 0, 0, 0]]),
+        "vectors: expected independent ones",
+    ),
+    "more vectors than dimensions": (
+        lambda: efl.low_rank(SNAPS, np.ones((5, 4))),
+        "vectors: expected independent ones",
+    ),
+    "vectors with infinities": (
+        lambda: efl.low_rank(SNAPS, [[np.inf, 0, 0, 0]]),
+        "vectors: expected finite numbers",
+    ),
+    "too many weights": (
+        lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0]], [1, 2]),
+        r"weights: expected \(1,\) or \(1, 1\)",
+    ),
+    "weights that are not Hermitian": (
+        lambda: efl.low_rank(SNAPS, np.eye(4)[:2], [[0, 1], [0, 0]]),
+        "weights: expected a Hermitian matrix",
+    ),
+    "complex weights": (
+        lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0]], [1j]),
+        "weights: expected a Hermitian matrix",
+    ),
+    "weights with infinities": (
+        lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0]], [np.nan]),
+        "weights: expected finite numbers",
+    ),
     "a gradient of letters": (
         lambda: efl.fidelity_gradient(LOCAL, CIRCUIT, [1, 0, 0, 0]),
         "snaps: expected snapshots of Ensemble.global",

@@ -2,9 +2,10 @@
 
 JAX only runs backwards to what is differentiated by: name the inputs among ``argnums``, whose own gradient is
 zero. Works with ``jax.grad`` and inside ``jax.jit``: queries and feedback are callbacks, in the order of the
-program.
+program. The tickets of `recall` are text, which `jax.jit` takes as a constant of the program.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from jax.experimental import io_callback
 
 from efl_core.fleet.replica import Replica
 
-__all__ = ["layer"]
+__all__ = ["layer", "recall"]
 
 
 def layer(replica: Replica, inputs: jax.Array) -> jax.Array:
@@ -30,12 +31,10 @@ def layer(replica: Replica, inputs: jax.Array) -> jax.Array:
     def run(rows: Any) -> tuple[Any, Any]:  # noqa: ANN401
         found = replica.answers(np.asarray(rows, dtype=np.float64))
         value = np.stack(found.value, axis=-1) if isinstance(found.value, (tuple, list)) else found.value
-        texts = np.array([list(ticket.encode()) for ticket in found.tickets], dtype=np.uint8)
-        return np.reshape(value, (len(rows), outputs)).astype(dtype), texts
+        return np.reshape(value, (len(rows), outputs)).astype(dtype), _texts(found.tickets)
 
     def hand_in(texts: Any, gradient: Any) -> None:  # noqa: ANN401
-        tickets = [bytes(row).decode() for row in np.asarray(texts)]
-        replica.feedback(tickets, gradient=np.asarray(gradient, dtype=np.float64))
+        _hand_in(replica, texts, gradient)
 
     @jax.custom_vjp
     def answered(rows: jax.Array) -> jax.Array:
@@ -54,3 +53,42 @@ def layer(replica: Replica, inputs: jax.Array) -> jax.Array:
     found = answered(rows)
     found = found[:, 0] if outputs == 1 else found
     return found[0] if single else found
+
+
+def recall(replica: Replica, tickets: Any, through: Any) -> jax.Array:  # noqa: ANN401
+    """Return the outputs of queries that wait for a label, as `layer` returned them.
+
+    The backward pass reaches them by way of ``through``: arrays that the loss is differentiated by.
+    """
+    names = [tickets] if isinstance(tickets, str) else list(tickets)
+    replica.flush(1.0)
+    outputs = jnp.asarray(replica.outputs(names))
+    texts = _texts(names)
+
+    def hand_in(gradient: Any) -> None:  # noqa: ANN401
+        _hand_in(replica, texts, gradient)
+
+    @jax.custom_vjp
+    def recalled(through: Any) -> jax.Array:  # noqa: ANN401
+        return outputs
+
+    def forward(through: Any) -> tuple[jax.Array, Any]:  # noqa: ANN401
+        return outputs, through
+
+    def backward(through: Any, gradient: jax.Array) -> tuple[Any]:  # noqa: ANN401
+        io_callback(hand_in, None, gradient, ordered=True)
+        return (jax.tree_util.tree_map(jnp.zeros_like, through),)
+
+    recalled.defvjp(forward, backward)
+    found = recalled(through)
+    found = found[:, 0] if found.shape[1] == 1 else found
+    return found[0] if isinstance(tickets, str) else found
+
+
+def _texts(tickets: Sequence[str]) -> Any:  # noqa: ANN401
+    return np.array([list(ticket.encode()) for ticket in tickets], dtype=np.uint8)
+
+
+def _hand_in(replica: Replica, texts: Any, gradient: Any) -> None:  # noqa: ANN401
+    tickets = [bytes(row).decode() for row in np.asarray(texts)]
+    replica.feedback(tickets, gradient=np.asarray(gradient, dtype=np.float64))

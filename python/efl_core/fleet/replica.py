@@ -266,11 +266,20 @@ class Replica:
         """
         return self._framework(inputs).layer(self, inputs)
 
-    def recall(self, tickets: object) -> Any:  # noqa: ANN401
-        """Return the outputs of queries that wait, as torch tensors whose backward pass is their feedback."""
-        from efl_core.fleet import torch_layer
+    def recall(self, tickets: object, *, through: Any = None) -> Any:  # noqa: ANN401
+        """Return the outputs of queries that wait for a label, for a backward pass that is their feedback.
 
-        return torch_layer.recall(self, tickets)
+        Torch tensors; with ``through``, arrays of JAX. That is what the loss is differentiated by, such as
+        the parameters of the head (any tree of arrays): JAX runs backwards to nothing else. Their gradient
+        does not change.
+        """
+        if through is None:
+            from efl_core.fleet import torch_layer
+
+            return torch_layer.recall(self, tickets)
+        from efl_core.fleet import jax_layer
+
+        return jax_layer.recall(self, tickets, through)
 
     @staticmethod
     def _framework(inputs: Any) -> Any:  # noqa: ANN401

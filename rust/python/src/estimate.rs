@@ -103,29 +103,61 @@ pub(crate) fn estimate_tally<'py>(
     Ok(columns(py, found))
 }
 
-/// The same of the fidelity with a state: a stabiliser state, or a vector.
+/// The same of the fidelity with a state: a stabiliser state, or a vector. `amount` is that of buckets, or the largest reading
+/// that counts.
 #[pyfunction]
 pub(crate) fn fidelity<'py>(
     py: Python<'py>,
     snaps: &Snapshots,
     target: &Bound<'py, PyAny>,
     combine: &str,
-    buckets: usize,
+    amount: f64,
 ) -> PyResult<Columns<'py>> {
-    let combine = rule(combine)?;
+    let average = average(combine, amount)?;
     let found = if let Ok(state) = target.cast::<StabiliserState>() {
         let state = state.get().0.clone();
-        enter(py, |cancel| {
-            core::fidelity(&snaps.0, &[core::Target::Stabiliser(&state)], combine, buckets, cancel)
-        })?
+        enter(py, |cancel| core::fidelity(&snaps.0, &[core::Target::Stabiliser(&state)], average, cancel))?
     } else {
         let vector = read_vector(target)?;
         enter(py, |cancel| {
             let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
-            core::fidelity(&snaps.0, &[core::Target::Vector(&state)], combine, buckets, cancel)
+            core::fidelity(&snaps.0, &[core::Target::Vector(&state)], average, cancel)
         })?
     };
     Ok(columns(py, found))
+}
+
+/// The same of a sum of projectors on orthonormal vectors, the rows of an array.
+#[pyfunction]
+pub(crate) fn low_rank<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    vectors: PyReadonlyArray2<'_, Complex64>,
+    weights: Vec<f64>,
+    combine: &str,
+    amount: f64,
+) -> PyResult<Columns<'py>> {
+    let average = average(combine, amount)?;
+    let rows: Vec<Vec<Complex64>> =
+        vectors.as_array().outer_iter().map(|row| row.iter().copied().collect()).collect();
+    let found = enter(py, |cancel| {
+        let vectors = rows.iter().map(|row| StateVector::new(row)).collect::<Result<_, _>>();
+        let operator = core::LowRank::new(weights, vectors.map_err(|error| error.named("vectors"))?)?;
+        core::low_rank(&snaps.0, &operator, average, cancel)
+    })?;
+    Ok(columns(py, found))
+}
+
+fn average(combine: &str, amount: f64) -> PyResult<core::Average> {
+    match combine {
+        "mean" => Ok(core::Average::Mean),
+        "median_of_means" => Ok(core::Average::MedianOfMeans(amount as usize)),
+        "truncated_mean" => Ok(core::Average::Truncated(amount)),
+        _ => {
+            let known = "'mean', 'median_of_means' or 'truncated_mean'";
+            Err(invalid("combine", known, format!("'{combine}'")))
+        }
+    }
 }
 
 /// The same of the fidelity with a vector, and of its derivative by each parameter of a circuit.

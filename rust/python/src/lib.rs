@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{
         Calibration, Tally, estimate, estimate_gradient, estimate_tally, fidelity, fidelity_gradient,
-        pattern_counts, tally,
+        low_rank, pattern_counts, tally,
     };
     #[pymodule_export]
     use crate::experiment::{

@@ -9,7 +9,7 @@
 //! `2^n` amplitudes (1.5 us). Memory: a number per snapshot.
 
 use super::Estimates;
-use super::combine::{Combine, median, median_inflation};
+use super::combine::{median, median_inflation};
 use super::strata::Strata;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};
@@ -44,13 +44,74 @@ impl Target<'_> {
     }
 }
 
-/// Estimates the fidelity of the measured state with each target, by the mean of all readings or the median of the means of
-/// `buckets`.
+/// An operator of low rank: a sum of projectors on orthonormal vectors, each with its weight.
+#[derive(Debug)]
+pub struct LowRank<'a> {
+    weights: Vec<f64>,
+    vectors: Vec<StateVector<'a>>,
+}
+
+impl<'a> LowRank<'a> {
+    /// Takes eigenvalues and eigenvectors; that these are orthogonal is the caller's word.
+    pub fn new(weights: Vec<f64>, vectors: Vec<StateVector<'a>>) -> Result<LowRank<'a>> {
+        let width = vectors.first().map(StateVector::n_qubits);
+        let fits = vectors.iter().all(|vector| Some(vector.n_qubits()) == width);
+        if width.is_none() || !fits || weights.len() != vectors.len() {
+            let expected = "one or more of one width, with a weight for each";
+            return Err(Error::invalid("vectors", expected, format!("{} vectors", vectors.len())));
+        }
+        if let Some(bad) = weights.iter().find(|weight| !weight.is_finite()) {
+            return Err(Error::invalid("weights", "finite numbers", bad.to_string()));
+        }
+        Ok(LowRank { weights, vectors })
+    }
+
+    /// Number of qubits.
+    pub fn n_qubits(&self) -> usize {
+        self.vectors[0].n_qubits()
+    }
+
+    /// Of a reading on the maximally mixed state.
+    fn mixed(&self) -> Mixed {
+        let center = 0.5f64.powi(self.n_qubits() as i32);
+        let trace: f64 = self.weights.iter().sum();
+        let squares: f64 = self.weights.iter().map(|weight| weight * weight).sum();
+        Mixed { mean: trace * center, variance: (1.0 + center) * (squares - trace * trace * center).max(0.0) }
+    }
+}
+
+/// How readings become one value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Average {
+    /// Their mean.
+    Mean,
+    /// The median of the means of so many buckets: few readings far out do not matter.
+    MedianOfMeans(usize),
+    /// Their mean, those beyond this counted as zero: for states that drift, whatever the drift depends on.
+    Truncated(f64),
+}
+
+impl Average {
+    fn check(self, shots: usize) -> Result<()> {
+        match self {
+            Average::MedianOfMeans(buckets) if buckets == 0 || buckets > shots => {
+                let expected = format!("1 to {shots}, as many as there are snapshots");
+                Err(Error::invalid("buckets", expected, buckets.to_string()))
+            }
+            Average::Truncated(most) if most.is_nan() || most <= 0.0 => {
+                Err(Error::invalid("most", "a number above zero", most.to_string()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Estimates the fidelity of the measured state with each target.
 ///
 /// ```
 /// use efl_core::bits::parallel::Cancel;
 /// use efl_core::ensemble::Ensemble;
-/// use efl_core::estimate::{Combine, Target, fidelity};
+/// use efl_core::estimate::{Average, Target, fidelity};
 /// use efl_core::gates::{Clifford, CliffordGate};
 /// use efl_core::snapshots::sample_stabiliser;
 /// use efl_core::stabiliser::StabiliserState;
@@ -59,25 +120,21 @@ impl Target<'_> {
 /// gates.extend((1..n).map(|q| CliffordGate::new(Clifford::Cnot, &[q - 1, q]).unwrap()));
 /// let ghz = StabiliserState::from_gates(n, &gates)?;
 /// let snaps = sample_stabiliser(&ghz, &Ensemble::global_clifford(n)?, 2000, 7, &Cancel::new())?;
-/// let found = fidelity(&snaps, &[Target::Stabiliser(&ghz)], Combine::Mean, 1, &Cancel::new())?;
+/// let found = fidelity(&snaps, &[Target::Stabiliser(&ghz)], Average::Mean, &Cancel::new())?;
 /// assert!((found.value[0] - 1.0).abs() < 5.0 * found.stderr[0]);
 /// # Ok::<(), efl_core::Error>(())
 /// ```
 pub fn fidelity(
     snaps: &Snapshots,
     targets: &[Target<'_>],
-    combine: Combine,
-    buckets: usize,
+    average: Average,
     cancel: &Cancel,
 ) -> Result<Estimates> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
     check_snapshots(snaps)?;
-    let most = if combine == Combine::MedianOfMeans { shots } else { 1 };
-    if buckets == 0 || buckets > most {
-        let expected =
-            format!("1 to {most}, as many as there are snapshots, and 1 unless medians are combined");
-        return Err(Error::invalid("buckets", expected, buckets.to_string()));
-    }
+    average.check(shots)?;
+    let center = 0.5f64.powi(n as i32);
+    let mixed = Mixed { mean: center, variance: 1.0 - center * center };
     let mut found = unfilled(targets.len(), shots);
     for target in targets {
         check_width("target", n, target.n_qubits())?;
@@ -86,10 +143,33 @@ pub fn fidelity(
             Target::Vector(state) => Reading::Vectors(state.amplitudes(), &[]),
         };
         let readings = by_task(snaps, target, cancel, Ok)?.concat();
-        let (value, stderr) = combined(&readings, n, buckets);
+        let (value, stderr) = combined(readings, mixed, average);
         found.value.push(value);
         found.stderr.push(stderr);
     }
+    Ok(found)
+}
+
+/// Estimates the value of an operator of low rank. The mean square of a reading is at most three times the sum of the squares
+/// of the weights, or little above, whatever the width.
+pub fn low_rank(
+    snaps: &Snapshots,
+    operator: &LowRank<'_>,
+    average: Average,
+    cancel: &Cancel,
+) -> Result<Estimates> {
+    let (shots, rank) = (snaps.len(), operator.weights.len());
+    check_snapshots(snaps)?;
+    average.check(shots)?;
+    check_width("vectors", snaps.n_qubits(), operator.n_qubits())?;
+    let readings = by_task(snaps, Reading::Fidelities(&operator.vectors), cancel, |each: Vec<f64>| {
+        let sum = |row: &[f64]| row.iter().zip(&operator.weights).map(|(x, weight)| x * weight).sum::<f64>();
+        Ok(each.chunks_exact(rank).map(sum).collect::<Vec<_>>())
+    })?;
+    let (value, stderr) = combined(readings.concat(), operator.mixed(), average);
+    let mut found = unfilled(1, shots);
+    found.value.push(value);
+    found.stderr.push(stderr);
     Ok(found)
 }
 
@@ -175,6 +255,19 @@ enum Reading<'a> {
     Stabiliser(&'a StabiliserState),
     /// The fidelity with the first vector, and its derivative along each of the others.
     Vectors(&'a [Complex64], &'a [Vec<Complex64>]),
+    /// The fidelity with each of these.
+    Fidelities(&'a [StateVector<'a>]),
+}
+
+impl Reading<'_> {
+    /// Numbers for each snapshot.
+    fn width(&self) -> usize {
+        match self {
+            Reading::Stabiliser(_) => 1,
+            Reading::Vectors(_, tangents) => 1 + tangents.len(),
+            Reading::Fidelities(vectors) => vectors.len(),
+        }
+    }
 }
 
 /// The readings of every snapshot, those of a task at a time made into something else.
@@ -210,8 +303,7 @@ impl Kernel for Read<'_> {
         let mut basis = GraphBasis::new(n);
         let (mut parities, mut spread) = (Parities::default(), Spread::new());
         let mut rows = vec![0; 64 * row];
-        let width = if let Reading::Vectors(_, tangents) = reading { 1 + tangents.len() } else { 1 };
-        let mut readings = room("the readings of a task", 64 * groups.len(), width)?;
+        let mut readings = room("the readings of a task", 64 * groups.len(), reading.width())?;
         let per_word = 0.5f64.powi(n as i32);
         for group in groups {
             cancel.check()?;
@@ -244,6 +336,16 @@ impl Kernel for Read<'_> {
                             });
                         }
                     }
+                    Reading::Fidelities(vectors) => {
+                        spread.take(&basis, outcome[0]);
+                        for vector in vectors {
+                            if n > 16 {
+                                cancel.check()?;
+                            }
+                            let found = spread.amplitude(vector.amplitudes());
+                            readings.push((two_to(n) + 1.0) * found.norm_sqr() - 1.0);
+                        }
+                    }
                 }
             }
         }
@@ -255,25 +357,33 @@ fn two_to(power: usize) -> f64 {
     2f64.powi(power as i32)
 }
 
+/// Mean and variance of a reading on the maximally mixed state.
+#[derive(Clone, Copy)]
+struct Mixed {
+    mean: f64,
+    variance: f64,
+}
+
 /// The value that readings give, with its standard error.
-fn combined(readings: &[f64], n: usize, buckets: usize) -> (f64, f64) {
-    let shots = readings.len() as f64;
-    let edge = |b: usize| (b as u128 * readings.len() as u128 / buckets as u128) as usize;
+fn combined(mut readings: Vec<f64>, mixed: Mixed, average: Average) -> (f64, f64) {
+    let (count, shots) = (readings.len(), readings.len() as f64);
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    let buckets = if let Average::MedianOfMeans(buckets) = average { buckets } else { 1 };
+    if let Average::Truncated(most) = average {
+        readings.iter_mut().filter(|reading| reading.abs() > most).for_each(|reading| *reading = 0.0);
+    }
+    let edge = |b: usize| (b as u128 * count as u128 / buckets as u128) as usize;
     let value = match buckets {
-        1 => mean(readings),
+        1 => mean(&readings),
         _ => median((0..buckets).map(|b| mean(&readings[edge(b)..edge(b + 1)])).collect()),
     };
-    // On the maximally mixed state the mean is 1 / d and the variance 1 - 1 / d^2.
-    let center = 0.5f64.powi(n as i32);
-    let mixed = (1.0 - center * center) / shots;
     let mut strata = Strata::default();
-    if let [one] = readings {
-        strata.add_lone(one - center, mixed);
+    if let [one] = readings[..] {
+        strata.add_lone(one - mixed.mean, mixed.variance / shots);
     } else {
         let deviations = || readings.iter().map(|reading| (reading - value) / shots);
         let second = deviations().map(|x| x * x).sum();
-        strata.add(shots, deviations().sum(), second, 0.0, mixed);
+        strata.add(shots, deviations().sum(), second, 0.0, mixed.variance / shots);
     }
     (value, strata.variance().sqrt() * median_inflation(buckets))
 }
@@ -316,14 +426,13 @@ mod tests {
         .unwrap();
         let snaps = sample(&tilted, &ensemble, 6000, 5, &cancel).unwrap();
         for target in [Target::Stabiliser(&stabiliser), Target::Vector(&vector)] {
-            for (combine, buckets) in [(Combine::Mean, 1), (Combine::MedianOfMeans, 9)] {
-                let found =
-                    fidelity(&snaps, std::slice::from_ref(&target), combine, buckets, &cancel).unwrap();
+            for average in [Average::Mean, Average::MedianOfMeans(9), Average::Truncated(1e9)] {
+                let found = fidelity(&snaps, std::slice::from_ref(&target), average, &cancel).unwrap();
                 assert!((found.value[0] - exact).abs() < 5.0 * found.stderr[0], "{found:?} {exact}");
                 assert!(found.stderr[0] < 0.04);
             }
         }
-        let found = estimate(&snaps, &words, Combine::Mean, 1, &cancel).unwrap();
+        let found = estimate(&snaps, &words, crate::estimate::Combine::Mean, 1, &cancel).unwrap();
         // <ZZI> = 0.36 - 0.4096 + 0.2304, <IZZ> = 1, <XXX> = 2 * 0.6 * 0.48.
         for (j, exact) in [0.1808, 0.5 + 0.6 * 0.48].into_iter().enumerate() {
             assert!((found.value[j] - exact).abs() < 5.0 * found.stderr[j], "{found:?} {exact}");
@@ -335,7 +444,7 @@ mod tests {
         ];
         for snaps in both {
             let targets = [Target::Stabiliser(&stabiliser), Target::Vector(&vector)];
-            let found = fidelity(&snaps, &targets, Combine::Mean, 1, &cancel).unwrap();
+            let found = fidelity(&snaps, &targets, Average::Mean, &cancel).unwrap();
             assert!((found.value[0] - found.value[1]).abs() < 1e-9);
             assert!((found.value[0] - 1.0).abs() < 5.0 * found.stderr[0], "{found:?}");
         }
@@ -348,7 +457,7 @@ mod tests {
             let state = ghz(n);
             let ensemble = Ensemble::global_clifford(n).unwrap();
             let snaps = sample_stabiliser(&state, &ensemble, shots, n as u64, &cancel).unwrap();
-            let found = fidelity(&snaps, &[Target::Stabiliser(&state)], Combine::Mean, 1, &cancel).unwrap();
+            let found = fidelity(&snaps, &[Target::Stabiliser(&state)], Average::Mean, &cancel).unwrap();
             let d = 2f64.powi(n as i32);
             let variance = 6.0 * (d + 1.0) / (d + 2.0) - 4.0;
             assert!((found.value[0] - 1.0).abs() < 5.0 * found.stderr[0], "{n} {found:?}");
@@ -364,24 +473,68 @@ mod tests {
         let state = ghz(2);
         let target = [Target::Stabiliser(&state)];
         let letters = sample_stabiliser(&state, &Ensemble::uniform(2).unwrap(), 10, 1, &cancel).unwrap();
-        assert!(fidelity(&letters, &target, Combine::Mean, 1, &cancel).is_err());
+        assert!(fidelity(&letters, &target, Average::Mean, &cancel).is_err());
         let ensemble = Ensemble::global_clifford(2).unwrap();
         let snaps = sample_stabiliser(&state, &ensemble, 10, 1, &cancel).unwrap();
-        assert!(fidelity(&snaps, &target, Combine::Mean, 2, &cancel).is_err());
-        assert!(fidelity(&snaps, &target, Combine::MedianOfMeans, 11, &cancel).is_err());
+        for average in [
+            Average::MedianOfMeans(0),
+            Average::MedianOfMeans(11),
+            Average::Truncated(0.0),
+            Average::Truncated(f64::NAN),
+        ] {
+            assert!(fidelity(&snaps, &target, average, &cancel).is_err());
+        }
         let wide = ghz(3);
-        assert!(fidelity(&snaps, &[Target::Stabiliser(&wide)], Combine::Mean, 1, &cancel).is_err());
+        assert!(fidelity(&snaps, &[Target::Stabiliser(&wide)], Average::Mean, &cancel).is_err());
+        let own = vec![Complex64::new(1.0, 0.0), Complex64::default()];
+        let vector = || StateVector::new(&own).unwrap();
+        assert!(LowRank::new(vec![], vec![]).is_err());
+        assert!(LowRank::new(vec![1.0, 2.0], vec![vector()]).is_err());
+        assert!(LowRank::new(vec![f64::NAN], vec![vector()]).is_err());
+        let narrow = LowRank::new(vec![1.0], vec![vector()]).unwrap();
+        assert!(low_rank(&snaps, &narrow, Average::Mean, &cancel).is_err());
+    }
+
+    /// Five standard errors: a false-alarm rate of 6e-7 for each of three.
+    #[test]
+    fn operators_of_low_rank_are_sums_of_fidelities() {
+        let (n, cancel) = (2, Cancel::new());
+        let (real, none) = (|x: f64| Complex64::new(x, 0.0), Complex64::default());
+        let state = vec![real(0.6), none, Complex64::new(0.0, 0.64), real(0.48)];
+        let state = StateVector::new(&state).unwrap();
+        let half = 0.5f64.sqrt();
+        let (plus, minus) =
+            (vec![real(half), none, none, real(half)], vec![real(half), none, none, real(-half)]);
+        let snaps = sample(&state, &Ensemble::global_clifford(n).unwrap(), 8000, 5, &cancel).unwrap();
+        let vectors = || vec![StateVector::new(&plus).unwrap(), StateVector::new(&minus).unwrap()];
+        let operator = |weights| LowRank::new(weights, vectors()).unwrap();
+        // (|00><11| + |11><00|) / 2 is half the difference of the projectors.
+        for (weights, exact) in
+            [(vec![0.5, -0.5], 0.6 * 0.48), (vec![1.0, 0.0], 0.5832), (vec![1.0, 1.0], 0.5904)]
+        {
+            let found = low_rank(&snaps, &operator(weights), Average::Mean, &cancel).unwrap();
+            assert!((found.value[0] - exact).abs() < 5.0 * found.stderr[0], "{found:?} {exact}");
+            assert!(found.stderr[0] < 0.03);
+        }
+        let one = low_rank(&snaps, &operator(vec![1.0, 0.0]), Average::MedianOfMeans(9), &cancel).unwrap();
+        let plus = StateVector::new(&plus).unwrap();
+        let same = fidelity(&snaps, &[Target::Vector(&plus)], Average::MedianOfMeans(9), &cancel).unwrap();
+        assert!((one.value[0] - same.value[0]).abs() < 1e-12);
+        assert!((one.stderr[0] - same.stderr[0]).abs() < 1e-12);
     }
 
     #[test]
     fn readings_are_combined_by_mean_or_by_median() {
+        let mixed = Mixed { mean: 0.125, variance: 1.0 - 1.0 / 64.0 };
+        let combined = |readings: &[f64], average| combined(readings.to_vec(), mixed, average);
         let readings = [1.0, 2.0, 3.0, 10.0, 20.0, 300.0];
-        let (mean, stderr) = combined(&readings, 3, 1);
+        let (mean, stderr) = combined(&readings, Average::Mean);
         assert!((mean - 56.0).abs() < 1e-12);
         let variance = readings.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 5.0 / 6.0;
         assert!((stderr - variance.sqrt()).abs() < 1e-9, "{stderr}");
-        assert_eq!(combined(&readings, 3, 3).0, 6.5);
-        assert!(combined(&[2.0; 4], 3, 1).1 > 0.1); // few that agree are not certain
-        assert!(combined(&[2.0], 3, 1).1 > 0.9);
+        assert_eq!(combined(&readings, Average::MedianOfMeans(3)).0, 6.5);
+        assert_eq!(combined(&readings, Average::Truncated(20.0)).0, 6.0);
+        assert!(combined(&[2.0; 4], Average::Mean).1 > 0.1); // few that agree are not certain
+        assert!(combined(&[2.0], Average::Mean).1 > 0.9);
     }
 }
