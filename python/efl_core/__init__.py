@@ -60,7 +60,14 @@ if TYPE_CHECKING:
     from efl_core import fleet
     from efl_core.cli.versions import show_versions
     from efl_core.fleet import Fleet
-    from efl_core.pennylane import Audit, calibrate, echo_grad, gradient_with_errors, shadow_grad
+    from efl_core.pennylane import (
+        Audit,
+        calibrate,
+        echo_grad,
+        gradient_with_errors,
+        learn_noise,
+        shadow_grad,
+    )
 
 __all__ = [
     "HARDWARE",
@@ -124,6 +131,7 @@ __all__ = [
     "gradient",
     "gradient_observables",
     "gradient_with_errors",
+    "learn_noise",
     "low_rank",
     "num_threads",
     "plan",
@@ -146,6 +154,7 @@ _LATER = {
     "calibrate": "efl_core.pennylane",
     "echo_grad": "efl_core.pennylane",
     "gradient_with_errors": "efl_core.pennylane",
+    "learn_noise": "efl_core.pennylane",
     "shadow_grad": "efl_core.pennylane",
     "show_versions": "efl_core.cli.versions",
 }

@@ -13,6 +13,7 @@ from efl_core.pennylane.audits import Audit, AuditReport
 from efl_core.pennylane.calibrating import calibrate
 from efl_core.pennylane.noise import noise_model
 from efl_core.pennylane.qnodes import plan_qnode
+from efl_core.pennylane.rates import NoiseFit, learn_noise
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.tapes import from_qnode, from_tape, trainable
 from efl_core.pennylane.transforms import echo_grad, shadow_grad
@@ -21,12 +22,14 @@ from efl_core.pennylane.uncertainty import gradient_with_errors
 __all__ = [
     "Audit",
     "AuditReport",
+    "NoiseFit",
     "Report",
     "calibrate",
     "echo_grad",
     "from_qnode",
     "from_tape",
     "gradient_with_errors",
+    "learn_noise",
     "noise_model",
     "plan_qnode",
     "shadow_grad",
