@@ -217,7 +217,7 @@ def purities(report):
 
 
 def kernels(report):
-    """Breast cancer: 12 principal components on 4 qubits, kernels exact and from shadows, 4 splits."""
+    """Breast cancer: 12 principal components on 4 qubits, kernels exact and from shadows, 12 splits."""
     shots = 500 if report.smoke else 10_000
     report.title(f"support vectors on breast cancer: 4 qubits, {shots:,} snapshots of each patient")
     if side.peer("sklearn", "scikit-learn", "1.9.1") is None:
@@ -226,7 +226,7 @@ def kernels(report):
     from sklearn.svm import SVC
 
     scores = []
-    for split in range(1 if report.smoke else 4):
+    for split in range(1 if report.smoke else 12):
         train, test, rows, labels = _patients(split)
         states = np.array([_embedded(row) for row in rows])
         snaps = [efl.sample(state, shots=shots, seed=1000 * split + i) for i, state in enumerate(states)]
@@ -258,7 +258,7 @@ def kernels(report):
             report.check(f"{name}: within 0.01 of the exact kernel", abs(by_shadows - by_exact) <= 0.01)
 
 
-GAMMA = 1.0
+GAMMA = 2.0
 
 
 def _patients(split):
@@ -330,7 +330,7 @@ def alignments(report):
             },
         )
         if not report.smoke:
-            report.check("alignment within 0.01 of the exact gradients'", reached[1] >= reached[0] - 0.01)
+            report.check("alignment within 0.01 of the exact gradients'", abs(reached[1] - reached[0]) <= 0.01)
             report.check("trained at all", reached[1] > before + 0.05)
 
 
