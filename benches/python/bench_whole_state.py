@@ -330,7 +330,9 @@ def alignments(report):
             },
         )
         if not report.smoke:
-            report.check("alignment within 0.01 of the exact gradients'", abs(reached[1] - reached[0]) <= 0.01)
+            report.check(
+                "alignment within 0.01 of the exact gradients'", abs(reached[1] - reached[0]) <= 0.01
+            )
             report.check("trained at all", reached[1] > before + 0.05)
 
 

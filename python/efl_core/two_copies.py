@@ -4,7 +4,7 @@ Words that do not commute have no common basis, but ``Q (x) Q`` on two copies ha
 between qubit q of the one copy and qubit q of the other. Its mean is ``<Q>**2``, so each snapshot reveals the
 squares of all ``4**n`` words, with its sign, whatever their weight; the signs of ``<Q>`` it does not.
 
-Invariant: squares are unbiased, and not clipped to 0 and 1.
+Invariant: squares are unbiased, and not clipped at zero.
 Cost: that of `estimate` on twice the qubits.
 """
 
@@ -88,8 +88,8 @@ def _moved(argument: Any, by: int, n_qubits: int) -> Any:  # noqa: ANN401 (an ar
 def word_squares(snaps: Snapshots, words: Iterable[WordLike] | WordLike) -> Estimate:
     """Estimate ``<Q>**2`` for words of any weight, from snapshots of two copies.
 
-    The standard error is at most ``1 / sqrt(shots)`` for each word. Of a magnitude it is that of the square
-    over ``2 |<Q>|``: where ``<Q>`` is small, its square is smaller still.
+    The standard error is at most ``1 / sqrt(shots - 1)`` for each word. That of a magnitude ``|<Q>|`` is that
+    of the square over ``2 |<Q>|``: to tell it from zero takes some ``1 / <Q>**4`` snapshots.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def word_squares(snaps: Snapshots, words: Iterable[WordLike] | WordLike) -> Esti
     Returns
     -------
     Estimate
-        Values may lie outside of 0 to 1: they are unbiased, and not clipped.
+        Values may be negative: they are unbiased, and not clipped.
 
     Examples
     --------
