@@ -13,6 +13,11 @@ PAIR = efl.sample([1, 0, 0, 0], efl.Ensemble.settings([efl.bell_setting(1)]), sh
 KERNEL = np.eye(2)
 
 
+def counted(*counts):
+    ensemble = efl.Ensemble.settings(["XX", "YY", "ZZ"])
+    return efl.sample([1, 0, 0, 0], ensemble, counts=counts, seed=1)
+
+
 def aligned(states=(LOCAL, LOCAL), circuits=(CIRCUIT, CIRCUIT), labels=(0, 1), gamma=1.0, **options):
     return efl.alignment_gradient(states, circuits, labels, gamma=gamma, **options)
 
@@ -36,6 +41,14 @@ CASES = {
     "a letter that never comes": (
         lambda: efl.projected_kernel([LOCAL, ONE_SIDED], gamma=1),
         r"states\[1\]: expected snapshots of an ensemble that reveals all words .* never reveals YI",
+    ),
+    "a setting that was not measured": (
+        lambda: efl.projected_kernel([counted(4, 4, 4), counted(4, 4, 0)], gamma=1),
+        r"states\[1\]: expected snapshots that reveal each word of the parts, got none that reveals ZI",
+    ),
+    "a setting for one half": (
+        lambda: aligned(states=[counted(4, 4, 4), counted(4, 4, 1)]),
+        r"states\[1\]: expected snapshots that reveal each word of the parts in each half, got none",
     ),
     "gamma of zero": (
         lambda: efl.projected_kernel([LOCAL], gamma=0),
