@@ -37,6 +37,7 @@ from efl_core.estimates import Estimate, Gradient, Tally, estimate, gradient, ta
 from efl_core.experiments import Experiment
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.hardware import HARDWARE, Coherence, Hardware, coherence
+from efl_core.kernels import alignment_gradient, kernel_alignment, projected_kernel
 from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
@@ -45,6 +46,7 @@ from efl_core.pointers import CollectivePointer
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 from efl_core.training import Budget, History, Trainer
+from efl_core.two_copies import bell_setting, two_copies, word_squares
 from efl_core.whole_state import (
     entropy,
     fidelity,
@@ -117,6 +119,8 @@ __all__ = [
     "Trainer",
     "Truncation",
     "__version__",
+    "alignment_gradient",
+    "bell_setting",
     "calibrate",
     "circuit",
     "coherence",
@@ -131,10 +135,12 @@ __all__ = [
     "gradient",
     "gradient_observables",
     "gradient_with_errors",
+    "kernel_alignment",
     "learn_noise",
     "low_rank",
     "num_threads",
     "plan",
+    "projected_kernel",
     "propagate",
     "purity",
     "reduced_density_matrix",
@@ -146,6 +152,8 @@ __all__ = [
     "simulate",
     "state_overlap",
     "tally",
+    "two_copies",
+    "word_squares",
 ]
 
 _LATER = {

@@ -449,8 +449,8 @@ def shadow_kernel(
            [0.4, 1. , 0.6],
            [0. , 0.6, 1. ]])
     """
-    rows = _states("states", states)
-    columns = rows if others is None else _states("others", others)
+    rows = check_states("states", states)
+    columns = rows if others is None else check_states("others", others)
     every = [(f"states[{i}]", snaps) for i, snaps in enumerate(rows)]
     if others is not None:
         every += [(f"others[{i}]", snaps) for i, snaps in enumerate(columns)]
@@ -476,7 +476,8 @@ def shadow_kernel(
     return kernel
 
 
-def _states(name: str, states: object) -> list[Snapshots]:
+def check_states(name: str, states: object) -> list[Snapshots]:
+    """Return the snapshots of each state; errors call them ``name``."""
     found = listed(name, states, "a sequence of Snapshots")
     for i, snaps in enumerate(found):
         if not isinstance(snaps, Snapshots):
