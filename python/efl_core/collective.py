@@ -447,7 +447,7 @@ def _chances(tensor: NDArray[np.complex128], place: _Place) -> NDArray[np.float6
 
 
 def _draw(
-    chances: NDArray[np.float64], values: NDArray[np.float64], random: np.random.Generator
+    chances: NDArray[np.float64], values: NDArray[np.float64], random: "np.random.Generator"
 ) -> NDArray[np.float64]:
     """Return a value for each row."""
     sums = np.cumsum(chances, axis=1)
@@ -481,5 +481,5 @@ def _vectors(states: ArrayLike | Sequence[ArrayLike]) -> NDArray[np.complex128]:
     return vectors
 
 
-def _generator(seed: SupportsIndex | None) -> np.random.Generator:
+def _generator(seed: SupportsIndex | None) -> "np.random.Generator":
     return np.random.default_rng(None if seed is None else integer("seed", seed, 0, 2**64 - 1))

@@ -105,7 +105,7 @@ class Surface:
         known = float(np.sum((self._inverse @ slopes) ** 2))
         return self._weights @ slopes / self._unit, max(square - known, 0.0) / self._unit**2
 
-    def next(self, random: np.random.Generator) -> Vector:
+    def next(self, random: "np.random.Generator") -> Vector:
         """Return where to measure: around the best point, or where the loss may be lowest near it."""
         if not len(self._values):
             return self.best
