@@ -139,6 +139,36 @@ def test_torch_errors(torch):
         assert np.any(error > 0)
 
 
+@pytest.mark.parametrize("argnums", [None, 0, [1], (0, 1), (-1, 0)])
+def test_jax_errors(jax, argnums):
+    """Errors are those by the arrays, through what JAX computes; by the first where nobody says by which."""
+    theta, scale = jax.numpy.array(THETA), jax.numpy.array(0.7)
+
+    def model(theta, scale):
+        return classifier(jax.numpy.sin(theta) * scale, INPUTS[0])
+
+    qnode = qml.QNode(model, qml.device("default.qubit"))
+    found = efl.gradient_with_errors(qnode, argnums=argnums, **OPTIONS)(theta, scale)
+    exactly = qml.QNode(model, qml.device("default.qubit"), diff_method="backprop")
+    given = tuple(argnums) if isinstance(argnums, list) else argnums
+    wanted = jax.jacobian(exactly, argnums=0 if given is None else given)(theta, scale)
+    pairs = list(zip(*found, wanted, strict=True)) if isinstance(given, tuple) else [(*found, wanted)]
+    assert len(pairs) == (len(given) if isinstance(given, tuple) else 1)
+    for own, error, true in pairs:
+        assert own.shape == error.shape == true.shape
+        assert np.all(np.abs(own - true) <= 5 * error + 1e-6)
+        assert np.any(error > 0)
+
+
+def test_jax_errors_of_a_broadcast(jax):
+    theta = jax.numpy.array(THETA)
+    qnode = qml.QNode(lambda theta: classifier(theta, np.array(INPUTS)), qml.device("default.qubit"))
+    found, error = efl.gradient_with_errors(qnode, **OPTIONS)(theta)
+    wanted = jax.jacobian(qml.QNode(qnode.func, qml.device("default.qubit"), diff_method="backprop"))(theta)
+    assert found.shape == error.shape == wanted.shape
+    assert np.all(np.abs(found - wanted) <= 5 * error + 1e-6)
+
+
 # ---- the table of models -------------------------------------------------------------------------
 
 

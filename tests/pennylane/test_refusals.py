@@ -123,6 +123,11 @@ def test_gradient_with_errors_of_what_is_no_qnode():
         efl.gradient_with_errors(qnode, shots=10)(0.3)
     with pytest.raises(ValueError, match="that a gate depends on"):
         efl.gradient_with_errors(qnode, shots=10)(trainable(0.3))
+    for argnums, message in ((1, "argnums: expected an integer"), ((0, -1), "argnums: expected different")):
+        with pytest.raises(ValueError, match=message):
+            efl.gradient_with_errors(qnode, argnums=argnums, shots=10)(trainable(0.3))
+    with pytest.raises(ValueError, match="argnums: expected different arguments, at least one"):
+        efl.gradient_with_errors(qnode, argnums=[], shots=10)(trainable(0.3))
 
 
 def test_numbers_of_parameters_that_are_not_there():

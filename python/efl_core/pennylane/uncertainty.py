@@ -13,6 +13,7 @@ import pennylane as qml
 from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
+from efl_core.arguments import integer
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.pennylane.calling import Found
 from efl_core.pennylane.jobs.gradient import gradient_job
@@ -25,6 +26,8 @@ __all__ = ["gradient_with_errors"]
 
 def gradient_with_errors(
     qnode: qml.QNode,
+    *,
+    argnums: int | Sequence[int] | None = None,
     **options: Any,  # noqa: ANN401 (those of shadow_grad)
 ) -> Callable[..., tuple[Any, Any]]:
     """Return a function of the QNode's arguments that measures its gradient and the standard errors.
@@ -33,6 +36,9 @@ def gradient_with_errors(
     ----------
     qnode
         A QNode, with any ``diff_method``.
+    argnums
+        By which arguments; by default those that PennyLane trains, and where arguments are arrays of JAX,
+        which say nothing of that, by the first, as `jax.grad` does.
     **options
         Those of `shadow_grad`; by default the QNode's ``gradient_kwargs`` if that is its ``diff_method``.
 
@@ -42,7 +48,7 @@ def gradient_with_errors(
         Its result is a pair of what ``qml.jacobian(qnode)`` would return: the gradient, and the standard
         error of every entry. Several outputs have an axis of their own, in front, on which probabilities are
         one output for each outcome; several trainable arguments have a tuple. Arguments are
-        ``pennylane.numpy`` arrays or torch tensors; results are numpy's.
+        ``pennylane.numpy`` arrays, torch tensors or arrays of JAX; results are numpy's.
 
     Examples
     --------
@@ -68,12 +74,7 @@ def gradient_with_errors(
     read = Options.read(options)
 
     def measured(*args: object, **kwargs: object) -> tuple[Any, Any]:
-        trained = [i for i, arg in enumerate(args) if qml.math.requires_grad(arg)]
-        if not trained:
-            raise InvalidInputError(
-                "args: expected one that PennyLane trains (a pennylane.numpy array with requires_grad=True), "
-                "got none"
-            )
+        trained = _trained(args, argnums)
         batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
         device = Found(qnode.device if read.device is None else read.device, "option")
         jobs = [
@@ -93,11 +94,35 @@ def gradient_with_errors(
         shaped = [
             [_shaped(values, tapes[0], batched) for values in zip(*pair, strict=True)] for pair in pairs
         ]
-        if len(shaped) == 1:
+        if len(shaped) == 1 and not isinstance(argnums, Sequence):
             return shaped[0][0], shaped[0][1]
         return tuple(value for value, _ in shaped), tuple(error for _, error in shaped)
 
     return measured
+
+
+def _trained(args: Sequence[object], argnums: int | Sequence[int] | None) -> list[int]:
+    """Return which arguments a gradient is taken by."""
+    if argnums is not None:
+        given = list(argnums) if isinstance(argnums, Sequence) else [argnums]
+        found = [integer("argnums", i, -len(args), len(args) - 1) % len(args) for i in given]
+        if not found or len(set(found)) < len(found):
+            raise InvalidInputError.of("argnums", "different arguments, at least one", argnums)
+        return found
+    trained = [i for i, arg in enumerate(args) if qml.math.requires_grad(arg)]
+    if not trained and args and _is_jax(args[0]):
+        return [0]
+    if not trained:
+        raise InvalidInputError(
+            "args: expected one that PennyLane trains (a pennylane.numpy array with requires_grad=True), "
+            "got none"
+        )
+    return trained
+
+
+def _is_jax(value: object) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, jax.Array)
 
 
 def _joined(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -109,6 +134,7 @@ def _linearised(
     qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, object], trained: Sequence[int]
 ) -> tuple[bool, list[QuantumScript], list[list[NDArray[np.float64]]]]:
     """Return whether there is a broadcast, its tapes, and by tape and argument d(parameters)/d(argument)."""
+    marks: list[list[int]] = []
 
     def expanded(*values: object) -> tuple[bool, list[QuantumScript]]:
         tapes, _ = qml.workflow.construct_batch(qnode, level="user")(*values, **kwargs)
@@ -116,11 +142,18 @@ def _linearised(
             raise InvalidInputError(f"qnode: expected one tape, got {len(tapes)} from its transforms")
         marked = qml.math.get_trainable_indices(tapes[0].get_parameters(trainable_only=False))
         tape = tapes[0].copy(trainable_params=sorted(marked))
-        return tape.batch_size is not None, list(expand(tape)[0])
+        found = list(expand(tape)[0])
+        if marks:  # by arrays of JAX, which say that they are trained only while they are traced
+            found = [own.copy(trainable_params=mark) for own, mark in zip(found, marks, strict=True)]
+        return tape.batch_size is not None, found
 
     def parameters(*values: object) -> Any:  # noqa: ANN401 (autograd's)
         return qml.math.stack([p for tape in expanded(*values)[1] for p in tape.get_parameters()])
 
+    if any(_is_jax(args[i]) for i in trained):
+        marks = _traced(
+            lambda *values: [tape.trainable_params for tape in expanded(*values)[1]], args, trained
+        )
     batched, tapes = expanded(*args)
     if not any(tape.trainable_params for tape in tapes):
         raise InvalidInputError("args: expected one that a gate depends on, got none")
@@ -137,7 +170,12 @@ def _linearised(
 
 
 def _jacobian(function: Callable[..., Any], args: Sequence[Any], trained: Sequence[int]) -> Sequence[Any]:
-    """Differentiate a function of some arguments, by autograd or by torch."""
+    """Differentiate a function of some arguments, by autograd, torch or JAX."""
+    if any(_is_jax(args[i]) for i in trained):
+        import jax
+
+        parts = jax.jacobian(function, argnums=tuple(trained))(*args)
+        return [np.asarray(part, dtype=np.float64) for part in parts]
     torch = sys.modules.get("torch")
     if torch is None or not any(isinstance(args[i], torch.Tensor) for i in trained):
         found: Sequence[Any] = qml.jacobian(function, argnums=trained)(*args)
@@ -151,6 +189,23 @@ def _jacobian(function: Callable[..., Any], args: Sequence[Any], trained: Sequen
 
     leaves = tuple(args[i].detach().requires_grad_() for i in trained)
     return [part.detach().cpu().numpy() for part in torch.autograd.functional.jacobian(of_trained, leaves)]
+
+
+def _traced(function: Callable[..., list[Any]], args: Sequence[Any], trained: Sequence[int]) -> list[Any]:
+    """Return what a function says of tracers of JAX in the place of some arguments."""
+    import jax
+
+    found: list[Any] = []
+
+    def of_trained(*values: object) -> int:
+        every = list(args)
+        for i, value in zip(trained, values, strict=True):
+            every[i] = value
+        found[:] = function(*every)
+        return 0
+
+    jax.eval_shape(of_trained, *(args[i] for i in trained))
+    return found
 
 
 def _shaped(values: Sequence[NDArray[Any]], tape: QuantumScript, batched: bool) -> NDArray[Any]:
