@@ -147,8 +147,16 @@ def _linearised(
             found = [own.copy(trainable_params=mark) for own, mark in zip(found, marks, strict=True)]
         return tape.batch_size is not None, found
 
+    places: list[int] = []
+
     def parameters(*values: object) -> Any:  # noqa: ANN401 (autograd's)
-        return qml.math.stack([p for tape in expanded(*values)[1] for p in tape.get_parameters()])
+        every = [p for tape in expanded(*values)[1] for p in tape.get_parameters()]
+        # The tapes of a broadcast have one and the same number where it is no data of theirs: a pass
+        # backwards for each would take the square of what one of them takes.
+        different = {id(p): p for p in every}
+        known = {name: place for place, name in enumerate(different)}
+        places[:] = [known[id(p)] for p in every]
+        return qml.math.stack(list(different.values()))
 
     if any(_is_jax(args[i]) for i in trained):
         marks = _traced(
@@ -163,9 +171,9 @@ def _linearised(
             "args: expected trained parameters of gates that are angles, got an array of shape "
             f"{arrays[0]}; hand data over as plain numpy arrays, and normalise states before"
         )
-    found = _jacobian(parameters, args, trained)
+    found = [np.asarray(matrix)[places] for matrix in _jacobian(parameters, args, trained)]
     ends = np.cumsum([len(tape.trainable_params) for tape in tapes])[:-1]
-    split = [np.split(np.asarray(matrix), ends) for matrix in found]
+    split = [np.split(matrix, ends) for matrix in found]
     return batched, tapes, [list(matrices) for matrices in zip(*split, strict=True)]
 
 
