@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 import efl_core as efl
 from efl_core.fleet.gentle import gentle_entries
+from efl_core.fleet.readouts import AnswerPlan
 from efl_core.fleet.roster import Split
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -22,7 +23,7 @@ def figures(share):
     circuit.observables = (efl.PauliSum("Z"),)
     plan = efl.plan(circuit)
     split = Split(1, share, "gentle", 1, 1, 1.0)
-    entries = gentle_entries(split, circuit.observables, plan, "clifford")
+    entries, _ = gentle_entries(split, AnswerPlan.of(circuit.observables, 1), plan, "clifford")
     gradient = sum(own.l2_norm**2 / entry.share for entry in entries for _, own in entry.readings)
     [(_, answer)] = entries[0].answers
     alone = sum(

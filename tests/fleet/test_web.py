@@ -46,12 +46,14 @@ def model_of(circuit):
         (ring(4), {"method": "shift"}),
         (reuploading(3), {}),
         (brick(3, outputs="word"), {"shots": 1, "share": 0.3}),
+        (brick(3, outputs="vector"), {"shots": 1, "share": 0.3, "loss": "energy"}),
         (brick(3), {"share": 0}),
     ],
-    ids=["settings", "many", "mixture", "shifts", "echoes", "gentle", "nothing"],
+    ids=["settings", "many", "mixture", "shifts", "echoes", "gentle", "gentle sum", "nothing"],
 )
 def test_a_version_that_was_sent_runs_the_same_shots(circuit, options):
-    learner = learner_of(circuit, "logistic" if len(circuit.observables) == 1 else "cross-entropy", **options)
+    usual = "logistic" if len(circuit.observables) == 1 else "cross-entropy"
+    learner = learner_of(circuit, **{"loss": usual, **options})
     learner.publish(learner.params + 0.1)
     version = learner.version
     data = written(learner)

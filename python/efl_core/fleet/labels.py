@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from efl_core import _native
 from efl_core.arguments import array
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.fleet.gentle import gentle_shots
 from efl_core.fleet.journal.notes import LABELS, Early, Labels
 from efl_core.fleet.losses import Expectation, Loss, Upstream, served_weights
 from efl_core.fleet.readouts import Readout
@@ -183,9 +184,7 @@ def read_shots(version: Version, shots: Floats) -> Readout:
     roster = version.roster
     if roster.answers is not None:
         return roster.answers.of_shots(shots)
-    [(_, answer)] = roster.entries[0].answers
-    word = float(answer.coefficients[0])
-    return Readout(roster.untaught.constant, (shots,), (np.array([word**2]),), word)
+    return gentle_shots(roster, shots)
 
 
 def weighed(loss: Loss, version: Version, readout: Readout, labels: NDArray[Any]) -> tuple[Floats, Floats]:

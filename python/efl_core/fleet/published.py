@@ -18,7 +18,7 @@ from efl_core.arguments import array, described, integer
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ShapeError
 from efl_core.fleet.canary import Canary, Verdict, read_canary
-from efl_core.fleet.gentle import answer_word, gentle_entries
+from efl_core.fleet.gentle import check_gentle, gentle_entries
 from efl_core.fleet.journal import Journal, Recovered, Store, recover
 from efl_core.fleet.journal.notes import VERSION, Step, VersionNote
 from efl_core.fleet.labels import Desk
@@ -239,7 +239,6 @@ class Published:
                 self._settings,
                 simulated=model.is_simulated,
             )
-            self._check_gentle(model, split)
             designer = Designer(
                 model,
                 split,
@@ -248,6 +247,7 @@ class Published:
                 options=self._options,
                 gentle=gentle_entries,
             )
+            self._check_gentle(designer, split)
             if isinstance(self._loss, Expectation):
                 self._loss.of(len(model.outputs))
             self._designer = designer
@@ -259,11 +259,12 @@ class Published:
             LOGGER.info("%s", self.price)
             return self.version
 
-    def _check_gentle(self, model: Model, split: Split) -> None:
+    def _check_gentle(self, designer: Designer, split: Split) -> None:
         if not split.is_gentle:
             return
-        answer_word(model.outputs)
-        if split.shots > 1 and not isinstance(self._loss, Expectation):
+        is_linear = isinstance(self._loss, Expectation)
+        check_gentle(designer.untaught, sums=is_linear)
+        if split.shots > 1 and not is_linear:
             raise InvalidInputError.of(
                 "serve", "'split' for a loss with labels, or one shot", f"'gentle' with {split.shots} shots"
             )

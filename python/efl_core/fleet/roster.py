@@ -159,7 +159,7 @@ class Designer:
         method: str = "auto",
         served_only: bool = False,
         options: PlanOptions | None = None,
-        gentle: "Callable[[Split, Sequence[PauliSum], Plan, str], Sequence[Entry]] | None" = None,
+        gentle: "Callable[[Split, AnswerPlan, Plan, str], tuple[Sequence[Entry], float]] | None" = None,
     ) -> None:
         self._model, self._split, self._gentle = model, split, gentle
         self._method, self._served_only = method, served_only
@@ -178,10 +178,12 @@ class Designer:
         found = self._designed(point)
         row = found[self._name]
         if self._gentle is not None and self._split.is_gentle:
-            entries = tuple(self._gentle(self._split, self._model.outputs, found, self._name))
+            found_entries, factor = self._gentle(self._split, self.untaught, found, self._name)
+            entries, cost, circuits = tuple(found_entries), row.cost * factor, row.circuits
         else:
             entries = tuple(Entry(e.setting, share, e) for e, share in found.experiments(self._name))
-        return Roster(self._split, self._name, entries, self.answers, self.untaught, row.cost, row.circuits)
+            cost, circuits = row.cost, row.circuits
+        return Roster(self._split, self._name, entries, self.answers, self.untaught, cost, circuits)
 
     def _designed(self, point: Point) -> Plan:
         """Return the former design, read at other angles, as long as it is good; else a new one."""
