@@ -43,10 +43,11 @@ def _with_device(self, qnode, targs, tkwargs):
 
 def loose(function, *args, **options):
     """Compare with a tolerance that shots can meet."""
-    if len(args) < 4:
-        options["atol"] = max(options.get("atol", 0.0), ABSOLUTE)
-        options["rtol"] = max(options.get("rtol", 0.0), RELATIVE)
-    return function(*args, **options)
+    compared, tolerances = args[:2], dict(zip(("rtol", "atol"), args[2:], strict=False))
+    options = {**tolerances, **options}
+    options["atol"] = max(options.get("atol", 0.0), ABSOLUTE)
+    options["rtol"] = max(options.get("rtol", 0.0), RELATIVE)
+    return function(*compared, **options)
 
 
 def loose_approx(expected, rel=None, abs=None, nan_ok=False):
