@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from efl_core import _native
 from efl_core._native import StabiliserState
 from efl_core.arguments import array, described, integer, listed, real
+from efl_core.calibrations import Calibration, check_calibration
 from efl_core.circuits import Circuit, check_circuit
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.estimates import Estimate, Gradient
@@ -274,7 +275,9 @@ class ReducedState:
     """Number of snapshots used."""
 
 
-def reduced_density_matrix(snaps: Snapshots, qubits: Part) -> ReducedState:
+def reduced_density_matrix(
+    snaps: Snapshots, qubits: Part, *, calibration: Calibration | None = None
+) -> ReducedState:
     """Estimate the density matrix of some qubits, at most eight.
 
     Parameters
@@ -283,6 +286,8 @@ def reduced_density_matrix(snaps: Snapshots, qubits: Part) -> ReducedState:
         Snapshots in letters.
     qubits
         Which qubits; the first is the most significant of an index.
+    calibration
+        Contrasts of the readout, which are divided by; see `purity`.
 
     Examples
     --------
@@ -292,9 +297,15 @@ def reduced_density_matrix(snaps: Snapshots, qubits: Part) -> ReducedState:
     array([[ 0.5, -0. ],
            [-0. ,  0.5]])
     """
-    counts, letters, shots = _patterns("snaps", snaps, _part(snaps, qubits), 2)
+    part = _part(snaps, qubits)
+    counts, letters, shots = _patterns("snaps", snaps, part, 2)
+    contrasts = _contrasts(calibration, snaps, part)
+
     # A pattern says (1 + s B / beta) / 2 of its qubit: entries, first the row and then the column.
-    each = [np.tensordot(_readings(row), _PAULIS, axes=(0, 0)).reshape(6, 4).T / 2 for row in letters]
+    def forms(contrast: NDArray[np.float64]) -> list[NDArray[Any]]:
+        each = zip(letters, contrast, strict=True)
+        return [np.tensordot(_readings(*own), _PAULIS, axes=(0, 0)).reshape(6, 4).T / 2 for own in each]
+
     k = len(letters)
     order = [*range(0, 2 * k, 2), *range(1, 2 * k, 2)]
 
@@ -302,13 +313,16 @@ def reduced_density_matrix(snaps: Snapshots, qubits: Part) -> ReducedState:
         flat = _along(counts, forms).reshape((2,) * (2 * k)) / shots
         return flat.transpose(order).reshape(1 << k, 1 << k)
 
+    each = forms(contrasts[0])
     matrix = entries(each)
     squares = entries([np.abs(form) ** 2 for form in each])
     variance = np.maximum(squares - np.abs(matrix) ** 2, 0) / (shots - 1)
+    for moved in _moved(contrasts):
+        variance += np.abs(entries(forms(moved)) - matrix) ** 2
     return ReducedState(matrix, np.sqrt(variance), shots)
 
 
-def purity(snaps: Snapshots, qubits: Part) -> Estimate:
+def purity(snaps: Snapshots, qubits: Part, *, calibration: Calibration | None = None) -> Estimate:
     """Estimate the purity ``tr rho_A^2`` of some qubits, at most eight.
 
     The mean over all pairs of snapshots of a kernel, which for uniform letters has a factor 5 for each qubit
@@ -320,6 +334,9 @@ def purity(snaps: Snapshots, qubits: Part) -> Estimate:
         Snapshots in letters, at least two.
     qubits
         Which qubits. The error grows as ``2**k`` with their number or faster.
+    calibration
+        Contrasts of the readout, which are divided by; qubits of the part may not err together, as what is
+        read of each is divided by its own. Its errors are in the error bar.
 
     Examples
     --------
@@ -328,18 +345,25 @@ def purity(snaps: Snapshots, qubits: Part) -> Estimate:
     >>> round(efl.purity(snaps, [0]).value, 2), round(efl.purity(snaps, [0, 1]).value, 1)
     (0.5, 1.0)
     """
-    counts, letters, shots = _patterns("snaps", snaps, _part(snaps, qubits), 2)
-    kernels = [_kernel(row) for row in letters]
-    squares = [kernel**2 for kernel in kernels]
-    own = _along(np.ones(()), [np.diag(kernel)[:, np.newaxis] for kernel in kernels])
-    own = own.reshape(counts.shape)
-    pairs = shots * (shots - 1)
-    # Of a snapshot, the mean of the kernel over the others.
-    others = (_along(counts, kernels) - own) / (shots - 1)
-    value = float((counts * others).sum() / shots)
-    second = float((counts * (_along(counts, squares) - own**2)).sum() / pairs)
+    part = _part(snaps, qubits)
+    counts, letters, shots = _patterns("snaps", snaps, part, 2)
+    contrasts = _contrasts(calibration, snaps, part)
+
+    def found(contrast: NDArray[np.float64]) -> tuple[float, NDArray[np.float64], float]:
+        """Return the value; of each pattern the mean over the others; the mean square of the kernel."""
+        kernels = [_kernel(*own) for own in zip(letters, contrast, strict=True)]
+        own = _along(np.ones(()), [np.diag(kernel)[:, np.newaxis] for kernel in kernels])
+        own = own.reshape(counts.shape)
+        others = (_along(counts, kernels) - own) / (shots - 1)
+        squares = _along(counts, [kernel**2 for kernel in kernels]) - own**2
+        second = float((counts * squares).sum() / (shots * (shots - 1)))
+        return float((counts * others).sum() / shots), others, second
+
+    value, others, second = found(contrasts[0])
     both = max(second - value**2, 0.0)
-    return Estimate(value, math.sqrt(_pair_variance(counts, others, value, both, shots)), shots, shots)
+    variance = _pair_variance(counts, others, value, both, shots)
+    variance += sum((found(moved)[0] - value) ** 2 for moved in _moved(contrasts))
+    return Estimate(value, math.sqrt(variance), shots, shots)
 
 
 def _pair_variance(
@@ -357,7 +381,7 @@ def _pair_variance(
     return max(4 * (shots - 2) * common + 2 * both, both) / (shots * t)
 
 
-def entropy(snaps: Snapshots, qubits: Part) -> Estimate:
+def entropy(snaps: Snapshots, qubits: Part, *, calibration: Calibration | None = None) -> Estimate:
     """Estimate the Renyi entropy of second order of some qubits, in bits: ``-log2`` of their `purity`.
 
     NaN, with an infinite error, if the estimate of the purity is not positive.
@@ -367,14 +391,16 @@ def entropy(snaps: Snapshots, qubits: Part) -> Estimate:
     >>> round(efl.entropy(snaps, [1]).value, 1)
     1.0
     """
-    found = purity(snaps, qubits)
+    found = purity(snaps, qubits, calibration=calibration)
     value, stderr = float(found.value), float(found.stderr)
     if value <= 0:
         return Estimate(math.nan, math.inf, found.revealed, found.shots)
     return Estimate(-math.log2(value), stderr / (value * math.log(2)), found.revealed, found.shots)
 
 
-def state_overlap(a: Snapshots, b: Snapshots, qubits: Part | None = None) -> Estimate:
+def state_overlap(
+    a: Snapshots, b: Snapshots, qubits: Part | None = None, *, calibration: Calibration | None = None
+) -> Estimate:
     """Estimate the overlap ``tr rho sigma`` of two measured states, or of some of their qubits.
 
     Parameters
@@ -383,6 +409,8 @@ def state_overlap(a: Snapshots, b: Snapshots, qubits: Part | None = None) -> Est
         Snapshots in letters of the two states, drawn from the same ensemble.
     qubits
         Which qubits, at most eight; all if not given.
+    calibration
+        Of the readout of both; see `purity`.
 
     Examples
     --------
@@ -401,7 +429,12 @@ def state_overlap(a: Snapshots, b: Snapshots, qubits: Part | None = None) -> Est
     part = _part(a, range(a.n_qubits) if qubits is None else qubits)
     first, letters, shots = _patterns("a", a, part, 2)
     second, _, others = _patterns("b", b, part, 2)
-    kernels = [_kernel(row) for row in letters]
+    contrasts = _contrasts(calibration, a, part)
+
+    def made(contrast: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        return [_kernel(*own) for own in zip(letters, contrast, strict=True)]
+
+    kernels = made(contrasts[0])
     of_first, of_second = _along(second, kernels) / others, _along(first, kernels) / shots
     value = float((first * of_first).sum() / shots)
     squares = float((first * _along(second, [kernel**2 for kernel in kernels])).sum() / (shots * others))
@@ -412,6 +445,8 @@ def state_overlap(a: Snapshots, b: Snapshots, qubits: Part | None = None) -> Est
     for counts, means, count in ((first, of_first, shots), (second, of_second, others)):
         variance += float((counts * (means - value) ** 2).sum() / (count - 1)) / count
     variance = max(variance, pairs / 2)
+    for moved in _moved(contrasts):
+        variance += (float((first * _along(second, made(moved))).sum() / (shots * others)) - value) ** 2
     return Estimate(value, math.sqrt(variance), shots + others, shots + others)
 
 
@@ -421,6 +456,7 @@ def shadow_kernel(
     *,
     qubits: Part | None = None,
     pure: bool = False,
+    calibration: Calibration | None = None,
 ) -> NDArray[np.float64]:
     """Return the overlaps of all pairs of measured states: a kernel matrix of N states, measured once.
 
@@ -438,6 +474,8 @@ def shadow_kernel(
     pure
         Whether states are known to be pure: the diagonal is then 1, otherwise the `purity`. Of all qubits
         only.
+    calibration
+        Of the readout of all; see `purity`.
 
     Examples
     --------
@@ -463,15 +501,18 @@ def shadow_kernel(
         expected = "False where qubits are left out, whose states may be entangled with the others"
         raise InvalidInputError.of("pure", expected, True)
 
+    contrast, _ = _contrasts(calibration, rows[0], part)
+
     def words(name: str, snaps: Snapshots) -> NDArray[np.float64]:
         counts, letters, shots = _patterns(name, snaps, part, 1 if pure or others is not None else 2)
-        return _along(counts, [_readings(row) for row in letters]).ravel() / shots
+        readings = [_readings(*own) for own in zip(letters, contrast, strict=True)]
+        return _along(counts, readings).ravel() / shots
 
     table = np.array([words(name, snaps) for name, snaps in every])
     left, right = table[: len(rows)], table if others is None else table[len(rows) :]
     kernel: NDArray[np.float64] = left @ right.T / 2 ** len(part)
     if others is None:
-        own = [1.0 if pure else float(purity(snaps, part).value) for snaps in rows]
+        own = [1.0 if pure else float(purity(s, part, calibration=calibration).value) for s in rows]
         np.fill_diagonal(kernel, own)
     return kernel
 
@@ -509,18 +550,43 @@ def _patterns(
     return counts.reshape((6,) * len(part)), letters, len(snaps)
 
 
-def _readings(letters: NDArray[np.float64]) -> NDArray[np.float64]:
+def _contrasts(
+    calibration: Calibration | None, snaps: Snapshots, part: list[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what the readout of each qubit leaves, and the errors of that."""
+    if calibration is None:
+        return np.ones(len(part)), np.zeros(len(part))
+    check_calibration(calibration, snaps.n_qubits)
+    for pair in calibration.pairs():
+        if set(pair) <= set(part):
+            expected = f"one of qubits that err apart, or a part without one of {pair[0]} and {pair[1]}"
+            raise InvalidInputError.of("calibration", expected, "qubits that err together")
+    found = [calibration.contrast([q]) for q in part]
+    values, errors = (np.array([getattr(own, name) for own in found]) for name in ("value", "stderr"))
+    if (values <= 4 * errors).any():
+        q = part[int(np.argmax(4 * errors - values))]
+        raise InvalidInputError.of("calibration", "contrasts clearly above zero", f"that of qubit {q}")
+    return values, errors
+
+
+def _moved(contrasts: tuple[NDArray[np.float64], NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Return the contrasts, with that of one qubit after the other off by its error."""
+    values, errors = contrasts
+    return [values + row for row in np.diag(errors) if row.any()]
+
+
+def _readings(letters: NDArray[np.float64], contrast: float) -> NDArray[np.float64]:
     """Return what each pattern on a qubit says of I, X, Y and Z."""
     readings = np.zeros((4, 6))
     readings[0] = 1
-    for letter, probability in enumerate(letters):
+    for letter, probability in enumerate(letters * contrast):
         readings[1 + letter, 2 * letter : 2 * letter + 2] = 1 / probability, -1 / probability
     return readings
 
 
-def _kernel(letters: NDArray[np.float64]) -> NDArray[np.float64]:
+def _kernel(letters: NDArray[np.float64], contrast: float) -> NDArray[np.float64]:
     """Return the trace of the product of what two patterns on a qubit say of it."""
-    readings = _readings(letters)
+    readings = _readings(letters, contrast)
     return readings.T @ readings / 2
 
 

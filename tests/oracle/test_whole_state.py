@@ -338,6 +338,44 @@ def test_error_bars_of_purities_and_overlaps_are_the_scatter(mixed):
         assert predicted == pytest.approx(values.std(), rel=0.18)
 
 
+def flipped(snaps, rng, rates):
+    bits, bases = snaps.to_arrays()
+    return efl.Snapshots.from_arrays(bits ^ (rng.random(bits.shape) < rates), bases)
+
+
+def test_functionals_of_a_readout_that_errs_are_calibrated():
+    """With and without: 5 standard errors; then whether bars know the errors of a short calibration."""
+    rng, rates = np.random.default_rng(8), np.array([0.03, 0.08, 0.05])
+    state, other = random_state(3, 5), random_state(3, 6)
+    part = [2, 0]
+    rho, sigma = (np.outer(v, v.conj()).reshape((2,) * 6) for v in (state, other))
+    rho, sigma = (np.einsum("aibcid->badc", m).reshape(4, 4) for m in (rho, sigma))
+    long = efl.Calibration.from_bits(rng.random((400_000, 3)) < rates)
+    snaps = flipped(efl.sample(state, shots=60_000, seed=1), rng, rates)
+    more = flipped(efl.sample(other, shots=60_000, seed=2), rng, rates)
+    exact = np.trace(rho @ rho).real
+    assert exact - efl.purity(snaps, part).value > 5 * efl.purity(snaps, part).stderr
+    found = efl.purity(snaps, part, calibration=long)
+    assert abs(found.value - exact) < 5 * found.stderr
+    bits = efl.entropy(snaps, part, calibration=long)
+    assert abs(bits.value + np.log2(exact)) < 5 * bits.stderr
+    reduced = efl.reduced_density_matrix(snaps, part, calibration=long)
+    assert (np.abs(reduced.matrix - rho) < 5 * reduced.stderr + 1e-12).all()
+    overlap = efl.state_overlap(snaps, more, part, calibration=long)
+    assert abs(overlap.value - np.trace(rho @ sigma).real) < 5 * overlap.stderr
+    kernel = efl.shadow_kernel([snaps, more], qubits=part, calibration=long)
+    assert kernel[0, 1] == pytest.approx(overlap.value)
+    assert kernel[0, 0] == pytest.approx(found.value)
+    scores = []
+    for k in range(100):
+        short = efl.Calibration.from_bits(rng.random((300, 3)) < rates)
+        own = flipped(efl.sample(state, shots=4000, seed=100 + k), rng, rates)
+        found = efl.purity(own, part, calibration=short)
+        scores.append((found.value - exact) / found.stderr)
+    # Of 100 scores the mean square has a standard error of 0.14, or little more.
+    assert np.mean(np.square(scores)) == pytest.approx(1, abs=0.6)
+
+
 def test_a_kernel_is_the_overlap_of_all_pairs():
     states = [random_state(2, seed) for seed in range(4)]
     snaps = [efl.sample(state, shots=30_000, seed=10 + i) for i, state in enumerate(states)]

@@ -107,6 +107,22 @@ CASES = {
         "circuit: expected unitary gates .*, got a channel at gate 1",
     ),
     "purity of bases": (lambda: efl.purity(SNAPS, [0]), "snaps: expected snapshots in letters"),
+    "a calibration of other qubits": (
+        lambda: efl.purity(LOCAL, [0], calibration=efl.Calibration.from_bits(np.zeros((50, 3), np.uint8))),
+        "calibration: expected",
+    ),
+    "a calibration of qubits that err together": (
+        lambda: efl.purity(
+            LOCAL, [1, 0], calibration=efl.Calibration.from_bits(np.arange(900).reshape(-1, 1) % [9, 9] == 0)
+        ),
+        "calibration: expected one of qubits that err apart, .* 0 and 1",
+    ),
+    "a calibration of noise alone": (
+        lambda: efl.purity(
+            LOCAL, [0], calibration=efl.Calibration.from_bits(np.arange(90).reshape(-1, 1) // [1, 2] % 2)
+        ),
+        "calibration: expected contrasts clearly above zero, got that of qubit 0",
+    ),
     "no qubit": (lambda: efl.purity(LOCAL, []), "qubits: expected 1 to 8 qubits"),
     "a qubit twice": (lambda: efl.purity(LOCAL, [1, 1]), "qubits: expected different qubits"),
     "a qubit outside": (lambda: efl.purity(LOCAL, [0, 2]), r"qubits\[1\]: expected an integer from 0 to 1"),
