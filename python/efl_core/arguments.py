@@ -65,6 +65,11 @@ def array(name: str, value: ArrayLike, expected: str) -> NDArray[Any]:
         found = np.asarray(value)
     except ValueError:
         raise ShapeError.of(name, expected, "rows of different lengths") from None
+    except TypeError:
+        first = value[0] if isinstance(value, (list, tuple)) and value else value
+        if type(first).__module__.partition(".")[0] == "efl_core":  # a sequence of no numbers, as snapshots
+            raise InputTypeError.of(name, expected, type(first).__name__) from None
+        raise
     if found.dtype.kind not in "biufc":
         raise InputTypeError.of(name, expected, f"dtype {found.dtype}")
     return found

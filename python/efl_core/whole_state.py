@@ -97,7 +97,7 @@ def fidelity(
     if not isinstance(snaps, Snapshots):
         raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
     several = isinstance(target, (list, tuple)) and any(
-        isinstance(one, StabiliserState) or np.ndim(one) > 0 for one in target
+        isinstance(one, (StabiliserState, list, tuple)) or getattr(one, "ndim", 0) > 0 for one in target
     )
     given: list[Any] = listed("target", target, "a state or a list of states") if several else [target]
     names = [f"target[{i}]" for i in range(len(given))] if several else ["target"]

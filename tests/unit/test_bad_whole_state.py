@@ -83,6 +83,12 @@ CASES = {
         lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0]], [np.nan]),
         "weights: expected finite numbers",
     ),
+    "snapshots as a target": (lambda: efl.fidelity(SNAPS, LOCAL), "target: expected .*, got Snapshots"),
+    "a list of snapshots": (
+        lambda: efl.fidelity(SNAPS, [LOCAL, LOCAL]),
+        "target: expected .*, got Snapshots",
+    ),
+    "snapshots as vectors": (lambda: efl.low_rank(SNAPS, [LOCAL]), "vectors: expected .*, got Snapshots"),
     "a gradient of letters": (
         lambda: efl.fidelity_gradient(LOCAL, CIRCUIT, [1, 0, 0, 0]),
         "snaps: expected snapshots of Ensemble.global",
