@@ -104,8 +104,9 @@ test-ray: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/ray ## the tests that need Ra
 	$(BIN)/python -P -m pytest tests/ray tests/examples/test_readme.py tests/examples/test_docstrings.py \
 		-k "cluster or fleet.ray" $(PYTEST_ARGS)
 
-test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/torch ## the tests that need torch: on Linux several GB of CUDA
+test-torch: $(STAMPS)/wheel $(STAMPS)/test $(STAMPS)/qiskit $(STAMPS)/torch ## the tests that need torch: on Linux 5 GB of CUDA
 	$(BIN)/python -P -m pytest tests/pennylane/test_interfaces.py tests/pennylane/test_device_interfaces.py \
+		tests/pennylane/test_orders.py tests/qiskit/test_gradients.py \
 		tests/fleet/test_frameworks.py tests/fleet/test_learning.py tests/examples/test_examples.py $(PYTEST_ARGS)
 
 NEXT_PYTHON ?= python3.12
