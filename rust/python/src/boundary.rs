@@ -1,10 +1,10 @@
 //! The one door between Python and the core.
 //!
 //! [`enter`] releases the GIL for the length of a computation and lets Ctrl-C stop it; every call that may take
-//! more than about 20 us goes through it. [`integer`] and [`float`] turn arguments of the wrong type into errors of our
+//! more than about 20 us goes through it, or through [`enter_briefly`] where it is known to end soon. [`integer`] and [`float`] turn arguments of the wrong type into errors of our
 //! own tree, which name the argument.
 
-use crate::error::{Outcome, describe, invalid, shape, wrong_type};
+use crate::error::{OrRaise, Outcome, describe, invalid, shape, wrong_type};
 use efl_core::Result;
 use efl_core::bits::MAX_QUBITS;
 use efl_core::bits::parallel::{self, Cancel};
@@ -15,6 +15,17 @@ use pyo3::prelude::*;
 pub(crate) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce(&Cancel) -> Result<T> + Send) -> PyResult<T> {
     py.detach(|| parallel::watched(work, || Python::attach(|py| py.check_signals()).map_err(Outcome::from)))
         .map_err(PyErr::from)
+}
+
+/// Nanoseconds of work, roughly, that may be done on the calling thread: Ctrl-C waits for as long.
+pub(crate) const BRIEF: u64 = 1 << 21;
+
+/// Runs `work` without the GIL on the calling thread: a thread of its own costs 50 us, and more on a busy machine.
+pub(crate) fn enter_briefly<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&Cancel) -> Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| work(&Cancel::new())).or_raise()
 }
 
 /// Lets Ctrl-C into loops over objects of Python, which hold the GIL; `i` counts their rounds.

@@ -1,6 +1,6 @@
 //! Circuits, propagation, and the observables of a gradient.
 
-use crate::boundary::{enter, float};
+use crate::boundary::{BRIEF, enter, enter_briefly, float};
 use crate::error::{OrRaise, invalid, shape};
 use crate::pauli::{PauliSum, read_sum, read_word};
 use efl_core::bits::parallel::Cancel;
@@ -183,8 +183,10 @@ pub(crate) fn simulate<'py>(
     bloch: PyReadonlyArray2<'_, f64>,
 ) -> PyResult<Bound<'py, PyArray1<Complex64>>> {
     let (gates, theta, state) = (circuit.gates(), theta.as_array().to_vec(), product(&bloch)?);
-    enter(py, |cancel| efl_core::circuit::simulate(&gates, &theta, &state, cancel))
-        .map(|amplitudes| amplitudes.into_pyarray(py))
+    let work = |cancel: &Cancel| efl_core::circuit::simulate(&gates, &theta, &state, cancel);
+    let is_brief = efl_core::circuit::simulation_time(&gates) <= BRIEF;
+    let amplitudes = if is_brief { enter_briefly(py, work) } else { enter(py, work) }?;
+    Ok(amplitudes.into_pyarray(py))
 }
 
 /// The observables of a gradient: every value and derivative as a Pauli sum, over one list of words.

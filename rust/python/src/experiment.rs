@@ -1,12 +1,13 @@
 //! Experiments: what is run and read for some of a gradient.
 
-use crate::boundary::enter;
+use crate::boundary::{BRIEF, enter, enter_briefly};
 use crate::circuit::{Circuit, product};
 use crate::error::{OrRaise, shape};
 use crate::estimate::Calibration;
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
-use efl_core::bits::parallel;
+use efl_core::Result;
+use efl_core::bits::parallel::{self, Cancel};
 use efl_core::circuit::Gate;
 use efl_core::estimate;
 use efl_core::experiment as core;
@@ -165,12 +166,18 @@ pub(crate) fn measured<'py>(
     runs: Vec<(Setting, usize, u64)>,
 ) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
     let state = state.as_array().to_vec();
-    let found = enter(py, |cancel| {
-        parallel::map(runs.len(), cancel, |i| {
-            let (setting, shots, seed) = &runs[i];
-            measure(state.clone(), &setting.0, *shots, *seed, cancel)
-        })
-    })?;
+    let of = |i: usize, cancel: &Cancel| {
+        let (setting, shots, seed): &(Setting, usize, u64) = &runs[i];
+        measure(state.clone(), &setting.0, *shots, *seed, cancel)
+    };
+    let time = |(setting, shots, _): &(Setting, usize, u64)| {
+        (setting.0.gates().len() as u64 + 4) * state.len() as u64 + 64 * *shots as u64
+    };
+    let found = if runs.iter().map(time).sum::<u64>() <= BRIEF {
+        enter_briefly(py, |cancel| (0..runs.len()).map(|i| of(i, cancel)).collect::<Result<Vec<_>>>())
+    } else {
+        enter(py, |cancel| parallel::map(runs.len(), cancel, |i| of(i, cancel)))
+    }?;
     found.iter().zip(&runs).map(|(shots, run)| unpacked(py, run.0.0.n_qubits(), shots)).collect()
 }
 

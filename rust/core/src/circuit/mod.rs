@@ -17,7 +17,7 @@ pub use angle::Angle;
 use generator::Form;
 pub use generator::Generator;
 pub use layers::RotationLayers;
-pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate};
+pub use simulate::{MAX_SIMULATED_QUBITS, evolve, simulate, simulation_time};
 pub(crate) use simulate::{evolve_through, product};
 pub use size::Size;
 pub use tangents::tangents;

@@ -47,6 +47,21 @@ pub fn simulate(
     Ok(amplitudes)
 }
 
+/// About how many nanoseconds [`simulate`] takes on one thread, or more than it does.
+pub fn simulation_time(circuit: &Circuit) -> u64 {
+    let size = |qubits: usize| 1u64 << qubits.min(40);
+    let all = size(circuit.n_qubits());
+    let of = |operation: &Operation| match operation {
+        Operation::Rotation { .. } => all,
+        // A matrix of so many rows, or that and the exponential that it is.
+        other => {
+            let rows = size(other.wires().count().min(12));
+            all.saturating_mul(rows).saturating_add(rows.pow(3))
+        }
+    };
+    circuit.operations().iter().map(of).fold(all, u64::saturating_add)
+}
+
 /// Moves a state vector through a circuit, in place.
 pub fn evolve(circuit: &Circuit, theta: &[f64], amplitudes: &mut [Complex64], cancel: &Cancel) -> Result<()> {
     evolve_through(circuit, 0..circuit.operations().len(), theta, amplitudes, cancel)

@@ -7,16 +7,17 @@
 //! or not, and do not renormalise.
 //! Cost: one pass over the vector per gate, on the calling thread; a look at the flag of an interrupt per 16 MB.
 
+mod kernels;
 mod product;
 
 pub use product::ProductState;
 
-use crate::bits::dispatch::{Kernel, dispatch};
+use crate::bits::dispatch::dispatch;
 use crate::bits::parallel::Cancel;
-use crate::bits::real::sin_cos;
 use crate::error::{Error, Result};
 use crate::pauli::WordRef;
 use crate::pauli::word::{check_width, check_wire};
+use kernels::{Exchange, MAX_WIRES, Many, One, Pairs, Rotate, Two};
 use num_complex::Complex64;
 use std::ops::Range;
 
@@ -85,9 +86,6 @@ fn pieces(length: usize) -> impl Iterator<Item = Range<usize>> {
     (0..length).step_by(PIECE).map(move |start| start..length.min(start + PIECE))
 }
 
-/// Most wires of [`apply`].
-const MAX_WIRES: usize = 4;
-
 /// Multiplies by a matrix on one to four wires: its rows one after the other, the first wire most significant.
 ///
 /// ```
@@ -122,10 +120,11 @@ pub fn apply(
         }
         [a, b] if a != b => {
             let matrix = matrix.try_into().map_err(|_| entries())?;
+            let exchange = Exchange::of(matrix);
             let (first, second) = (1 << (n - 1 - a), 1 << (n - 1 - b));
             pieces(amplitudes.len() / 4).try_for_each(|quarters| {
                 cancel.check()?;
-                dispatch(Two { matrix, first, second, quarters, amplitudes });
+                dispatch(Two { matrix, exchange, first, second, quarters, amplitudes });
                 Ok(())
             })
         }
@@ -188,145 +187,12 @@ pub fn rotate(word: WordRef<'_>, angle: f64, amplitudes: &mut [Complex64], cance
     // As masks of an index, in which qubit 0 is the most significant bit.
     let mask = |row: &[u64]| (row[0].reverse_bits() >> (64 - n)) as usize;
     let (x, z) = (mask(word.x()), mask(word.z()));
-    pieces(amplitudes.len() / if x == 0 { 1 } else { 2 }).try_for_each(|indices| {
+    let rotate = Rotate::new(x, z, angle, n);
+    pieces(rotate.tasks(amplitudes.len())).try_for_each(|tasks| {
         cancel.check()?;
-        dispatch(Rotate { x, z, angle, indices, amplitudes });
+        dispatch(rotate.on(tasks, amplitudes));
         Ok(())
     })
-}
-
-struct One<'a> {
-    matrix: &'a [Complex64; 4],
-    stride: usize,
-    amplitudes: &'a mut [Complex64],
-}
-
-impl Kernel for One<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        for pair in self.amplitudes.chunks_exact_mut(2 * self.stride) {
-            let (low, high) = pair.split_at_mut(self.stride);
-            Pairs { matrix: self.matrix, low, high }.run();
-        }
-    }
-}
-
-/// Amplitudes that a gate on one wire mixes.
-struct Pairs<'a> {
-    matrix: &'a [Complex64; 4],
-    low: &'a mut [Complex64],
-    high: &'a mut [Complex64],
-}
-
-impl Kernel for Pairs<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let m = self.matrix;
-        for (a, b) in self.low.iter_mut().zip(self.high) {
-            (*a, *b) = (m[0] * *a + m[1] * *b, m[2] * *a + m[3] * *b);
-        }
-    }
-}
-
-struct Two<'a> {
-    matrix: &'a [Complex64; 16],
-    /// Index bits of the wires.
-    first: usize,
-    second: usize,
-    quarters: Range<usize>,
-    amplitudes: &'a mut [Complex64],
-}
-
-impl Kernel for Two<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Two { matrix, first, second, quarters, amplitudes } = self;
-        let (low, high) = (first.min(second), first.max(second));
-        for quarter in quarters {
-            // The index with zeros put in at both wires.
-            let i = (quarter & !(low - 1)) << 1 | quarter & (low - 1);
-            let i = (i & !(high - 1)) << 1 | i & (high - 1);
-            let at = [i, i | second, i | first, i | first | second];
-            let old = at.map(|i| amplitudes[i]);
-            for (row, i) in matrix.as_chunks::<4>().0.iter().zip(at) {
-                amplitudes[i] = row[0] * old[0] + row[1] * old[1] + row[2] * old[2] + row[3] * old[3];
-            }
-        }
-    }
-}
-
-struct Many<'a> {
-    matrix: &'a [Complex64],
-    /// Index bits of the wires.
-    strides: &'a [usize],
-    indices: Range<usize>,
-    amplitudes: &'a mut [Complex64],
-}
-
-impl Kernel for Many<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let Many { matrix, strides, indices, amplitudes } = self;
-        let (d, k) = (1 << strides.len(), strides.len());
-        let mut offsets = [0; 1 << MAX_WIRES];
-        for (local, offset) in offsets[..d].iter_mut().enumerate() {
-            *offset = (0..k).filter(|j| local >> (k - 1 - j) & 1 == 1).map(|j| strides[j]).sum();
-        }
-        let mut old = [Complex64::default(); 1 << MAX_WIRES];
-        for i in indices.filter(|i| i & offsets[d - 1] == 0) {
-            old[..d].iter_mut().zip(&offsets).for_each(|(a, offset)| *a = amplitudes[i | offset]);
-            for (row, offset) in matrix.chunks_exact(d).zip(&offsets) {
-                amplitudes[i | offset] = row.iter().zip(&old).map(|(m, a)| m * a).sum();
-            }
-        }
-    }
-}
-
-struct Rotate<'a> {
-    x: usize,
-    z: usize,
-    angle: f64,
-    /// Of amplitudes, if none are exchanged, else of pairs.
-    indices: Range<usize>,
-    amplitudes: &'a mut [Complex64],
-}
-
-impl Kernel for Rotate<'_> {
-    type Output = ();
-
-    /// `P |j> = i^y (-1)^(j . z) |j ^ x>`, y the number of letters Y.
-    #[inline(always)]
-    fn run(self) {
-        let Rotate { x, z, angle, indices, amplitudes } = self;
-        let (sin, cos) = sin_cos(angle / 2.0);
-        let odd = |j: usize| (j & z).count_ones() % 2 == 1;
-        if x == 0 {
-            let (plus, minus) = (Complex64::new(cos, -sin), Complex64::new(cos, sin));
-            for (j, a) in indices.clone().zip(&mut amplitudes[indices]) {
-                *a *= if odd(j) { minus } else { plus };
-            }
-            return;
-        }
-        // -i sin i^y, the factor of what comes from the other index.
-        let factor = Complex64::new(0.0, -sin) * Complex64::i().powu((x & z).count_ones() % 4);
-        let top = 1 << x.ilog2();
-        for half in indices {
-            let j = (half & !(top - 1)) << 1 | half & (top - 1);
-            let k = j ^ x;
-            let (a, b) = (amplitudes[j], amplitudes[k]);
-            let signed = |odd: bool| if odd { -factor } else { factor };
-            amplitudes[j] = cos * a + signed(odd(k)) * b;
-            amplitudes[k] = cos * b + signed(odd(j)) * a;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -400,6 +266,66 @@ mod tests {
             let mut found = vector(n);
             rotate(word.view(), 0.7, &mut found, &Cancel::new()).unwrap();
             assert!(close(&found, &expected), "{label}");
+        }
+    }
+
+    /// A rotation, pair of indices by pair of indices.
+    fn rotated(word: &PauliWord, angle: f64, vector: &[Complex64]) -> Vec<Complex64> {
+        let n = word.n_qubits();
+        let mask = |row: &[u64]| (row[0].reverse_bits() >> (64 - n)) as usize;
+        let (x, z) = (mask(word.view().x()), mask(word.view().z()));
+        let (sin, cos) = crate::bits::real::sin_cos(angle / 2.0);
+        let factor = Complex64::new(0.0, -sin) * Complex64::i().powu((x & z).count_ones() % 4);
+        let odd = |j: usize| (j & z).count_ones() % 2 == 1;
+        let turned = |j: usize| {
+            let k = j ^ x;
+            if x == 0 {
+                vector[j] * Complex64::new(cos, if odd(j) { sin } else { -sin })
+            } else {
+                cos * vector[j] + (if odd(k) { -factor } else { factor }) * vector[k]
+            }
+        };
+        (0..vector.len()).map(turned).collect()
+    }
+
+    #[test]
+    fn rotations_have_the_bits_of_their_pairs_of_indices() {
+        for n in 1..=5 {
+            for code in 0..4usize.pow(n as u32) {
+                let label: String = (0..n).map(|q| b"IXYZ"[code >> (2 * q) & 3] as char).collect();
+                let word = PauliWord::from_label(&label).unwrap();
+                let mut found = vector(n);
+                rotate(word.view(), 0.7, &mut found, &Cancel::new()).unwrap();
+                assert_eq!(found, rotated(&word, 0.7, &vector(n)), "{label}");
+            }
+        }
+    }
+
+    #[test]
+    fn matrices_on_two_wires_have_the_bits_of_all_their_entries() {
+        let dense: [Complex64; 16] = vector(4).try_into().unwrap();
+        let mut matrices = vec![dense];
+        for gate in Clifford::ALL.into_iter().filter(|gate| gate.n_wires() == 2) {
+            matrices.push(gate.matrix().try_into().unwrap());
+        }
+        let turned = Complex64::from_polar(1.0, 0.3);
+        matrices.push(matrices[1].map(|entry| entry * turned));
+        // Entry by entry in the order of the matrix, zeros included.
+        let of = |matrix: &[Complex64; 16], [a, b]: [usize; 2], i: usize, vector: &[Complex64]| {
+            let row = (i >> a & 1) << 1 | i >> b & 1;
+            let place = |column: usize| i & !(1 << a | 1 << b) | (column >> 1) << a | (column & 1) << b;
+            (0..4).map(|column| matrix[4 * row + column] * vector[place(column)]).sum::<Complex64>()
+        };
+        for n in 2..=5 {
+            for (a, b) in (0..n).flat_map(|a| (0..n).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+                for matrix in &matrices {
+                    let mut found = vector(n);
+                    apply(matrix, &[a, b], &mut found, &Cancel::new()).unwrap();
+                    let (old, bits) = (vector(n), [n - 1 - a, n - 1 - b]);
+                    let expected: Vec<_> = (0..1 << n).map(|i| of(matrix, bits, i, &old)).collect();
+                    assert_eq!(found, expected, "{n} {a} {b}");
+                }
+            }
         }
     }
 
