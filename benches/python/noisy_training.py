@@ -65,10 +65,10 @@ def classifier():
 
 
 def circuit(task):
-    """The circuit on the noisy device, its point as inputs."""
+    """The circuit on the noisy device, its point as inputs, by RY: real gates cannot tell the signs of RX."""
     made = efl.Circuit(QUBITS, parameters=np.zeros(QUBITS * LAYERS))
     for q in range(task.points.shape[1]):
-        made.rx(made.input(0.0), q)
+        made.ry(made.input(0.0), q)
     for layer in range(LAYERS):
         for q in range(QUBITS):
             made.ry(efl.Parameter(QUBITS * layer + q), q)
@@ -107,7 +107,7 @@ class Device:
         """The states of rows of angles and points."""
         rho = zero(len(thetas))
         for q in range(points.shape[1]):
-            rho = self.apply(rho, turns("X", points[:, q]), [q])
+            rho = self.apply(rho, turns("Y", points[:, q]), [q])
         for layer in range(LAYERS):
             for q in range(QUBITS):
                 rho = self.apply(rho, turns("Y", thetas[:, QUBITS * layer + q]), [q])
@@ -245,12 +245,14 @@ def checked(task, seed=3):
 
 
 def main(seeds, smoke=False):
-    """Print what both come to; return whether ours are no worse, within two standard errors."""
-    print(f"{'training at 1 %':22}{'shots a step':>14}{'loss: ours':>12}{'shift, 4x':>11}{'difference':>20}")
+    """Print what both come to; return whether both learn and ours is no worse, within two standard errors."""
+    columns = f"{'loss: start':>13}{'ours':>10}{'shift, 4x':>11}{'difference':>20}"
+    print(f"{'training at 1 %':22}{'shots a step':>14}{columns}")
     reached = True
     for task in (h2(), classifier()):
         checked(task)
         steps = 2 if smoke else task.steps
+        start = np.mean([trained(task, None, seed, 0) for seed in range(seeds)])
         found = np.array(
             [
                 [
@@ -264,11 +266,11 @@ def main(seeds, smoke=False):
         error = float(np.std(difference, ddof=1) / math.sqrt(seeds)) if seeds > 1 else math.nan
         ours, shift = found.mean(axis=0)
         print(
-            f"{task.name:22}{task.shots:>14,}{ours:>12.4f}{shift:>11.4f}"
+            f"{task.name:22}{task.shots:>14,}{start:>13.4f}{ours:>10.4f}{shift:>11.4f}"
             f"{np.mean(difference):>+12.4f} +- {error:.4f}",
             flush=True,
         )
-        reached &= smoke or bool(np.mean(difference) <= 2 * error)
+        reached &= smoke or bool(np.mean(difference) <= 2 * error and max(ours, shift) < start - 0.1)
     if not smoke:
         print(
             f"goal {'reached' if reached else 'missed'}: no worse than parameter-shift with {MORE}x the shots"
