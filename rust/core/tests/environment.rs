@@ -7,9 +7,10 @@ use efl_core::bits::dispatch::{CpuLevel, set_cpu_level};
 use efl_core::bits::parallel::{Cancel, set_num_threads};
 use efl_core::ensemble::Ensemble;
 use efl_core::estimate::{Combine, estimate, tally};
-use efl_core::pauli::{PauliSum, Sums};
+use efl_core::gates::Clifford;
+use efl_core::pauli::{PauliSum, PauliWord, Sums};
 use efl_core::snapshots::{Rows, Snapshots, sample};
-use efl_core::state::StateVector;
+use efl_core::state::{StateVector, apply, rotate};
 use num_complex::Complex64;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -71,5 +72,22 @@ fn same_bits_at_every_level_and_with_any_number_of_threads() {
         // A shorter run is a prefix of a longer one.
         let short = sample(&state, &ensemble, 777, 42, &cancel).unwrap();
         assert!(short == first.unwrap().0.slice(0, 777).unwrap());
+    }
+
+    // State vectors: rotations about words, and gates on wires at every distance.
+    let mut first: Option<Vec<Complex64>> = None;
+    for setting in settings() {
+        use_setting(setting);
+        let mut turned = state.amplitudes().to_vec();
+        for label in ["XIIII", "IIIIY", "IIIXI", "ZIXIZ", "YYIIX", "IIIZZ"] {
+            let word = PauliWord::from_label(label).unwrap();
+            rotate(word.view(), 0.4, &mut turned, &cancel).unwrap();
+        }
+        for gate in Clifford::ALL {
+            for (a, b) in [(0, 1), (4, 3), (1, 4), (2, 0)] {
+                apply(&gate.matrix(), &[a, b][..gate.n_wires()], &mut turned, &cancel).unwrap();
+            }
+        }
+        assert!(*first.get_or_insert_with(|| turned.clone()) == turned, "{setting:?}");
     }
 }

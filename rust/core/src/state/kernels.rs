@@ -235,7 +235,8 @@ impl Rotate {
         Rotate { x, z, sin, cos, n_qubits }
     }
 
-    /// How many pieces of work it is on so many amplitudes: each of them if none are exchanged, else lanes, or pairs of those.
+    /// How many pieces of work it is on so many amplitudes: each of them if none are exchanged, else lanes, or pairs
+    /// of those.
     pub(super) fn tasks(self, length: usize) -> usize {
         let lanes = length.min(LANES);
         match self.x {
