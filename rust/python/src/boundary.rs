@@ -1,8 +1,8 @@
 //! The one door between Python and the core.
 //!
 //! [`enter`] releases the GIL for the length of a computation and lets Ctrl-C stop it; every call that may take
-//! more than about 20 us goes through it, or through [`enter_briefly`] where it is known to end soon. [`integer`] and [`float`] turn arguments of the wrong type into errors of our
-//! own tree, which name the argument.
+//! more than about 20 us goes through it, or through [`enter_briefly`] where it is known to end soon. [`integer`]
+//! and [`float`] turn arguments of the wrong type into errors of our own tree, which name the argument.
 
 use crate::error::{OrRaise, Outcome, describe, invalid, shape, wrong_type};
 use efl_core::Result;
