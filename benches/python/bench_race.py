@@ -23,9 +23,9 @@ rate below 1e-4); the counts of circuits and shots are those of the settings sub
 
     python benches/python/bench_race.py [--smoke] [--only TEXT] [--methods TEXT] [--seconds N] [--json FILE]
 
-`--methods` takes names with commas between. `--seconds` bounds the time of a method on a problem: half of it
-is for trials, and trials and seeds that do not begin in time are not run; their numbers are printed. Without
-it one problem takes minutes to an hour.
+`--methods` takes names with commas between. `--seconds` bounds the time of a method on a problem, that of
+processors, so that other work does not matter: half of it is for trials, and trials and seeds that do not
+begin in time are not run; their numbers are printed. Without it one problem takes minutes to an hour.
 """
 
 import sidebyside  # isort: skip (before numpy)
@@ -118,7 +118,7 @@ def runs(method, problem, hyper, seeds, bounds, times, enough=math.inf, until=ma
     """Run the seeds, or until so many have failed that the median has, or the time is over."""
     traces = []
     for seed in seeds:
-        if sum(not t.reached for t in traces) >= enough or (traces and time.perf_counter() > until):
+        if sum(not t.reached for t in traces) >= enough or (traces and time.process_time() > until):
             break
         trace = Trace(problem, times * bounds.shots, times * bounds.time)
         traces.append(method.run(problem, seed, hyper, trace).settle())
@@ -142,7 +142,7 @@ def tune(method, problem, trials, seeds, bounds, until):
     rng = np.random.default_rng(zlib.crc32(f"{problem.name} {method.name}".encode()))
     own, found = Bounds(bounds.shots, bounds.time), []
     for trial in range(trials):
-        if found and time.perf_counter() > until:
+        if found and time.process_time() > until:
             break
         hyper = method.draw(problem, rng if trial else Middle)
         # once a trial has reached the target, what takes twice as long need not end
@@ -171,7 +171,7 @@ def race(report, problem, methods):
     trials, tuning, fresh = (2, 1, 2) if report.smoke else (TRIALS, TUNING_SEEDS, SEEDS)
     bounds, scores, chosen = Bounds(), {}, {}
     for method in methods:
-        start = time.perf_counter()
+        start = time.process_time()
         most = float(report.options.seconds or math.inf)
         hyper, tried = tune(method, problem, trials, range(1000, 1000 + tuning), bounds, start + most / 2)
         few = runs(method, problem, hyper[0], range(fresh), bounds, LATE, until=start + most * 3 / 4)
@@ -190,7 +190,7 @@ def race(report, problem, methods):
             "time": quick.time / RATIO,
             "time_circuits": quick.circuits,
             "time_failed": str(quick.failed),
-            "seconds": time.perf_counter() - start,
+            "seconds": time.process_time() - start,
             "trials": str(tried),
             "seeds": str(min(len(few.traces), len(quick.traces))),
         }
@@ -286,5 +286,5 @@ if __name__ == "__main__":
         "Shots and circuits to the target, beside what people train circuits with.",
         only="problems with TEXT in their name",
         methods="methods to race, commas between",
-        seconds="at most so many seconds for a method on a problem; what did not fit is not run",
+        seconds="at most so many seconds of a processor for a method on a problem; the rest is not run",
     )

@@ -110,25 +110,27 @@ impl<'b> Way<'b> {
 }
 
 impl Push<'_> {
-    /// Calls `visit(slot, word, weight)` for every product of a pushed word with a word of the observable that the
-    /// derivative has: it is the sum of `weight * coefficient of the slot * word`.
+    /// The words of an observable that a derivative may know of, in the labels of the program, with their factors.
+    pub(crate) fn touched<const W: usize>(&self, observable: &PauliSum) -> Vec<(Key<W>, f64)> {
+        let touched = observable.iter().filter(|(word, _)| self.cone.touches(*word));
+        touched.map(|(word, c)| (self.program.label(word), self.factor * c)).collect()
+    }
+
+    /// Calls `visit(slot, place, word, weight)` for every product of a pushed word with the word at a place of `words`
+    /// that the derivative has: it is the sum of `weight * coefficient of the slot * word`. A weight is the factor of
+    /// that place, or the opposite.
     pub(crate) fn commute<const W: usize>(
         &self,
         pushed: impl Iterator<Item = (usize, Key<W>)>,
-        observable: &PauliSum,
+        words: &[(Key<W>, f64)],
         cancel: &Cancel,
-        mut visit: impl FnMut(usize, &Key<W>, f64) -> Result<()>,
+        mut visit: impl FnMut(usize, usize, &Key<W>, f64) -> Result<()>,
     ) -> Result<()> {
-        let words: Vec<(Key<W>, f64)> = observable
-            .iter()
-            .filter(|(word, _)| self.cone.touches(*word))
-            .map(|(word, c)| (self.program.label(word), self.factor * c))
-            .collect();
         for (slot, p) in pushed {
             if slot % 256 == 0 {
                 cancel.check()?;
             }
-            for (word, weight) in &words {
+            for (place, (word, weight)) in words.iter().enumerate() {
                 // i P Q is real where P and Q anticommute: i * i^1 = -1, i * i^3 = +1.
                 let weight = match power(&p, word) {
                     1 => -weight,
@@ -140,7 +142,7 @@ impl Push<'_> {
                     x[i] ^= word.0[i];
                     z[i] ^= word.1[i];
                 }
-                visit(slot, &(x, z), weight)?;
+                visit(slot, place, &(x, z), weight)?;
             }
         }
         Ok(())

@@ -197,7 +197,8 @@ impl Job for Commutators<'_> {
             let observable = &self.observables[o];
             let mut commutator = Terms::<W>::new(&limit, self.cancel);
             let terms = pushed.slots().enumerate().filter(|(slot, _)| pushed.coefficients()[*slot] != 0.0);
-            push.commute(terms, observable, self.cancel, |slot, word, weight| {
+            let words = push.touched::<W>(observable);
+            push.commute(terms, &words, self.cancel, |slot, _, word, weight| {
                 commutator.accumulate(word, weight * pushed.coefficients()[slot])?;
                 commutator.check_terms(commutator.coefficients().len())
             })?;

@@ -44,6 +44,7 @@ mod cone;
 mod forward;
 mod gradient;
 mod observables;
+mod products;
 mod propagation;
 mod rebase;
 mod record;

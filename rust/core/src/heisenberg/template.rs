@@ -4,7 +4,7 @@
 //! once. [`GradientTemplate::at`] replays the recorded rotations on plain arrays: no words, no hashing, no sorting.
 //! Invariant: [`GradientTemplate::at`] gives the untruncated gradient observables; entries whose coefficients happen
 //! to vanish at some angles stay. Circuits with channels are computed anew at all angles, over the same words.
-//! Cost: 8 bytes per rotated pair and 16 per product with a word of an observable;
+//! Cost: 8 bytes per rotated pair and 8 per product with a word of an observable (`products.rs`);
 //! a replay takes a tenth to a thirtieth of the direct way (60 parameters on 10 qubits, `benches/rust/propagate.rs`:
 //! 525 ms to 16 ms for a ring of CNOTs, 1.3 ms to 0.17 ms for a ring of CZs).
 
@@ -12,6 +12,7 @@ use super::cone::sin_cos;
 use super::forward::{Push, Use, Uses, Way};
 use super::gradient::{by_observable, column};
 use super::observables::GradientObservables;
+use super::products::Products;
 use super::propagation::{Job, dispatch};
 use super::record::Record;
 use super::returned::Mitigation;
@@ -27,7 +28,7 @@ use crate::pauli::word::check_width;
 use crate::pauli::{PauliSum, WordRef, Words};
 
 /// What the memory of a template is called.
-const WHAT: &str = "the template of a gradient (max_terms bounds it)";
+pub(super) const WHAT: &str = "the template of a gradient (max_terms bounds it)";
 /// Steps between two looks at the flag that asks to stop.
 const CHUNK: usize = 1 << 16;
 
@@ -69,16 +70,7 @@ struct Contribution {
     initial: Vec<f64>,
     trace: Trace,
     /// For each active observable its products.
-    products: Vec<(usize, Vec<Product>)>,
-}
-
-/// A pushed word times a word of an observable.
-#[derive(Debug, Clone, Copy)]
-struct Product {
-    slot: u32,
-    /// Position in the row.
-    entry: u32,
-    weight: f64,
+    products: Vec<(usize, Products)>,
 }
 
 impl GradientTemplate {
@@ -192,7 +184,7 @@ impl GradientTemplate {
                 places.push(place);
             }
             for (o, products) in contributions.iter_mut().flat_map(|c| &mut c.products) {
-                products.iter_mut().for_each(|product| product.entry = places[*o][product.entry as usize]);
+                products.move_to(&places[*o]);
             }
             let widest = sorted.iter().map(|(sum, _)| sum.len()).max().unwrap_or_default();
             if partial && limit.max_terms.is_some_and(|most| widest > most) {
@@ -234,13 +226,7 @@ impl GradientTemplate {
                 cancel.check()?;
                 let pushed = contribution.trace.replay(&contribution.initial, &bound, cancel)?;
                 for (o, products) in &contribution.products {
-                    for chunk in products.chunks(CHUNK) {
-                        cancel.check()?;
-                        for product in chunk {
-                            rows[*o][product.entry as usize] +=
-                                product.weight * pushed[product.slot as usize];
-                        }
-                    }
+                    products.add(&pushed, &mut rows[*o], cancel)?;
                 }
             }
             Ok(rows)
@@ -400,19 +386,16 @@ impl Job for Tracing<'_> {
         let mut all = Vec::with_capacity(self.active.len());
         for &o in self.active {
             let start = self.words[o].len();
-            let (mut commutator, mut products) = (Terms::<W>::new(self.limit, self.cancel), Vec::new());
-            push.commute(
-                pushed.slots().enumerate(),
-                &self.observables[o],
-                self.cancel,
-                |slot, word, weight| {
-                    let entry = (start + commutator.accumulate(word, 0.0)?) as u32;
-                    held.push(WHAT, &mut products, Product { slot: slot as u32, entry, weight })?;
-                    commutator.check_terms(commutator.coefficients().len())
-                },
-            )?;
+            let words = push.touched::<W>(&self.observables[o]);
+            let mut products = Products::of(words.iter().map(|(_, weight)| *weight).collect());
+            let mut commutator = Terms::<W>::new(self.limit, self.cancel);
+            push.commute(pushed.slots().enumerate(), &words, self.cancel, |slot, place, word, weight| {
+                let entry = start + commutator.accumulate(word, 0.0)?;
+                products.push(slot, place, entry, weight, &mut held)?;
+                commutator.check_terms(commutator.coefficients().len())
+            })?;
             self.words[o].extend(&push.program.collect_slots(&commutator)?)?;
-            products.shrink_to_fit();
+            products.shrink();
             all.push((o, products));
         }
         let initial = push.generator.coefficients().to_vec();
