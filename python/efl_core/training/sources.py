@@ -129,8 +129,7 @@ class Designed:
     """The settings, echoes and shifts of a plan, drawn by their shares.
 
     What they answer is remembered: a step of at least as many shots as the list has settings shares them by
-    the variances that steps before have seen. With fewer most settings are not run anyway, and following the
-    state would take longer than the shots.
+    the variances that steps before have seen. With fewer most settings are not run anyway.
     """
 
     noise, rate, least = 3.0, 0.1, 4
@@ -184,7 +183,7 @@ class Designed:
             nothing = np.zeros(len(parameters))
             return Measured(nothing, nothing, 0, 0)
         if self._memory.steps and shots >= (held[self._method].settings or 0):
-            held = held.at_state(self._memory)
+            held = held.at_state(self._memory, shares_only=True)
         least = 2 if any(not e.served for e, _ in held.allocate(2, self._method, settings=1)) else 1
         found = held.allocate(max(shots, least), self._method, settings=settings, step=step, seed=seed)
         requests = [Request(held.circuit, e.setting, number, e) for e, number in found]

@@ -235,7 +235,7 @@ fn a_chain_has_the_variances_of_what_parameters_are_computed_from() {
     // Two arguments: the first feeds all parameters, the second the last of them.
     let slopes: Vec<f64> = (0..n).flat_map(|k| [1.0, if k + 1 == n { -2.0 } else { 0.0 }]).collect();
     let chain = Chain::new(n, 2, &slopes).unwrap();
-    let aim = Aim { chain: Some((&chain, &[0.5, 0.5])), weights: None };
+    let aim = Aim { chain: Some((&chain, &[0.5, 0.5])), ..Aim::default() };
     let found = plan.at_state(State::Prepared, aim, &cancel()).unwrap();
     for method in LISTS.into_iter().filter(|m| applies(plan.row(*m))) {
         let variances = |plan: &Plan| {
@@ -250,6 +250,6 @@ fn a_chain_has_the_variances_of_what_parameters_are_computed_from() {
         }
         assert!(again.iter().sum::<f64>() <= before.iter().sum::<f64>() * (1.0 + 1e-9), "{method:?}");
     }
-    let aim = Aim { chain: Some((&chain, &[0.5])), weights: None };
+    let aim = Aim { chain: Some((&chain, &[0.5])), ..Aim::default() };
     assert!(plan.at_state(State::Prepared, aim, &cancel()).is_err());
 }

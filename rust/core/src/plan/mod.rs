@@ -15,6 +15,7 @@ mod approach;
 mod balance;
 mod candidates;
 mod commuting_families;
+mod covariances;
 mod known;
 mod method;
 mod methods;

@@ -7,13 +7,14 @@
 //! say in one setting is taken off in another.
 //!
 //! Invariant: the sums over settings stay the coefficients at every step, so that estimates have no bias on any state.
-//! Cost: for every step, derivative and setting, two transforms of `2^n` numbers or the pairs of its words.
+//! Cost: for every step, derivative and setting, a product with its covariances.
 
-use crate::bits::hadamard;
+use super::covariances::{Covariances, transforms};
 use crate::bits::parallel::{self, Cancel};
 use crate::error::Result;
 use crate::experiment::{Experiment, Readings};
 use crate::pauli::{Sums, Words};
+use std::ops::Range;
 
 /// Steps of a descent.
 const STEPS: usize = 12;
@@ -28,7 +29,7 @@ pub(super) const AT_LEISURE: usize = 4_000_000_000;
 pub(super) const IN_A_STEP: usize = 600_000_000;
 /// With fewer descents than this there is none.
 const LEAST: usize = 3;
-/// Bytes of parities.
+/// Bytes of parities, and of covariances.
 const MOST_BYTES: usize = 256 << 20;
 
 /// What is known of the words of a setting: the mean of every parity of its outcomes, and how much that is worth.
@@ -45,20 +46,60 @@ pub(super) struct Parities {
 struct Setting {
     /// Words of the plan, ascending.
     columns: Vec<u32>,
-    /// For each the mask of its parity, and whether an even parity means -1.
-    masks: Vec<(usize, bool)>,
-    parities: Parities,
+    /// For each the mask of its parity, and -1 where an even parity means that.
+    masks: Vec<(usize, f64)>,
+    covariances: Covariances,
+    /// How much of a covariance counts; the rest is that of all states.
+    trust: f64,
     share: f64,
 }
 
-/// The places of the words of a setting that take part in a derivative, and what they contribute.
-type Part = (Vec<u32>, Vec<f64>);
-
-/// The contributions of all settings to one derivative.
+/// The contributions of all settings to one derivative, setting after setting.
 struct Row {
     row: usize,
-    /// For every setting.
-    parts: Vec<Part>,
+    /// Where the contributions of each setting begin, and where the last end.
+    starts: Vec<usize>,
+    /// Places among the words of the setting.
+    places: Vec<u32>,
+    /// The same words, among those of the plan.
+    columns: Vec<u32>,
+    contributions: Vec<f64>,
+}
+
+impl Row {
+    /// As experiments have them; with `widely` all words of a setting take part, also those that say nothing yet.
+    fn of(row: usize, experiments: &[&Experiment], settings: &[Setting], widely: bool) -> Self {
+        let mut made = Row { row, starts: vec![0], places: vec![], columns: vec![], contributions: vec![] };
+        for (experiment, setting) in experiments.iter().zip(settings) {
+            let readings = experiment.readings();
+            let (places, coefficients) = match readings.rows().binary_search(&row) {
+                Ok(j) => readings.sums().row(j),
+                Err(_) => (&[][..], &[][..]),
+            };
+            let begin = made.places.len();
+            if widely {
+                made.places.extend(0..setting.columns.len() as u32);
+                made.contributions.resize(made.places.len(), 0.0);
+                let own = &mut made.contributions[begin..];
+                places.iter().zip(coefficients).for_each(|(&place, v)| own[place as usize] = *v);
+            } else {
+                made.places.extend_from_slice(places);
+                made.contributions.extend_from_slice(coefficients);
+            }
+            made.columns.extend(made.places[begin..].iter().map(|&place| setting.columns[place as usize]));
+            made.starts.push(made.places.len());
+        }
+        made
+    }
+
+    fn part(&self, setting: usize) -> Range<usize> {
+        self.starts[setting]..self.starts[setting + 1]
+    }
+
+    /// Whether it reads a setting.
+    fn reads(&self, setting: usize) -> bool {
+        self.contributions[self.part(setting)].iter().any(|x| *x != 0.0)
+    }
 }
 
 /// The contributions of all settings.
@@ -88,40 +129,28 @@ impl Pool {
         budget: usize,
     ) -> Option<Self> {
         let n_qubits = words.n_qubits();
+        let mut room = MOST_BYTES / size_of::<f64>();
         let mut settings: Vec<Setting> = Vec::with_capacity(experiments.len());
         for ((experiment, parities), share) in experiments.iter().zip(parities).zip(shares) {
             let own = experiment.readings().sums().words();
             let columns = located(words, own);
-            let masks = (0..own.len() as u32).map(|column| experiment.index(column)).collect();
-            settings.push(Setting { columns, masks, parities, share: *share });
+            let sign = |(mask, negative): (usize, bool)| (mask, if negative { -1.0 } else { 1.0 });
+            let masks: Vec<_> = (0..own.len() as u32).map(|column| sign(experiment.index(column))).collect();
+            let Parities { means, trust, .. } = parities;
+            let covariances = Covariances::new(masks.clone(), means, &mut room);
+            settings.push(Setting { columns, masks, covariances, trust, share: *share });
         }
         let mut wanted: Vec<usize> =
             experiments.iter().flat_map(|e| e.readings().rows().iter().copied()).collect();
         wanted.sort_unstable();
         wanted.dedup();
-        let visits = |words: usize| (words * words).min((2 * n_qubits) << n_qubits);
+        let visits = |words: usize| (words * words).min(transforms(1 << n_qubits));
         let all: usize = settings.iter().map(|s| visits(s.columns.len())).sum();
         let widely = all.saturating_mul(wanted.len()) <= FEW;
-        let row = |row: usize| {
-            let part = |experiment: &&Experiment| {
-                let readings = experiment.readings();
-                let Ok(j) = readings.rows().binary_search(&row) else {
-                    let places = if widely { 0..readings.sums().words().len() as u32 } else { 0..0 };
-                    return (places.clone().collect(), vec![0.0; places.len()]);
-                };
-                let (columns, coefficients) = readings.sums().row(j);
-                if !widely {
-                    return (columns.to_vec(), coefficients.to_vec());
-                }
-                let mut whole = vec![0.0; readings.sums().words().len()];
-                columns.iter().zip(coefficients).for_each(|(&c, v)| whole[c as usize] = *v);
-                ((0..whole.len() as u32).collect::<Vec<u32>>(), whole)
-            };
-            Row { row, parts: experiments.iter().map(part).collect() }
-        };
-        let rows: Vec<Row> = wanted.into_iter().map(row).collect();
-        let parts = rows.iter().flat_map(|row| &row.parts);
-        let visits: usize = parts.map(|(places, _)| visits(places.len())).sum();
+        let rows: Vec<Row> =
+            wanted.into_iter().map(|row| Row::of(row, experiments, &settings, widely)).collect();
+        let parts = rows.iter().flat_map(|row| (0..settings.len()).map(|i| row.part(i).len()));
+        let visits: usize = parts.map(visits).sum();
         let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits, budget };
         (pool.descents() >= LEAST).then_some(pool)
     }
@@ -139,39 +168,47 @@ impl Pool {
     /// Makes the variance of every derivative smaller, for the shares.
     pub(super) fn descend(&mut self, cancel: &Cancel) -> Result<()> {
         let found = parallel::map(self.rows.len(), cancel, |r| self.descended(&self.rows[r], cancel))?;
-        for (row, parts) in self.rows.iter_mut().zip(found) {
-            row.parts.iter_mut().zip(parts).for_each(|((_, own), found)| *own = found);
-        }
+        self.rows.iter_mut().zip(found).for_each(|(row, found)| row.contributions = found);
         Ok(())
     }
 
     /// For every setting the derivatives that it contributes to, with the variance of one shot that other shots say; where
     /// those are fewer than two, with the average over all states.
-    pub(super) fn judged(&self, others: &[Parities], cancel: &Cancel) -> Result<Vec<Vec<(usize, f64)>>> {
+    pub(super) fn judged(&self, others: Vec<Parities>, cancel: &Cancel) -> Result<Vec<Vec<(usize, f64)>>> {
+        let mut room = MOST_BYTES / size_of::<f64>();
+        let others = self.settings.iter().zip(others).map(|(setting, Parities { means, shots, .. })| {
+            let covariances = Covariances::new(setting.masks.clone(), means, &mut room);
+            if shots < 2.0 { (covariances, 0.0, 1.0) } else { (covariances, 1.0, shots / (shots - 1.0)) }
+        });
+        let others: Vec<(Covariances, f64, f64)> = others.collect();
         parallel::map(self.settings.len(), cancel, |i| {
-            let (setting, other) = (&self.settings[i], &others[i]);
-            let (trust, correction) =
-                if other.shots < 2.0 { (0.0, 1.0) } else { (1.0, other.shots / (other.shots - 1.0)) };
-            let read = |row: &&Row| row.parts[i].1.iter().any(|x| *x != 0.0);
-            let own = |row: &Row| {
-                let (places, x) = &row.parts[i];
-                let spread = setting.covary(&other.means, trust, places, x, self.n_qubits);
-                (row.row, dot(x, &spread).max(0.0) * correction)
-            };
-            Ok(self.rows.iter().filter(read).map(own).collect())
+            let (covariances, trust, correction) = &others[i];
+            Ok(self.spreads(i, covariances, *trust).map(|(row, v)| (row, v * correction)).collect())
         })
     }
 
     /// For every setting the derivatives that it contributes to, with the variance of one shot.
     pub(super) fn variances(&self, cancel: &Cancel) -> Result<Vec<Vec<(usize, f64)>>> {
         parallel::map(self.settings.len(), cancel, |i| {
-            let own = |row: &Row| {
-                let (places, x) = &row.parts[i];
-                let spread = self.settings[i].covary_with_noise(0.0, places, x, self.n_qubits);
-                (row.row, dot(x, &spread).max(0.0))
-            };
-            let read = |row: &&Row| row.parts[i].1.iter().any(|x| *x != 0.0);
-            Ok(self.rows.iter().filter(read).map(own).collect())
+            let setting = &self.settings[i];
+            Ok(self.spreads(i, &setting.covariances, setting.trust).collect())
+        })
+    }
+
+    /// The rows that read a setting, with the variance of one shot.
+    fn spreads<'a>(
+        &'a self,
+        i: usize,
+        covariances: &'a Covariances,
+        trust: f64,
+    ) -> impl Iterator<Item = (usize, f64)> + 'a {
+        let mut spread = Vec::new();
+        self.rows.iter().filter(move |row| row.reads(i)).map(move |row| {
+            let part = row.part(i);
+            let (places, x) = (&row.places[part.clone()], &row.contributions[part]);
+            spread.resize(x.len(), 0.0);
+            covary(covariances, trust, places, x, &mut spread);
+            (row.row, dot(x, &spread).max(0.0))
         })
     }
 
@@ -181,9 +218,13 @@ impl Pool {
             let setting = &self.settings[i];
             let mut used = vec![false; setting.columns.len()];
             let read = |x: &f64| *x != 0.0;
-            for row in &self.rows {
-                let (places, x) = &row.parts[i];
-                places.iter().zip(x).filter(|(_, x)| read(x)).for_each(|(&p, _)| used[p as usize] = true);
+            let parts = || {
+                self.rows
+                    .iter()
+                    .map(|row| (row.row, row.places[row.part(i)].iter().zip(&row.contributions[row.part(i)])))
+            };
+            for (_, part) in parts() {
+                part.filter(|(_, x)| read(x)).for_each(|(&p, _)| used[p as usize] = true);
             }
             let mut own = Words::new(self.n_qubits);
             let mut place = vec![0u32; used.len()];
@@ -194,15 +235,14 @@ impl Pool {
             }
             let (mut rows, mut starts, mut columns, mut coefficients) =
                 (Vec::new(), vec![0], Vec::new(), Vec::new());
-            for row in &self.rows {
-                let (places, x) = &row.parts[i];
+            for (row, part) in parts() {
                 let before = columns.len();
-                for (&p, x) in places.iter().zip(x).filter(|(_, x)| read(x)) {
+                for (&p, x) in part.filter(|(_, x)| read(x)) {
                     columns.push(place[p as usize]);
                     coefficients.push(*x);
                 }
                 if columns.len() > before {
-                    rows.push(row.row);
+                    rows.push(row);
                     starts.push(columns.len());
                 }
             }
@@ -213,109 +253,87 @@ impl Pool {
 
     /// Conjugate gradients on the plane where the contributions to each word have their sum. What is preconditioned is
     /// the variance that the settings would have without covariances.
-    fn descended(&self, row: &Row, cancel: &Cancel) -> Result<Vec<Vec<f64>>> {
-        let mut x: Vec<Vec<f64>> = row.parts.iter().map(|(_, x)| x.clone()).collect();
-        let mut slope = self.slope(row, &x);
-        let mut step = self.projected(row, &slope);
+    fn descended(&self, row: &Row, cancel: &Cancel) -> Result<Vec<f64>> {
+        let mut x = row.contributions.clone();
+        let mut common = Common::new(self, row);
+        let (mut slope, mut step, mut bent) = (vec![0.0; x.len()], vec![0.0; x.len()], vec![0.0; x.len()]);
+        self.slope(row, &x, &mut slope);
+        common.projected(self, row, &slope, &mut step);
         let mut down = step.clone();
-        let mut gain = dots(&slope, &step);
+        let mut gain = dot(&slope, &step);
         for _ in 0..STEPS {
             cancel.check()?;
-            if gain <= SETTLED * dots(&x, &slope).max(0.0) || gain <= 0.0 {
+            if gain <= SETTLED * dot(&x, &slope).max(0.0) || gain <= 0.0 {
                 break;
             }
-            let bent = self.slope(row, &down);
-            let bend = dots(&down, &bent);
+            self.slope(row, &down, &mut bent);
+            let bend = dot(&down, &bent);
             if bend <= 0.0 {
                 break;
             }
             let length = gain / bend;
-            for ((x, slope), (down, bent)) in x.iter_mut().zip(&mut slope).zip(down.iter().zip(&bent)) {
-                x.iter_mut().zip(down).for_each(|(x, d)| *x -= length * d);
-                slope.iter_mut().zip(bent).for_each(|(s, b)| *s -= length * b);
-            }
-            step = self.projected(row, &slope);
-            let next = dots(&slope, &step);
+            x.iter_mut().zip(&down).for_each(|(x, d)| *x -= length * d);
+            slope.iter_mut().zip(&bent).for_each(|(s, b)| *s -= length * b);
+            common.projected(self, row, &slope, &mut step);
+            let next = dot(&slope, &step);
             let turn = next / gain;
             gain = next;
-            for (down, step) in down.iter_mut().zip(&step) {
-                down.iter_mut().zip(step).for_each(|(d, s)| *d = s + turn * *d);
-            }
+            down.iter_mut().zip(&step).for_each(|(d, s)| *d = s + turn * *d);
         }
         Ok(x)
     }
 
     /// Half the slope of the variance.
-    fn slope(&self, row: &Row, x: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let own = |((setting, (places, _)), x): ((&Setting, &Part), &Vec<f64>)| {
-            let mut found = setting.covary_with_noise(NOISE, places, x, self.n_qubits);
-            found.iter_mut().for_each(|s| *s /= setting.share);
-            found
-        };
-        self.settings.iter().zip(&row.parts).zip(x).map(own).collect()
-    }
-
-    /// A slope times the shares, less what would change the sum over settings of a word.
-    fn projected(&self, row: &Row, slope: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let mut sums = vec![(0.0, 0.0); self.n_words];
-        let all = || self.settings.iter().zip(&row.parts).zip(slope);
-        for ((setting, (places, _)), slope) in all() {
-            for (&place, slope) in places.iter().zip(slope) {
-                let (share, sum) = &mut sums[setting.columns[place as usize] as usize];
-                *share += setting.share;
-                *sum += setting.share * slope;
-            }
+    fn slope(&self, row: &Row, x: &[f64], out: &mut [f64]) {
+        for (i, setting) in self.settings.iter().enumerate() {
+            let part = row.part(i);
+            let out = &mut out[part.clone()];
+            let trust = setting.trust * (1.0 - NOISE);
+            covary(&setting.covariances, trust, &row.places[part.clone()], &x[part], out);
+            out.iter_mut().for_each(|s| *s /= setting.share);
         }
-        let own = |((setting, (places, _)), slope): ((&Setting, &Part), &Vec<f64>)| {
-            let one = |(&place, slope): (&u32, &f64)| {
-                let (share, sum) = sums[setting.columns[place as usize] as usize];
-                setting.share * (slope - sum / share)
-            };
-            places.iter().zip(slope).map(one).collect()
-        };
-        all().map(own).collect()
     }
 }
 
-impl Setting {
-    /// The covariances of some of its words with a combination of them, as if a part of the shots were noise.
-    fn covary_with_noise(&self, noise: f64, places: &[u32], x: &[f64], n_qubits: usize) -> Vec<f64> {
-        let trust = self.parities.trust * (1.0 - noise);
-        self.covary(&self.parities.means, trust, places, x, n_qubits)
+/// What the contributions to each word of a derivative have in common, over settings.
+struct Common {
+    /// For every word of the plan the shares of the settings that contribute it.
+    shares: Vec<f64>,
+    sums: Vec<f64>,
+}
+
+impl Common {
+    fn new(pool: &Pool, row: &Row) -> Self {
+        let mut shares = vec![0.0; pool.n_words];
+        for (i, setting) in pool.settings.iter().enumerate() {
+            row.columns[row.part(i)].iter().for_each(|&column| shares[column as usize] += setting.share);
+        }
+        Common { shares, sums: vec![0.0; pool.n_words] }
     }
 
-    /// The covariances where the parities have some means, which are trusted in part.
-    fn covary(&self, means: &[f64], trust: f64, places: &[u32], x: &[f64], n_qubits: usize) -> Vec<f64> {
-        let terms: Vec<(usize, f64)> = (places.iter())
-            .map(|&place| {
-                let (mask, negative) = self.masks[place as usize];
-                (mask, if negative { -1.0 } else { 1.0 })
-            })
-            .collect();
-        let mean: f64 = terms.iter().zip(x).map(|((mask, sign), x)| sign * x * means[*mask]).sum();
-        let pairs = terms.len() * terms.len() <= (2 * n_qubits) << n_qubits;
-        let second: Vec<f64> = if pairs {
-            let with = |(a, sign): &(usize, f64)| {
-                let all = terms.iter().zip(x).map(|((b, other), x)| other * x * means[a ^ b]);
-                sign * all.sum::<f64>()
-            };
-            terms.iter().map(with).collect()
-        } else {
-            let mut values = vec![0.0; means.len()];
-            terms.iter().zip(x).for_each(|((mask, sign), x)| values[*mask] += sign * x);
-            // A sum over the differences of masks is a product of what their transforms are.
-            let mut weights = means.to_vec();
-            hadamard(&mut weights);
-            hadamard(&mut values);
-            values.iter_mut().zip(&weights).for_each(|(v, w)| *v *= w / means.len() as f64);
-            hadamard(&mut values);
-            terms.iter().map(|(mask, sign)| sign * values[*mask]).collect()
-        };
-        let spread = |((second, (mask, sign)), x): ((f64, &(usize, f64)), &f64)| {
-            trust * (second - sign * means[*mask] * mean) + (1.0 - trust) * x
-        };
-        second.into_iter().zip(&terms).zip(x).map(spread).collect()
+    /// A slope times the shares, less what would change the sum over settings of a word.
+    fn projected(&mut self, pool: &Pool, row: &Row, slope: &[f64], out: &mut [f64]) {
+        row.columns.iter().for_each(|&column| self.sums[column as usize] = 0.0);
+        let parts = || pool.settings.iter().enumerate().map(|(i, setting)| (row.part(i), setting.share));
+        for (part, share) in parts() {
+            for (&column, slope) in row.columns[part.clone()].iter().zip(&slope[part]) {
+                self.sums[column as usize] += share * slope;
+            }
+        }
+        for (part, share) in parts() {
+            let own = row.columns[part.clone()].iter().zip(&slope[part.clone()]);
+            for (out, (&column, slope)) in out[part].iter_mut().zip(own) {
+                let column = column as usize;
+                *out = share * (slope - self.sums[column] / self.shares[column]);
+            }
+        }
     }
+}
+
+/// Covariances that are trusted in part; the rest are those of all states, none at all.
+fn covary(covariances: &Covariances, trust: f64, places: &[u32], x: &[f64], out: &mut [f64]) {
+    covariances.times(places, x, out);
+    out.iter_mut().zip(x).for_each(|(out, x)| *out = trust * *out + (1.0 - trust) * x);
 }
 
 /// The places of some words in a list that has them all, both ascending.
@@ -332,8 +350,4 @@ fn located(words: &Words, some: &Words) -> Vec<u32> {
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn dots(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| dot(a, b)).sum()
 }

@@ -48,6 +48,9 @@ pub struct Aim<'a> {
     pub weights: Option<&'a [f64]>,
     /// Of derivatives by what parameters are computed from instead, with a weight for each.
     pub chain: Option<(&'a Chain, &'a [f64])>,
+    /// Whether settings keep what they contribute, so that shares and routes alone follow the state: milliseconds, for
+    /// every step of a training run. Contributions that few shots suggest gain little there, and cost a second.
+    pub shares_only: bool,
 }
 
 /// What a method comes to at a state.
@@ -91,7 +94,9 @@ impl Plan {
         made.moving = Some(solver.live[first..].to_vec());
         for (m, method) in Method::ALL.into_iter().enumerate() {
             cancel.check()?;
-            let tuning = Tuning { plan: self, method, known: &known, chain, weights: &weights, cancel };
+            let shares_only = aim.shares_only;
+            let tuning =
+                Tuning { plan: self, method, known: &known, chain, weights: &weights, shares_only, cancel };
             let found = tuning.found(&self.solutions[m])?;
             made.rows[m] = match &found.variances {
                 Some(variances) if chain.is_none() => {
@@ -123,6 +128,7 @@ struct Tuning<'a> {
     known: &'a Known<'a>,
     chain: Option<&'a Chain>,
     weights: &'a [f64],
+    shares_only: bool,
     cancel: &'a Cancel,
 }
 
@@ -198,7 +204,7 @@ impl Tuning<'_> {
         let by_routes = open.is_some();
         let best = self.best(&mut stage, now, open)?;
         // Through a chain rule settings keep their contributions: nothing was made for the shots that are remembered.
-        if !self.known.is_exact() && self.chain.is_none() {
+        if !self.known.is_exact() && self.chain.is_none() && !self.shares_only {
             self.foresee(&mut stage, &best)?;
         }
         let mut shares = vec![0.0; all.len()];
@@ -270,7 +276,8 @@ impl Tuning<'_> {
     fn pool(&self, stage: &Stage<'_>, families: usize, now: &Balanced, part: Part) -> Result<Option<Pool>> {
         let experiments: Vec<&Experiment> = stage.experiments[..families].iter().collect();
         let words = self.plan.observables.sums().words();
-        if families < 2 || self.chain.is_some() || !pool::fits(words.n_qubits(), families) {
+        if families < 2 || self.shares_only || self.chain.is_some() || !pool::fits(words.n_qubits(), families)
+        {
             return Ok(None);
         }
         let parities = self.known.parities(&experiments, part, self.cancel)?;
@@ -301,7 +308,7 @@ impl Tuning<'_> {
             }
             let experiments: Vec<&Experiment> = stage.experiments[..families].iter().collect();
             let others = self.known.parities(&experiments, other, self.cancel)?;
-            judged.push(self.totals(&pool.judged(&others, self.cancel)?, &shares));
+            judged.push(self.totals(&pool.judged(others, self.cancel)?, &shares));
         }
         let total = self.totals(&own, &shares);
         let factor = |row: usize| match &judged[..] {
