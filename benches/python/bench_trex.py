@@ -1,154 +1,282 @@
-"""A gradient beside IBM's stack: parameter-shift over an estimator with readout mitigation (TREX).
+"""Values and gradients beside IBM's stack: its estimator with readout mitigation (TREX), at equal shots.
 
 IBM's estimator runs in its local mode on Aer, at resilience level 1: measurements are twirled, and a
-calibration of the readout is part of its job. Its derivatives are differences of shifted circuits, all in one
-job. Ours are `efl.calibrate` and `shadow_grad` with ``noise=`` and ``calibration=`` on the same noise model,
-read by `noise_model`, on default.mixed, with as many shots as that job took, a fifth for the calibration.
+calibration of the readout is part of its job. Ours are `efl.calibrate` and ``calibration=`` on the same
+simulator, with as many shots as that job took, a fifth of them for the calibration.
 
-Noise: depolarising errors of 1 % after CZ; readouts that take 0 for 1 in 2 % and 1 for 0 in 5 %. What both
-estimate is the derivative of the value that the gates give, without errors of the readout.
+What both estimate is what the gates give, their errors included, and a perfect readout reads: TREX removes
+no other errors. It is computed from the density matrix.
 
-Goal: at most half of the RMS error of parameter-shift with TREX.
+- values: a set of observables in one job, 100 randomisations of 200 shots for each basis and as many for the
+  calibration; then single observables near 1, where the calibration matters as much as the values. Ours is
+  the device ``efl.fleet``. RMS and median of errors over the repeats, and the sampling error of the ratio.
+- gradient: parameter-shift over the estimator, both shifts of all parameters in one job. Ours is
+  `shadow_grad`, told the errors of gates by ``noise=``. RMS over points and derivatives.
+
+Machines: depolarising errors of 1 % after two-qubit gates, and readouts that take 0 for 1 in 2 % and 1 for 0
+in 5 %; IBM's FakeManilaV2 as Aer models it, for values.
+
+Goals: values at most the RMS error of resilience level 1, each of them; a gradient at most half of it.
 
 It needs what the benches do not install (and with it another environment, as versions differ):
 
     python -m venv trex && trex/bin/pip install "qiskit-ibm-runtime>=0.50" qiskit-aer \
         "pennylane>=0.45,<0.46" dist/efl_core-*.whl
-    trex/bin/python benches/python/bench_trex.py [--smoke]
+    trex/bin/python benches/python/bench_trex.py [--part values|gradient] [--smoke]
 """
 
 import argparse
+import importlib.metadata
+import json
 import sys
+import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pennylane as qml
 from pennylane import numpy as pnp
 
 import efl_core as efl
-from efl_core.pennylane import noise_model
 
-GOAL, CALIBRATION = 0.5, 0.2
-QUBITS, LAYERS = 4, 3
-H2 = {"ZIII": 0.17, "IZII": 0.17, "ZZII": 0.17, "IIZI": -0.24, "IIIZ": -0.24, "XXYY": -0.04, "YYXX": -0.04}
-CASES = {"brick 4q L3, Z1 Z2": {"IZZI": 1.0}, "brick 4q L3, H2": H2}
+VALUES, GRADIENT, CALIBRATION = 1.0, 0.5, 0.2
+RANDOMIZATIONS, SHOTS = (100, 200), (25, 64)
+"""Of values and of derivatives: randomisations, and shots of each. The latter are those that 1,600 shots of a
+circuit get by default."""
+QUBITS = 4
+H2 = json.loads((Path(__file__).parents[1] / "data" / "h2_4.json").read_text())["words"]
+SET = ["ZIII", "IZII", "IIIZ", "ZZII", "IZZI", "ZIIZ", "ZZZZ", "XIII", "XXII", "XXXX", "XZZX", "ZXXZ"]
+VERSIONS = ("efl-core", "qiskit", "qiskit-aer", "qiskit-ibm-runtime", "qiskit-mitigation", "pennylane")
 
 
 def stack():
-    """IBM's estimator and Aer, or None with what is missing said."""
+    """The module of IBM's stack, or None with what is missing said."""
     try:
-        from qiskit_aer import AerSimulator, noise
-        from qiskit_ibm_runtime.executor_estimator import Estimator
-        from qiskit_ibm_runtime.executor_estimator.prepare import prepare
+        import ibm_stack
     except ImportError as error:
         print(f"not run: {error}; it needs qiskit-ibm-runtime >= 0.50 and qiskit-aer, see the docstring")
         return None
-    return AerSimulator, noise, Estimator, prepare
+    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS))
+    return ibm_stack
 
 
-def noisy(errors, readout):
-    model = errors.NoiseModel()
-    model.add_basis_gates(["ry", "h", "s", "p", "x", "cz", "swap"])
-    model.add_all_qubit_quantum_error(errors.depolarizing_error(0.01 * 16 / 15, 2), ["cz", "swap"])
-    if readout:
-        model.add_all_qubit_readout_error([[0.98, 0.02], [0.05, 0.95]])
-    return model
+# ---- circuits --------------------------------------------------------------------------------------------
 
 
-def ansatz(theta):
-    angles = iter(theta)
-    for layer in range(LAYERS):
+def brick(ibm, layers=3):
+    gates, k = [], 0
+    for layer in range(layers):
         for q in range(QUBITS):
-            qml.RY(next(angles), q)
-        for q in range(layer % 2, QUBITS - 1, 2):
-            qml.CZ([q, q + 1])
+            gates.append(("ry", (q,), k))
+            k += 1
+        gates += [("cz", (q, q + 1), None) for q in range(layer % 2, QUBITS - 1, 2)]
+    return ibm.Circuit(f"brick, {layers} layers", QUBITS, k, tuple(gates))
 
 
-def model(terms, device, **options):
-    words = [qml.pauli.string_to_pauli_word(w, {q: q for q in range(QUBITS)}) for w in terms]
+def coupled_cluster(ibm):
+    """UCCSD of H2 without its singles, which are zero in the ground state: exp(-i t YXXX / 2)."""
+    into = [("rx", (0,), np.pi / 2), *(("h", (q,), None) for q in (1, 2, 3))]
+    back = [("rx", (0,), -np.pi / 2), *into[1:]]
+    down = [("cx", (q, q + 1), None) for q in range(QUBITS - 1)]
+    occupied = [("x", (0,), None), ("x", (1,), None)]
+    gates = [*occupied, *into, *down, ("rz", (3,), 0), *down[::-1], *back]
+    return ibm.Circuit("UCC double of H2", QUBITS, 1, tuple(gates))
 
-    @qml.qnode(device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+
+def hardware_efficient(ibm, layers=2):
+    """RY and RZ on all qubits between lines of CZ, from the Hartree-Fock state of H2."""
+    gates, k = [("x", (0,), None), ("x", (1,), None)], 0
+    for layer in range(layers + 1):
+        for name in ("ry", "rz") if layer < layers else ("ry",):
+            for q in range(QUBITS):
+                gates.append((name, (q,), k))
+                k += 1
+        if layer < layers:
+            gates += [("cz", (q, q + 1), None) for q in range(QUBITS - 1)]
+    return ibm.Circuit(f"hardware-efficient H2, {layers} layers", QUBITS, k, tuple(gates))
+
+
+def model(circuit, observables, device):
+    """A QNode of the circuit and some observables, given as words and coefficients."""
+    sums = []
+    for words in observables:
+        own = [qml.pauli.string_to_pauli_word(w, {q: q for q in range(QUBITS)}) for w in words]
+        sums.append(qml.dot(list(words.values()), own))
+
+    @qml.qnode(device)
     def run(theta):
-        ansatz(theta)
-        return qml.expval(qml.dot(list(terms.values()), words))
+        circuit.apply(theta)
+        found = [qml.expval(sum) for sum in sums]
+        return found if len(found) > 1 else found[0]
 
     return run
 
 
-def exact(terms, theta, gates):
-    circuit = efl.circuit(model(terms, qml.device("default.mixed", wires=QUBITS)), noise=gates)
-    return efl.propagate(circuit(pnp.array(theta, requires_grad=True))).gradient
+def lowest(circuit):
+    """The angle of least energy of one rotation: the energy is a sinusoid of it."""
+    energy = model(circuit, [H2], qml.device("default.qubit", wires=QUBITS))
+    middle, up, down = (float(energy(np.array([angle]))) for angle in (0.0, np.pi / 2, -np.pi / 2))
+    centre = (up + down) / 2
+    return np.array([np.arctan2(-(up - down) / 2, -(middle - centre))])
 
 
-def by_trex(terms, theta, parts, shots):
-    """Derivatives by parameter-shift, and how many shots the job took."""
-    from qiskit import QuantumCircuit
-    from qiskit.circuit import ParameterVector
-    from qiskit.quantum_info import SparsePauliOp
-
-    simulator, errors, estimator_class, prepare = parts
-    names = ParameterVector("t", QUBITS * LAYERS)
-    circuit = QuantumCircuit(QUBITS)
-    angles = iter(names)
-    for layer in range(LAYERS):
-        for q in range(QUBITS):
-            circuit.ry(next(angles), q)
-        for q in range(layer % 2, QUBITS - 1, 2):
-            circuit.cz(q, q + 1)
-    # Their qubit 0 is the last letter.
-    observable = SparsePauliOp.from_list([(word[::-1], c) for word, c in terms.items()])
-    moved = np.pi / 2 * np.eye(len(theta))
-    pub = (circuit, observable, np.concatenate([theta + moved, theta - moved]))
-    estimator = estimator_class(mode=simulator(noise_model=noisy(errors, readout=True)))
-    estimator.options.resilience_level = 1
-    estimator.options.twirling.num_randomizations = min(16, shots)
-    estimator.options.twirling.shots_per_randomization = max(1, shots // 16)
-    program, _ = prepare([pub], estimator.options, add_tags=True, backend=estimator.backend())
-    total = int(program.shots * sum(item.size() for item in program.items))
-    values = np.asarray(estimator.run([pub]).result()[0].data.evs)
-    plus, minus = values[: len(theta)], values[len(theta) :]
-    return (plus - minus) / 2, total
+# ---- values ----------------------------------------------------------------------------------------------
 
 
-def by_settings(terms, theta, errors, shots, seed):
-    whole = noisy(errors, readout=True)
-    device = qml.add_noise(qml.device("default.mixed", wires=QUBITS, seed=seed), noise_model(whole))
-    calibration = efl.calibrate(device, shots=int(CALIBRATION * shots), seed=seed)
-    options = {"shots": shots - calibration.shots, "seed": seed, "noise": whole, "calibration": calibration}
-    return qml.grad(model(terms, device, **options))(pnp.array(theta, requires_grad=True))
+def measured(machine, circuit, theta, observables, total, seed):
+    """Our values, by as many shots as the other job took, and never more."""
+    inner = machine.device(QUBITS, seed)
+    calibration = efl.calibrate(inner, shots=int(CALIBRATION * total), seed=seed)
+    shots = total - calibration.shots
+    device = qml.device("efl.fleet", inner, shots=shots, calibration=calibration, seed=seed)
+    found = np.atleast_1d(np.array(model(circuit, observables, device)(theta)))
+    assert inner.spent <= total, f"{inner.spent} shots instead of {total}"
+    return found
 
 
-def main(points, shots, smoke):
-    parts = stack()
-    if parts is None:
-        return
-    errors, reached = parts[1], True
-    print(f"{'circuit':22}{'shots':>10}{'TREX, RMS':>11}{'ours, RMS':>11}{'ratio':>8}")
-    for name, terms in list(CASES.items())[: 1 if smoke else None]:
-        squares, totals = [], []
-        for seed in range(points):
-            theta = np.random.default_rng(seed).uniform(-np.pi, np.pi, QUBITS * LAYERS)
-            truth = exact(terms, theta, noisy(errors, readout=False))
-            theirs, total = by_trex(terms, theta, parts, shots)
-            ours = by_settings(terms, theta, errors, total, seed)
-            squares.append([np.mean((theirs - truth) ** 2), np.mean((ours - truth) ** 2)])
-            totals.append(total)
-        theirs, ours = np.sqrt(np.mean(squares, axis=0))
-        print(
-            f"{name:22}{int(np.mean(totals)):>10,}{theirs:>11.4f}{ours:>11.4f}{ours / theirs:>8.2f}",
-            flush=True,
-        )
-        reached &= bool(ours <= GOAL * theirs)
+def values_of(machine, circuit, theta, named, repeats, label):
+    """Print a row for each observable; return the largest ratio of RMS errors."""
+    names, observables = list(named), list(named.values())
+    truth = machine.truth(circuit, theta, observables)
+    theirs, ours, total = [], [], 0
+    for seed in range(repeats):
+        found, total = machine.trex(circuit, theta[np.newaxis], observables, *RANDOMIZATIONS, seed)
+        theirs.append(found[:, 0] - truth)
+        ours.append(measured(machine, circuit, theta, observables, total, seed) - truth)
+    print(f"\n{label}, {circuit.name}, {machine.name}: {total:,} shots, {repeats} repeats")
+    titles = ("TREX, RMS", "median", "ours, RMS", "median")
+    print(f"{'observable':12}{'value':>8}" + "".join(f"{title:>11}" for title in titles) + f"{'ratio':>7}")
+    theirs, ours, worst = np.array(theirs), np.array(ours), 0.0
+    for j, name in enumerate(names):
+        ratio, error = compared(ours[:, j], theirs[:, j])
+        figures = [f(own[:, j]) for own in (theirs, ours) for f in (rms, middle)]
+        columns = "".join(f"{figure:11.4f}" for figure in figures)
+        print(f"{name:12}{truth[j]:8.3f}{columns}{ratio:7.2f} +- {error:.2f}", flush=True)
+        worst = max(worst, ratio)
+    return worst
+
+
+def rms(errors):
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def middle(errors):
+    return float(np.median(np.abs(errors)))
+
+
+def compared(ours, theirs):
+    """The ratio of two RMS errors, and its sampling error."""
+    squares = [np.square(own).ravel() for own in (ours, theirs)]
+    ratio = np.sqrt(squares[0].mean() / squares[1].mean())
+    parts = [np.std(own) / own.mean() / 2 / np.sqrt(len(own)) for own in squares]
+    return ratio, ratio * np.hypot(*parts)
+
+
+def values(ibm, repeats, smoke):
+    everything = {word: {word: 1.0} for word in SET} | {"H2": H2}
+    circuit, depolarising = coupled_cluster(ibm), ibm.depolarising()
+    theta = lowest(circuit)
+    random = np.random.default_rng(0).uniform(-np.pi, np.pi, brick(ibm).n_parameters)
+    worst = [values_of(depolarising, brick(ibm), random, everything, repeats, "a set")]
     if not smoke:
-        print(f"goal {'reached' if reached else 'missed'}: at most {GOAL} of the RMS error with TREX")
+        worst.append(values_of(depolarising, circuit, theta, everything, repeats, "a set"))
+        worst.append(values_of(ibm.manila(), circuit, theta, everything, repeats, "a set"))
+        for name in ("ZIII", "ZZZZ", "H2"):
+            alone = {name: everything[name]}
+            worst.append(values_of(depolarising, circuit, theta, alone, repeats, "alone"))
+        judge("largest ratio of values", max(worst), VALUES)
+
+
+# ---- gradient --------------------------------------------------------------------------------------------
+
+
+def shifts(theta):
+    """The angles of parameter-shift: all steps forward, then all back."""
+    steps = np.pi / 2 * np.eye(len(theta))
+    return np.concatenate([theta + steps, theta - steps])
+
+
+def slopes(machine, circuit, words, theta):
+    """The derivatives of what the gates give: all angles are those of rotations."""
+    values = np.array([machine.truth(circuit, angles, [words])[0] for angles in shifts(theta)])
+    return (values[: len(theta)] - values[len(theta) :]) / 2
+
+
+def shifted(machine, circuit, words, theta, seed):
+    """Derivatives by parameter-shift over the estimator, and the shots of the job."""
+    found, total = machine.trex(circuit, shifts(theta), [words], *SHOTS, seed)
+    return (found[0, : len(theta)] - found[0, len(theta) :]) / 2, total
+
+
+def designed(machine, circuit, words, theta, total, seed):
+    """Our derivatives, by as many shots, and never more; and the method that was chosen."""
+    inner = machine.device(QUBITS, seed)
+    calibration = efl.calibrate(inner, shots=int(CALIBRATION * total), seed=seed)
+    reports = []
+    gradient = efl.gradient_with_errors(
+        model(circuit, [words], inner),
+        shots=total - calibration.shots,
+        seed=seed,
+        noise=machine.model,
+        calibration=calibration,
+        report=reports,
+    )
+    found, _ = gradient(pnp.array(theta, requires_grad=True))
+    assert inner.spent <= total, f"{inner.spent} shots instead of {total}"
+    return np.asarray(found), reports[0].method
+
+
+def gradient(ibm, points, smoke):
+    machine = ibm.depolarising()
+    cases = [
+        (brick(ibm), "Z1 Z2", {"IZZI": 1.0}, np.pi / np.sqrt(3)),
+        (brick(ibm), "H2", H2, np.pi / np.sqrt(3)),
+        (hardware_efficient(ibm), "H2", H2, 0.4),
+    ]
+    print(f"\n{'gradient, ' + machine.name:40}{'shots':>10}{'TREX, RMS':>11}{'ours, RMS':>11}{'ratio':>7}")
+    worst = 0.0
+    for circuit, name, words, spread in cases[: 1 if smoke else None]:
+        theirs, ours, totals, method = [], [], [], ""
+        for seed in range(points):
+            theta = spread * np.random.default_rng(seed).uniform(
+                -np.sqrt(3), np.sqrt(3), circuit.n_parameters
+            )
+            truth = slopes(machine, circuit, words, theta)
+            found, total = shifted(machine, circuit, words, theta, seed)
+            theirs.append(found - truth)
+            found, method = designed(machine, circuit, words, theta, total, seed)
+            ours.append(found - truth)
+            totals.append(total)
+        ratio, error = compared(np.array(ours), np.array(theirs))
+        columns = f"{int(np.mean(totals)):>10,}{rms(theirs):>11.4f}{rms(ours):>11.4f}"
+        print(f"{circuit.name + ', ' + name:40}{columns}{ratio:7.2f} +- {error:.2f}  {method}", flush=True)
+        worst = max(worst, ratio)
+    if not smoke:
+        judge("largest ratio of gradients", worst, GRADIENT)
+
+
+def judge(what, ratio, goal):
+    print(f"goal {'reached' if ratio <= goal else 'missed'}: {what} {ratio:.2f}, at most {goal}")
+
+
+def main(options):
+    ibm = stack()
+    if ibm is None:
+        return
+    start = time.perf_counter()
+    if options.part in ("values", "all"):
+        values(ibm, 2 if options.smoke else options.repeats, options.smoke)
+    if options.part in ("gradient", "all"):
+        gradient(ibm, 1 if options.smoke else options.points, options.smoke)
+    print(f"{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--smoke", action="store_true")
-    parser.add_argument("--points", type=int, default=6)
-    parser.add_argument("--shots", type=int, default=1_600, help="of each shifted circuit and group of words")
-    given = parser.parse_args()
+    parser.add_argument("--part", choices=("values", "gradient", "all"), default="all")
+    parser.add_argument("--repeats", type=int, default=40, help="of values")
+    parser.add_argument("--points", type=int, default=6, help="angles of gradients")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # those of Qiskit
-    main(1 if given.smoke else given.points, 160 if given.smoke else given.shots, given.smoke)
+    main(parser.parse_args())

@@ -9,7 +9,7 @@
 //! `2^n` amplitudes (1.5 us). Memory: a number per snapshot.
 
 use super::Estimates;
-use super::combine::{median, median_inflation};
+use super::counted::{median, median_inflation};
 use super::strata::Strata;
 use crate::bits::dispatch::{Kernel, dispatch};
 use crate::bits::parallel::{self, Cancel};

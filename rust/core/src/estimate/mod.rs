@@ -9,7 +9,7 @@
 //! | for | look in |
 //! |---|---|
 //! | what is walked and counted | `arrange.rs`, `symbols.rs`, `prefix.rs`, `tally.rs` |
-//! | how counts become values | `combine.rs` |
+//! | how counts become values | `combine.rs`, `counted.rs` |
 //! | what a readout that errs leaves | `calibration.rs` |
 //! | how outcomes of experiments become values | `moments.rs` |
 //! | how close a state is to a target | `fidelity.rs` |
@@ -23,6 +23,7 @@ mod arrange;
 mod calibration;
 mod codec;
 mod combine;
+mod counted;
 mod fidelity;
 mod memory;
 mod moments;
