@@ -184,6 +184,17 @@ fn read_vector(target: &Bound<'_, PyAny>) -> PyResult<Vec<Complex64>> {
     Ok(vector.as_array().iter().copied().collect())
 }
 
+/// For each number of words of |0...0> that a basis has, a row: how many snapshots have such bases, and how many of them agree.
+#[pyfunction]
+pub(crate) fn agreements<'py>(py: Python<'py>, snaps: &Snapshots) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let found = enter(py, |cancel| {
+        let zeros = efl_core::stabiliser::StabiliserState::from_gates(snaps.0.n_qubits(), &[])?;
+        core::agreements(&snaps.0, &zeros, cancel)
+    })?;
+    let rows = found.len();
+    found.into_iter().flatten().collect::<Vec<u64>>().into_pyarray(py).reshape([rows, 2])
+}
+
 /// How often each pattern of letters and outcomes occurs on some qubits.
 #[pyfunction]
 pub(crate) fn pattern_counts<'py>(
