@@ -380,7 +380,7 @@ class BasisCalibration(_Dated):
     >>> bits ^= np.random.default_rng(2).random(bits.shape) < 0.02  # a readout that flips 2 % of the bits
     >>> read = efl.Snapshots.from_addresses(bits, addresses, ensemble=ensemble)
     >>> efl.BasisCalibration.from_snapshots(read)
-    BasisCalibration(10 qubits, 2000 shots, contrast 0.81 +- 0.02)
+    BasisCalibration(10 qubits, 2000 shots, contrast 0.82 +- 0.02)
     """
 
     __slots__ = ("_n_qubits", "_table")
@@ -408,9 +408,8 @@ class BasisCalibration(_Dated):
             if not (0 <= k <= self._n_qubits and 0 <= agreeing <= shots) or (k == 0 and agreeing < shots):
                 raise InvalidInputError.of("table", f"{expected} that can be", [k, shots, agreeing])
         if not any(k and shots for k, shots, _ in self._table):
-            raise InvalidInputError.of(
-                "snaps", "snapshots in bases that have a word of |0...0> (58 % do)", f"{self.shots} of others"
-            )
+            expected = "shots in bases that have a word of |0...0> (58 % do)"
+            raise InvalidInputError.of("table", expected, f"{self.shots} in others")
         super().__init__(made, max_age)
 
     @classmethod
@@ -421,9 +420,11 @@ class BasisCalibration(_Dated):
         if not isinstance(snaps, Snapshots):
             raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
         _check_twirled("snaps", snaps.ensemble)
-        found = _native.agreements(snaps._native)
-        rows = [(k, *row) for k, row in enumerate(found.tolist()) if row[0]]
-        return cls(snaps.n_qubits, rows or np.zeros((0, 3), dtype=int), made=made, max_age=max_age)
+        rows = [(k, *row) for k, row in enumerate(_native.agreements(snaps._native).tolist()) if row[0]]
+        if len(rows) < 2 and rows[0][0] == 0:
+            expected = "more snapshots (58 % of the bases have a word of |0...0>)"
+            raise InvalidInputError.of("snaps", expected, f"{len(snaps)} in others")
+        return cls(snaps.n_qubits, rows, made=made, max_age=max_age)
 
     @property
     def n_qubits(self) -> int:
@@ -519,8 +520,8 @@ def check_basis_contrast(calibration: object, ensemble: Ensemble) -> Contrast | 
         expected = "an efl_core.Calibration or BasisCalibration"
         raise InputTypeError.of("calibration", expected, described(calibration))
     if calibration.n_qubits != ensemble.n_qubits:
-        found = f"{calibration.n_qubits} qubits"
-        raise ShapeError.of("calibration", f"one of {ensemble.n_qubits} qubits", found)
+        expected = f"one of {ensemble.n_qubits} qubits"
+        raise ShapeError.of("calibration", expected, f"{calibration.n_qubits} qubits")
     _check_twirled("calibration", ensemble)
     calibration._check_age()
     found = calibration.mean_contrast

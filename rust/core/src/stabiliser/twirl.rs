@@ -7,8 +7,9 @@
 //! errors are.
 //!
 //! Invariant: `undo` and `apply` are inverse to each other; every invertible map is drawn with the same probability.
-//! Cost: O(n^3 / 64) to draw, in 3.5 trials on average; some `n^2 / 2` CNOTs.
+//! Cost: O(n^2) steps, some `n^2 / 2` CNOTs.
 
+use super::graph::ones;
 use crate::bits::limbs;
 use crate::bits::philox::RandomBits;
 use crate::gates::{Clifford, CliffordGate};
@@ -24,20 +25,28 @@ pub(crate) struct Twirl {
 
 impl Twirl {
     /// Draws one of all, all alike.
+    ///
+    /// A map is what it makes of the first bit, which is any vector but zero, and a map of the others, with what they add to
+    /// the first: so it is drawn bit by bit, none of them in vain.
     pub(crate) fn draw(n_qubits: usize, random: &mut RandomBits) -> Self {
         let paulis = (0..n_qubits).map(|_| random.take(2) as u8).collect();
-        let row = limbs(n_qubits);
-        let mut matrix = vec![0; n_qubits * row];
-        loop {
-            for own in matrix.chunks_exact_mut(row) {
-                for (k, limb) in own.iter_mut().enumerate() {
-                    *limb = random.take((n_qubits - 64 * k).min(64) as u32);
+        let mut steps = Vec::with_capacity(n_qubits * n_qubits / 2);
+        let mut drawn = vec![0; limbs(n_qubits)];
+        for bit in 0..n_qubits {
+            let first = loop {
+                draw_bits(&mut drawn, bit, n_qubits, random);
+                if let Some(first) = ones(&drawn).next() {
+                    break first;
                 }
+            };
+            if first != bit {
+                steps.push((first, bit));
             }
-            if let Some(steps) = factors(&mut matrix, row) {
-                return Twirl { steps, paulis };
-            }
+            steps.extend(ones(&drawn).filter(|&to| to != bit).map(|to| (bit, to)));
+            draw_bits(&mut drawn, bit, n_qubits, random);
+            steps.extend(ones(&drawn).filter(|&from| from != bit).map(|from| (from, bit)));
         }
+        Twirl { steps, paulis }
     }
 
     /// The gates between the circuit of a basis and the readout.
@@ -69,24 +78,12 @@ impl Twirl {
     }
 }
 
-/// Gauss and Jordan: the additions of rows that make the identity of a matrix; none if it has no inverse.
-fn factors(matrix: &mut [u64], row: usize) -> Option<Vec<(usize, usize)>> {
-    let n = matrix.len() / row;
-    let mut steps = Vec::with_capacity(n * n / 2);
-    for column in 0..n {
-        let has = |matrix: &[u64], r: usize| matrix[r * row + column / 64] >> (column % 64) & 1 == 1;
-        let pivot = (column..n).find(|&r| has(matrix, r))?;
-        let others = (0..n).filter(|&r| r != column && has(matrix, r));
-        let lone = (pivot != column).then_some((pivot, column));
-        let own: Vec<_> = lone.into_iter().chain(others.map(|r| (column, r))).collect();
-        for &(from, to) in &own {
-            for k in 0..row {
-                matrix[to * row + k] ^= matrix[from * row + k];
-            }
-        }
-        steps.extend(own);
+/// Draws bits `from .. to`, those before are zero.
+fn draw_bits(bits: &mut [u64], from: usize, to: usize, random: &mut RandomBits) {
+    for (k, limb) in bits.iter_mut().enumerate() {
+        let (start, end) = (from.max(64 * k), to.min(64 * k + 64));
+        *limb = if start < end { random.take((end - start) as u32) << (start % 64) } else { 0 };
     }
-    Some(steps)
 }
 
 #[cfg(test)]
