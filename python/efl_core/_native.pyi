@@ -46,6 +46,7 @@ __all__ = [
     "estimate_tally",
     "evaluate",
     "fidelity",
+    "fidelity_along",
     "fidelity_gradient",
     "fleet_frame",
     "fleet_gradient",
@@ -567,6 +568,12 @@ def low_rank(
     weights: Sequence[float],
     combine: str,
     amount: float,
+) -> _Columns: ...
+def tangents(
+    circuit: Circuit, theta: NDArray[np.float64], target: NDArray[np.complex128]
+) -> NDArray[np.complex128]: ...
+def fidelity_along(
+    snaps: Snapshots, target: NDArray[np.complex128], tangents: NDArray[np.complex128]
 ) -> _Columns: ...
 def agreements(snaps: Snapshots) -> NDArray[np.uint64]: ...
 def pattern_counts(snaps: Snapshots, qubits: Sequence[int]) -> NDArray[np.uint64]: ...

@@ -3,7 +3,7 @@
 use crate::boundary::{enter, listen, numbers};
 use crate::circuit::{Circuit, GradientObservables};
 use crate::ensemble::Ensemble;
-use crate::error::{OrRaise, invalid, wrong_type};
+use crate::error::{OrRaise, invalid, shape, wrong_type};
 use crate::observables::Observables;
 use crate::pauli::{PauliWord, read_word};
 use crate::setting::StabiliserState;
@@ -175,6 +175,43 @@ pub(crate) fn fidelity_gradient<'py>(
         let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
         let tangents = efl_core::circuit::tangents(&gates, &theta, &vector, cancel)?;
         core::fidelity_gradient(&snaps.0, &state, &tangents, cancel)
+    })?;
+    Ok(columns(py, found))
+}
+
+/// Where a vector goes with each parameter of a circuit, a row for each.
+#[pyfunction]
+pub(crate) fn tangents<'py>(
+    py: Python<'py>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    target: &Bound<'_, PyAny>,
+) -> PyResult<Bound<'py, PyArray2<Complex64>>> {
+    let vector = read_vector(target)?;
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let found = enter(py, |cancel| efl_core::circuit::tangents(&gates, &theta, &vector, cancel))?;
+    let shape = [found.len(), vector.len()];
+    found.into_iter().flatten().collect::<Vec<_>>().into_pyarray(py).reshape(shape)
+}
+
+/// The same as `fidelity_gradient` along tangents that are given, the rows of an array.
+#[pyfunction]
+pub(crate) fn fidelity_along<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    target: &Bound<'py, PyAny>,
+    tangents: PyReadonlyArray2<'_, Complex64>,
+) -> PyResult<Columns<'py>> {
+    let vector = read_vector(target)?;
+    if tangents.as_array().ncols() != vector.len() {
+        let found = format!("{} columns", tangents.as_array().ncols());
+        return Err(shape("tangents", format!("{} columns, as the target has", vector.len()), found));
+    }
+    let rows: Vec<Vec<Complex64>> =
+        tangents.as_array().outer_iter().map(|row| row.iter().copied().collect()).collect();
+    let found = enter(py, |cancel| {
+        let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
+        core::fidelity_gradient(&snaps.0, &state, &rows, cancel)
     })?;
     Ok(columns(py, found))
 }

@@ -38,7 +38,7 @@ mod _native {
     #[pymodule_export]
     use crate::estimate::{
         Calibration, Tally, agreements, estimate, estimate_gradient, estimate_tally, fidelity,
-        fidelity_gradient, low_rank, pattern_counts, tally,
+        fidelity_along, fidelity_gradient, low_rank, pattern_counts, tally, tangents,
     };
     #[pymodule_export]
     use crate::experiment::{
