@@ -46,6 +46,7 @@ from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.pointers import CollectivePointer
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
+from efl_core.text_files import load_parts, load_snapshots, load_words
 from efl_core.training import Budget, History, Trainer
 from efl_core.two_copies import bell_setting, two_copies, word_squares
 from efl_core.whole_state import fidelity, fidelity_gradient, low_rank
@@ -130,6 +131,9 @@ __all__ = [
     "gradient_with_errors",
     "kernel_alignment",
     "learn_noise",
+    "load_parts",
+    "load_snapshots",
+    "load_words",
     "low_rank",
     "num_threads",
     "plan",
