@@ -70,6 +70,7 @@ __all__ = [
     "simulate",
     "simulated",
     "tally",
+    "tangents",
 ]
 
 VERSION: Final[str]
