@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from efl_core._native import VERSION as __version__
 from efl_core._native import num_threads, set_num_threads
-from efl_core.calibrations import Calibration, Contrast
+from efl_core.calibrations import BasisCalibration, Calibration, Contrast
 from efl_core.circuits import Circuit, Parameter, circuit, simulate
 from efl_core.collective import EntangledFleet
 from efl_core.designs import design
@@ -41,22 +41,15 @@ from efl_core.kernels import alignment_gradient, kernel_alignment, projected_ker
 from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.parts import entropy, purity, reduced_density_matrix, shadow_kernel, state_overlap
 from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
 from efl_core.pointers import CollectivePointer
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
+from efl_core.text_files import load_parts, load_snapshots, load_words
 from efl_core.training import Budget, History, Trainer
 from efl_core.two_copies import bell_setting, two_copies, word_squares
-from efl_core.whole_state import (
-    entropy,
-    fidelity,
-    fidelity_gradient,
-    low_rank,
-    purity,
-    reduced_density_matrix,
-    shadow_kernel,
-    state_overlap,
-)
+from efl_core.whole_state import fidelity, fidelity_gradient, low_rank
 
 if TYPE_CHECKING:
     from efl_core import fleet
@@ -74,6 +67,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HARDWARE",
     "Audit",
+    "BasisCalibration",
     "BiasError",
     "Budget",
     "Calibration",
@@ -137,6 +131,9 @@ __all__ = [
     "gradient_with_errors",
     "kernel_alignment",
     "learn_noise",
+    "load_parts",
+    "load_snapshots",
+    "load_words",
     "low_rank",
     "num_threads",
     "plan",

@@ -34,6 +34,7 @@ __all__ = [
     "Snapshots",
     "StabiliserState",
     "Tally",
+    "agreements",
     "available_cpu_levels",
     "calibration_variances",
     "chained",
@@ -45,6 +46,7 @@ __all__ = [
     "estimate_tally",
     "evaluate",
     "fidelity",
+    "fidelity_along",
     "fidelity_gradient",
     "fleet_frame",
     "fleet_gradient",
@@ -68,6 +70,7 @@ __all__ = [
     "simulate",
     "simulated",
     "tally",
+    "tangents",
 ]
 
 VERSION: Final[str]
@@ -199,12 +202,14 @@ class Ensemble:
     @staticmethod
     def clifford(n_qubits: SupportsIndex) -> Ensemble: ...
     @staticmethod
-    def global_clifford(n_qubits: SupportsIndex) -> Ensemble: ...
+    def global_clifford(n_qubits: SupportsIndex, twirled: bool = False) -> Ensemble: ...
     def draw_setting(self, seed: SupportsIndex, index: SupportsIndex) -> Setting: ...
     @property
     def n_qubits(self) -> int: ...
     @property
     def kind(self) -> str: ...
+    @property
+    def twirled(self) -> bool: ...
     @property
     def probabilities(self) -> NDArray[np.float64]: ...
     @property
@@ -269,6 +274,7 @@ class GradientObservables:
     def row_lengths(self) -> NDArray[np.uint64]: ...
     def dropped(self) -> tuple[int, float]: ...
     def dropped_rows(self) -> NDArray[np.float64]: ...
+    def constants(self) -> NDArray[np.float64]: ...
 
 @final
 class GradientTemplate:
@@ -360,6 +366,7 @@ class Snapshots:
 class Observables:
     @staticmethod
     def read(observables: object, n_qubits: int | None) -> tuple[Observables, bool]: ...
+    def constants(self) -> NDArray[np.float64]: ...
     def __len__(self) -> int: ...
 
 def design(
@@ -564,6 +571,13 @@ def low_rank(
     combine: str,
     amount: float,
 ) -> _Columns: ...
+def tangents(
+    circuit: Circuit, theta: NDArray[np.float64], target: NDArray[np.complex128]
+) -> NDArray[np.complex128]: ...
+def fidelity_along(
+    snaps: Snapshots, target: NDArray[np.complex128], tangents: NDArray[np.complex128]
+) -> _Columns: ...
+def agreements(snaps: Snapshots) -> NDArray[np.uint64]: ...
 def pattern_counts(snaps: Snapshots, qubits: Sequence[int]) -> NDArray[np.uint64]: ...
 def tally(snaps: Snapshots, words: Sequence[Any], buckets: int) -> Tally: ...
 def sample(

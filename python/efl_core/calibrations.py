@@ -5,6 +5,10 @@ the mean of every parity by one number, its contrast, however the errors of qubi
 Shots of |0...0> say what it is. `estimate`, `gradient` and the gradient transforms divide by it and add its
 error.
 
+In random bases that are twirled (`Ensemble.global_clifford` with ``twirled=True``) every word is read by all
+parities alike, so that one number, the mean of their contrasts, is what is left of any: a `Calibration` of
+the readout knows it, and a `BasisCalibration` measures it with the gates of the bases in it.
+
 Invariant: a calibration is shots, counted; every contrast and every error follows from them.
 """
 
@@ -19,13 +23,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from efl_core import _native
+from efl_core._native import Ensemble
 from efl_core.arguments import byte_table, described, integer, real
 from efl_core.errors import CorruptDataError, InputTypeError, InvalidInputError, ShapeError
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Calibration", "Contrast", "check_calibration"]
+__all__ = [
+    "BasisCalibration",
+    "Calibration",
+    "Contrast",
+    "check_basis_contrast",
+    "check_calibration",
+    "divided",
+]
 
 FORMAT = "efl_core calibration 1"
+BASIS_FORMAT = "efl_core basis calibration 1"
+SIGNIFICANT = 4.0
+"""How many of its standard errors a contrast has to be above zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,44 @@ class Contrast:
     """How many shots saw all of its qubits."""
 
 
-class Calibration:
+class _Dated:
+    """When something was measured, and after how many seconds it must not be used."""
+
+    __slots__ = ("_made", "_max_age")
+
+    def __init__(self, made: datetime | None, max_age: SupportsFloat | None) -> None:
+        self._made = datetime.now(UTC) if made is None else _date(made)
+        self._max_age = None
+        if max_age is not None:
+            self._max_age = real("max_age", max_age)
+            if not self._max_age > 0:
+                raise InvalidInputError.of("max_age", "seconds, a number above zero", self._max_age)
+
+    @property
+    def made(self) -> datetime:
+        """When it was measured."""
+        return self._made
+
+    @property
+    def max_age(self) -> float | None:
+        """After how many seconds it must not be used; None for never."""
+        return self._max_age
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was measured."""
+        return (datetime.now(UTC) - self._made).total_seconds()
+
+    def _check_age(self) -> None:
+        if self._max_age is not None and self.age > self._max_age:
+            raise InvalidInputError.of(
+                "calibration",
+                f"one that is at most {self._max_age:g} s old (efl.calibrate measures it again)",
+                f"one of {self.age:.0f} s, made at {self._made.isoformat(timespec='seconds')}",
+            )
+
+
+class Calibration(_Dated):
     """The contrasts of a readout, from shots of |0...0>. Made by `efl.calibrate`, or from arrays.
 
     Examples
@@ -55,7 +107,7 @@ class Calibration:
     Calibration(2 qubits, 1000 shots, contrasts 0.9 to 1)
     """
 
-    __slots__ = ("_made", "_max_age", "_native", "_wires")
+    __slots__ = ("_native", "_wires")
 
     def __init__(
         self,
@@ -74,12 +126,7 @@ class Calibration:
         self._wires = tuple(range(native.n_qubits)) if wires is None else tuple(wires)
         if len(self._wires) != native.n_qubits or len(set(self._wires)) < native.n_qubits:
             raise ShapeError.of("wires", f"{native.n_qubits} different wires", list(self._wires))
-        self._made = datetime.now(UTC) if made is None else _date(made)
-        self._max_age = None
-        if max_age is not None:
-            self._max_age = real("max_age", max_age)
-            if not self._max_age > 0:
-                raise InvalidInputError.of("max_age", "seconds, a number above zero", self._max_age)
+        super().__init__(made, max_age)
 
     @classmethod
     def from_bits(
@@ -125,7 +172,8 @@ class Calibration:
         if not isinstance(snaps, Snapshots):
             raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
         if snaps.ensemble.kind not in ("uniform", "biased"):
-            raise InvalidInputError.of("snaps", "snapshots in letters", f"a {snaps.ensemble.kind} ensemble")
+            expected = "snapshots in letters (BasisCalibration.from_snapshots takes those in twirled bases)"
+            raise InvalidInputError.of("snaps", expected, f"a {snaps.ensemble.kind} ensemble")
         if not len(snaps):
             raise ShapeError.of("snaps", "at least one snapshot", "none")
         bits, letters = snaps.to_arrays()
@@ -147,21 +195,6 @@ class Calibration:
         """What the qubits are called."""
         return self._wires
 
-    @property
-    def made(self) -> datetime:
-        """When it was measured."""
-        return self._made
-
-    @property
-    def max_age(self) -> float | None:
-        """After how many seconds it must not be used; None for never."""
-        return self._max_age
-
-    @property
-    def age(self) -> float:
-        """Seconds since it was measured."""
-        return (datetime.now(UTC) - self._made).total_seconds()
-
     def contrast(self, qubits: Iterable[SupportsIndex]) -> Contrast:
         """Return the contrast of the parity of some qubits, by their numbers."""
         return Contrast(*self._native.contrast(self._checked(qubits)))
@@ -170,6 +203,31 @@ class Calibration:
     def qubits(self) -> list[Contrast]:
         """The contrast of every qubit by itself."""
         return [self.contrast([q]) for q in range(self.n_qubits)]
+
+    @property
+    def mean_contrast(self) -> Contrast:
+        """The mean of the contrasts of all parities: what twirled random bases leave of every word.
+
+        It is ``(2**n p - 1) / (2**n - 1)``, p the part of the shots that read every qubit rightly.
+
+        >>> import efl_core as efl
+        >>> known = efl.Calibration.from_bits([[0, 0]] * 97 + [[0, 1]] * 3)
+        >>> np.mean([known.contrast(qubits).value for qubits in ([0], [1], [0, 1])])
+        np.float64(0.96)
+        >>> round(known.mean_contrast.value, 6)
+        0.96
+        """
+        bits, seen, counts = self._native.patterns()
+        whole = seen.all(axis=1)
+        shots = int(counts[whole].sum())
+        if not shots:
+            return Contrast(0.0, 1.0, 0)
+        right = int(counts[whole & ~bits.any(axis=1)].sum())
+        left = 0.5**self.n_qubits
+        # Of two imagined shots more one was read rightly: shots that all agree claim no certainty.
+        chance = (right + 1) / (shots + 2)
+        error = math.sqrt(chance * (1 - chance) / shots)
+        return Contrast((right / shots - left) / (1 - left), error / (1 - left), shots)
 
     def fidelity(self, qubits: Iterable[SupportsIndex]) -> float:
         """Return the mean over all shots of the parity where all of the qubits were seen, else of zero.
@@ -279,12 +337,7 @@ class Calibration:
 
     def check(self, wires: Sequence[Hashable]) -> "Calibration":
         """Return the calibration of some wires; refuse one that is too old, or of other wires."""
-        if self._max_age is not None and self.age > self._max_age:
-            raise InvalidInputError.of(
-                "calibration",
-                f"one that is at most {self._max_age:g} s old (efl.calibrate measures it again)",
-                f"one of {self.age:.0f} s, made at {self._made.isoformat(timespec='seconds')}",
-            )
+        self._check_age()
         return self.of(wires)
 
     def _checked(self, qubits: Iterable[SupportsIndex]) -> list[int]:
@@ -312,6 +365,134 @@ class Calibration:
         )
 
 
+class BasisCalibration(_Dated):
+    """What is left of every word in twirled random bases, from snapshots of |0...0>.
+
+    One number, whatever the errors of the readout are, and those of the gates of the bases as far as they do
+    not depend on the basis.
+
+    Examples
+    --------
+    >>> import efl_core as efl
+    >>> ensemble = efl.Ensemble.global_clifford(10, twirled=True)
+    >>> zeros = efl.sample(efl.StabiliserState(10, []), ensemble, shots=2000, seed=1)
+    >>> bits, addresses = zeros.to_arrays()
+    >>> bits ^= np.random.default_rng(2).random(bits.shape) < 0.02  # a readout that flips 2 % of the bits
+    >>> read = efl.Snapshots.from_addresses(bits, addresses, ensemble=ensemble)
+    >>> efl.BasisCalibration.from_snapshots(read)
+    BasisCalibration(10 qubits, 2000 shots, contrast 0.82 +- 0.02)
+    """
+
+    __slots__ = ("_n_qubits", "_table")
+
+    def __init__(
+        self,
+        n_qubits: SupportsIndex,
+        table: ArrayLike,
+        *,
+        made: datetime | None = None,
+        max_age: SupportsFloat | None = None,
+    ) -> None:
+        """Take what `from_snapshots` counts.
+
+        ``table`` has rows ``[fixed, shots, agreeing]``: of so many shots, in bases in which |0...0> fixes so
+        many words, how many agreed with all of these.
+        """
+        self._n_qubits = integer("n_qubits", n_qubits, 1, 2**30)
+        rows = np.asarray(table)
+        expected = "integers, rows of [fixed, shots, agreeing]"
+        if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "iu":
+            raise ShapeError.of("table", expected, f"shape {rows.shape}, dtype {rows.dtype}")
+        self._table = tuple((int(k), int(shots), int(agreeing)) for k, shots, agreeing in rows)
+        for k, shots, agreeing in self._table:
+            if not (0 <= k <= self._n_qubits and 0 <= agreeing <= shots) or (k == 0 and agreeing < shots):
+                raise InvalidInputError.of("table", f"{expected} that can be", [k, shots, agreeing])
+        if not any(k and shots for k, shots, _ in self._table):
+            expected = "shots in bases that have a word of |0...0> (58 % do)"
+            raise InvalidInputError.of("table", expected, f"{self.shots} in others")
+        super().__init__(made, max_age)
+
+    @classmethod
+    def from_snapshots(
+        cls, snaps: Snapshots, *, made: datetime | None = None, max_age: SupportsFloat | None = None
+    ) -> "BasisCalibration":
+        """Count snapshots of |0...0> in twirled bases; ``made`` and ``max_age`` as of `Calibration`."""
+        if not isinstance(snaps, Snapshots):
+            raise InputTypeError.of("snaps", "Snapshots", type(snaps).__name__)
+        _check_twirled("snaps", snaps.ensemble)
+        rows = [(k, *row) for k, row in enumerate(_native.agreements(snaps._native).tolist()) if row[0]]
+        if len(rows) < 2 and rows[0][0] == 0:
+            expected = "more snapshots (58 % of the bases have a word of |0...0>)"
+            raise InvalidInputError.of("snaps", expected, f"{len(snaps)} in others")
+        return cls(snaps.n_qubits, rows, made=made, max_age=max_age)
+
+    @property
+    def n_qubits(self) -> int:
+        """Number of qubits."""
+        return self._n_qubits
+
+    @property
+    def shots(self) -> int:
+        """Number of shots."""
+        return sum(shots for _, shots, _ in self._table)
+
+    @property
+    def mean_contrast(self) -> Contrast:
+        """What is left of every word. ``shots`` are those whose bases say something of it."""
+        # Where k words are fixed, 2^k - 1 parities are known to be 1: their mean is 1 where all agree, and
+        # else -1 / (2^k - 1). One imagined shot has read a single word wrongly: agreement is no certainty.
+        told = [(2.0**k - 1, shots, agreeing) for k, shots, agreeing in self._table if k]
+        count = sum(shots for _, shots, _ in told)
+        readings = [(1.0, sum(agreeing for _, _, agreeing in told))]
+        readings += [(-1 / parities, shots - agreeing) for parities, shots, agreeing in told]
+        value = sum(reading * number for reading, number in readings) / count
+        square = sum((reading - value) ** 2 * number for reading, number in [*readings, (-1.0, 1)])
+        return Contrast(value, math.sqrt(square) / count, count)
+
+    def to_json(self) -> str:
+        """Return it as text, which `from_json` reads."""
+        known = {"made": self._made.isoformat(), "max_age": self._max_age}
+        return json.dumps({"format": BASIS_FORMAT, "n_qubits": self._n_qubits, "table": self._table, **known})
+
+    @classmethod
+    def from_json(cls, text: str) -> "BasisCalibration":
+        """Read what `to_json` wrote, after checking all of it.
+
+        >>> import efl_core as efl
+        >>> known = efl.BasisCalibration(2, [[1, 100, 97]])
+        >>> efl.BasisCalibration.from_json(known.to_json()) == known
+        True
+        """
+        try:
+            found = json.loads(text)
+            if found["format"] != BASIS_FORMAT:
+                raise CorruptDataError(f"text: expected {BASIS_FORMAT!r}, got {found['format']!r:.40}")
+            made = datetime.fromisoformat(found["made"])
+            return cls(found["n_qubits"], found["table"], made=made, max_age=found["max_age"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, CorruptDataError):
+                raise
+            raise CorruptDataError(
+                f"text: expected a basis calibration, got one that cannot be read: {error}"
+            ) from error
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BasisCalibration):
+            return NotImplemented
+        return self.to_json() == other.to_json()
+
+    def __hash__(self) -> int:
+        return hash((self._n_qubits, self._table, self._made))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BasisCalibration.from_json, (self.to_json(),)
+
+    def __repr__(self) -> str:
+        found = self.mean_contrast
+        shown = f"contrast {found.value:.2g} +- {found.stderr:.1g}"
+        return f"BasisCalibration({self._n_qubits} qubits, {self.shots} shots, {shown})"
+
+
 def _date(made: object) -> datetime:
     if not isinstance(made, datetime):
         raise InputTypeError.of("made", "a datetime", type(made).__name__)
@@ -320,7 +501,7 @@ def _date(made: object) -> datetime:
     return made
 
 
-def check_calibration(calibration: "Calibration | None", n_qubits: int) -> "_native.Calibration | None":
+def check_calibration(calibration: object, n_qubits: int) -> "_native.Calibration | None":
     """Return what signs of so many qubits are divided by; refuse what does not fit or is too old."""
     if calibration is None:
         return None
@@ -329,3 +510,50 @@ def check_calibration(calibration: "Calibration | None", n_qubits: int) -> "_nat
     if calibration.n_qubits != n_qubits:
         raise ShapeError.of("calibration", f"one of {n_qubits} qubits", f"{calibration.n_qubits} qubits")
     return calibration.check(calibration.wires)._native
+
+
+def check_basis_contrast(calibration: object, ensemble: Ensemble) -> Contrast | None:
+    """Return what is left of every word in random bases; refuse what does not fit, is old or too small."""
+    if calibration is None:
+        return None
+    if not isinstance(calibration, (Calibration, BasisCalibration)):
+        expected = "an efl_core.Calibration or BasisCalibration"
+        raise InputTypeError.of("calibration", expected, described(calibration))
+    if calibration.n_qubits != ensemble.n_qubits:
+        expected = f"one of {ensemble.n_qubits} qubits"
+        raise ShapeError.of("calibration", expected, f"{calibration.n_qubits} qubits")
+    _check_twirled("calibration", ensemble)
+    calibration._check_age()
+    found = calibration.mean_contrast
+    if found.value > SIGNIFICANT * found.stderr:
+        return found
+    size = max(found.value, found.stderr)
+    needed = math.ceil((SIGNIFICANT * found.stderr / size) ** 2 * calibration.shots)
+    raise InvalidInputError.of(
+        "calibration",
+        f"a contrast that is {SIGNIFICANT:g} standard errors above zero (about {needed:,} shots would do if "
+        "it is what it seems)",
+        f"{found.value:.3g} +- {found.stderr:.2g} from {calibration.shots:,} shots",
+    )
+
+
+def _check_twirled(name: str, ensemble: Ensemble) -> None:
+    if not ensemble.twirled:
+        plain = " that is not twirled" if ensemble.kind == "global_clifford" else ""
+        raise InvalidInputError.of(
+            name,
+            "snapshots of Ensemble.global_clifford(n, twirled=True) (without the twirl each word has "
+            "parities of its own, which err differently)",
+            f"a {ensemble.kind} ensemble{plain}",
+        )
+
+
+def divided(value: Any, stderr: Any, center: Any, contrast: Contrast | None) -> tuple[Any, Any]:  # noqa: ANN401 (numbers or arrays)
+    """Return values that errors reduced by one contrast as they would be, and their errors with its own.
+
+    ``center`` is the value on the maximally mixed state, which no error moves.
+    """
+    if contrast is None:
+        return value, stderr
+    rest = (value - center) / contrast.value
+    return center + rest, np.hypot(stderr, rest * contrast.stderr) / contrast.value

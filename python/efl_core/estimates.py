@@ -5,7 +5,7 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
 
@@ -13,9 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from efl_core import _native
-from efl_core._native import Tally
+from efl_core._native import Ensemble, Tally
 from efl_core.arguments import described, integer, listed
-from efl_core.calibrations import Calibration, check_calibration
+from efl_core.calibrations import (
+    BasisCalibration,
+    Calibration,
+    check_basis_contrast,
+    check_calibration,
+    divided,
+)
 from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.gradients import GradientObservables
 from efl_core.observables import Observable, PauliWord, WordLike, read_observables, without_operators
@@ -93,7 +99,7 @@ def estimate(
     *,
     combine: Combine = "mean",
     buckets: SupportsIndex | None = None,
-    calibration: Calibration | None = None,
+    calibration: Calibration | BasisCalibration | None = None,
 ) -> Estimate:
     """Estimate expectation values, each with its standard error.
 
@@ -117,7 +123,7 @@ def estimate(
         ``2 log(2 M / 0.05)``, the theory's choice for a 5 % chance of an outlier among M observables.
     calibration
         Contrasts of the readout that took the snapshots: signs are divided by them, and errors include
-        theirs. Of snapshots in letters or in a list of settings.
+        theirs. Of snapshots in letters, in a list of settings, or in random bases that are twirled.
 
     Returns
     -------
@@ -139,8 +145,12 @@ def estimate(
         wanted = data.words if observables is None else observables
         check_rule(combine)
         compiled, single = read_observables(wanted, data.ensemble.n_qubits)
-        contrasts = check_calibration(calibration, data.ensemble.n_qubits)
-        columns = _native.estimate_tally(data, compiled, combine, contrasts)
+        columns = _calibrated(
+            lambda contrasts: _native.estimate_tally(data, compiled, combine, contrasts),
+            calibration,
+            data.ensemble,
+            compiled,
+        )
         return _estimate(columns, single)
     if not isinstance(data, Snapshots):
         raise InputTypeError.of("data", "Snapshots or a Tally", type(data).__name__)
@@ -148,8 +158,13 @@ def estimate(
         raise InvalidInputError.of("observables", "a Pauli word or sum, or a list of them", "none")
     compiled, single = read_observables(observables, data.n_qubits)
     count = check_combination(combine, buckets, len(compiled), len(data))
-    contrasts = check_calibration(calibration, data.n_qubits)
-    return _estimate(_native.estimate(data._native, compiled, combine, count, contrasts), single)
+    columns = _calibrated(
+        lambda contrasts: _native.estimate(data._native, compiled, combine, count, contrasts),
+        calibration,
+        data.ensemble,
+        compiled,
+    )
+    return _estimate(columns, single)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,7 +197,7 @@ def gradient(
     *,
     combine: Combine = "mean",
     buckets: SupportsIndex | None = None,
-    calibration: Calibration | None = None,
+    calibration: Calibration | BasisCalibration | None = None,
 ) -> Gradient:
     """Estimate the value and all derivatives from one set of snapshots of the final state.
 
@@ -216,8 +231,13 @@ def gradient(
         )
     rows, single = observables.n_observables, observables._single
     count = check_combination(combine, buckets, len(observables._native.row_lengths()), len(snaps))
-    value, stderr, revealed, _, shots = _native.estimate_gradient(
-        snaps._native, observables._native, combine, count, check_calibration(calibration, snaps.n_qubits)
+    value, stderr, revealed, _, shots = _calibrated(
+        lambda contrasts: _native.estimate_gradient(
+            snaps._native, observables._native, combine, count, contrasts
+        ),
+        calibration,
+        snaps.ensemble,
+        observables._native,
     )
     shape = (observables.n_parameters,) if single else (rows, observables.n_parameters)
     return Gradient(
@@ -251,10 +271,26 @@ def check_combination(combine: str, buckets: SupportsIndex | None, observables: 
     return 1
 
 
-def _estimate(
-    columns: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int],
-    single: bool,
-) -> Estimate:
+_Columns: TypeAlias = tuple[
+    NDArray[np.float64], NDArray[np.float64], NDArray[np.uint64], NDArray[np.float64], int
+]
+
+
+def _calibrated(
+    columns: Callable[[_native.Calibration | None], _Columns],
+    calibration: Calibration | BasisCalibration | None,
+    ensemble: Ensemble,
+    observables: _native.Observables | _native.GradientObservables,
+) -> _Columns:
+    """Return columns of estimates, divided by contrasts: of each word, or in random bases the one of all."""
+    if ensemble.kind != "global_clifford":
+        return columns(check_calibration(calibration, ensemble.n_qubits))
+    contrast = check_basis_contrast(calibration, ensemble)
+    value, stderr, *others = columns(None)
+    return (*divided(value, stderr, observables.constants(), contrast), *others)
+
+
+def _estimate(columns: _Columns, single: bool) -> Estimate:
     value, stderr, revealed, unrevealed, shots = columns
     if single:
         return Estimate(float(value[0]), float(stderr[0]), int(revealed[0]), shots, float(unrevealed[0]))

@@ -22,8 +22,8 @@ from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.estimates import Gradient, estimate, gradient
 from efl_core.gradients import GradientObservables, gradient_observables
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.parts import Part, check_states
 from efl_core.snapshots import Snapshots
-from efl_core.whole_state import Part, check_states
 
 __all__ = ["alignment_gradient", "kernel_alignment", "projected_kernel"]
 

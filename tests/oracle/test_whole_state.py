@@ -284,6 +284,43 @@ def test_snapshots_are_kept_by_their_addresses():
         snaps.to_arrow()
 
 
+@pytest.mark.parametrize("n_qubits", [1, 3, 6, 70])
+def test_twirled_bases_are_the_same_bases_read_by_other_bits(n_qubits):
+    """Bits of a snapshot mean, with the gates of its setting, what those of the plain basis mean."""
+    plain, twirled = (efl.Ensemble.global_clifford(n_qubits, twirled=own) for own in (False, True))
+    state = efl.StabiliserState(n_qubits, [("H", 0), *(("CNOT", q, q + 1) for q in range(n_qubits - 1))])
+    snaps = [efl.sample(state, ensemble, shots=30, seed=4) for ensemble in (plain, twirled)]
+    assert efl.fidelity(snaps[0], state).value == efl.fidelity(snaps[1], state).value
+    (bits, addresses), (read, same) = (one.to_arrays() for one in snaps)
+    assert (addresses == same).all()
+    assert (bits != read).any()
+    for t, address in enumerate(addresses.tolist()):
+        settings = [ensemble.draw_setting(*address) for ensemble in (plain, twirled)]
+        gates = settings[0].gates
+        assert settings[1].gates[: len(gates)] == gates
+        for q, word in enumerate(measured_words(settings[0])):
+            # What bit q of the plain basis reads is, by other bits, the same word with the same sign.
+            assert settings[0].reveal(word) == ([q], 1)
+            others, sign = settings[1].reveal(word)
+            assert (-1) ** int(bits[t, q]) == sign * (-1) ** int(read[t, others].sum())
+    again = efl.Snapshots.from_addresses(read, addresses, ensemble=twirled)
+    assert again == snaps[1] == pickle.loads(pickle.dumps(snaps[1]))
+    assert snaps[1] != snaps[0]
+    assert pickle.loads(pickle.dumps(twirled)) == twirled != plain
+    tally = efl.tally(snaps[1], ["Z" * n_qubits])
+    assert efl.Tally.from_bytes(tally.to_bytes()) == tally
+    assert tally.ensemble == twirled
+    assert efl.tally(snaps[0], ["Z" * n_qubits]) != tally
+
+
+def measured_words(setting):
+    """The words that the bits read: those of the state that the gates turn into zeros."""
+    back = [("S" if name == "SDG" else name, *wires) for name, *wires in reversed(setting.gates)]
+    words = efl.StabiliserState(setting.n_qubits, back).words
+    assert all(sign == 1 for sign, _ in words)
+    return [word for _, word in words]
+
+
 LETTERS = [[0.5, 0.3, 0.2], [0.2, 0.4, 0.4], [0.3, 0.3, 0.4]]
 
 

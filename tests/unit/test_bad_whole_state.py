@@ -1,5 +1,7 @@
 """What whole-state questions refuse, by name."""
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,12 @@ LOCAL = efl.sample([1, 0, 0, 0], shots=20, seed=1)
 ONE_SIDED = efl.sample([1, 0, 0, 0], efl.Ensemble.biased([[0.5, 0, 0.5]] * 2), shots=20, seed=1)
 CIRCUIT = efl.Circuit(2, parameters=[0.9]).ry(efl.Parameter(0), 0)
 ZEROS = efl.StabiliserState(2, [])
+TWIRL = efl.Ensemble.global_clifford(2, twirled=True)
+TWIRLED = efl.sample(ZEROS, TWIRL, shots=200, seed=1)
+KNOWN = efl.BasisCalibration.from_snapshots(TWIRLED)
+NOISE = efl.BasisCalibration(2, [[0, 40, 40], [1, 50, 26], [2, 10, 3]])
+READOUT = efl.Calibration.from_bits(np.zeros((50, 2), np.uint8))
+OLD = datetime.now(UTC) - timedelta(hours=2)
 
 CASES = {
     "fidelity of letters": (
@@ -172,6 +180,92 @@ CASES = {
         lambda: GLOBAL.probabilities,
         "probabilities: expected an ensemble of letters",
     ),
+    "a calibration of bases that are not twirled": (
+        lambda: efl.fidelity(SNAPS, ZEROS, calibration=KNOWN),
+        r"calibration: expected snapshots of .*twirled=True\) .*, got a global_clifford ensemble that is not",
+    ),
+    "a readout's calibration for the same": (
+        lambda: efl.estimate(SNAPS, "ZZ", calibration=READOUT),
+        r"calibration: expected snapshots of .*twirled=True\)",
+    ),
+    "a gradient of bases that are not twirled": (
+        lambda: efl.fidelity_gradient(SNAPS, CIRCUIT, [1, 0, 0, 0], calibration=READOUT),
+        r"calibration: expected snapshots of .*twirled=True\)",
+    ),
+    "an operator of bases that are not twirled": (
+        lambda: efl.low_rank(SNAPS, [[1, 0, 0, 0]], calibration=READOUT),
+        r"calibration: expected snapshots of .*twirled=True\)",
+    ),
+    "a calibration of bases for letters": (
+        lambda: efl.estimate(LOCAL, "ZZ", calibration=KNOWN),
+        "calibration: expected an efl_core.Calibration, got .*BasisCalibration",
+    ),
+    "a calibration of bases for parts": (
+        lambda: efl.purity(LOCAL, [0], calibration=KNOWN),
+        "calibration: expected an efl_core.Calibration, got .*BasisCalibration",
+    ),
+    "no calibration of bases": (
+        lambda: efl.fidelity(TWIRLED, ZEROS, calibration=0.9),
+        "calibration: expected an efl_core.Calibration or BasisCalibration, got float 0.9",
+    ),
+    "one of another width": (
+        lambda: efl.fidelity(TWIRLED, ZEROS, calibration=efl.BasisCalibration(3, [[1, 9, 9]])),
+        "calibration: expected one of 2 qubits, got 3 qubits",
+    ),
+    "one of noise alone": (
+        lambda: efl.fidelity(TWIRLED, ZEROS, calibration=NOISE),
+        r"calibration: expected a contrast that is 4 standard errors above zero \(about [\d,]+ shots",
+    ),
+    "a readout of noise alone": (
+        lambda: efl.estimate(
+            TWIRLED, "ZZ", calibration=efl.Calibration.from_bits(np.arange(90).reshape(-1, 1) // [1, 2] % 2)
+        ),
+        "calibration: expected a contrast that is 4 standard errors above zero",
+    ),
+    "an old one": (
+        lambda: efl.fidelity(
+            TWIRLED, ZEROS, calibration=efl.BasisCalibration(2, [[1, 99, 99]], made=OLD, max_age=60)
+        ),
+        "calibration: expected one that is at most 60 s old",
+    ),
+    "a calibration of letters as bases": (
+        lambda: efl.BasisCalibration.from_snapshots(LOCAL),
+        r"snaps: expected snapshots of .*twirled=True\) .*, got a uniform ensemble",
+    ),
+    "a calibration of plain bases": (
+        lambda: efl.BasisCalibration.from_snapshots(SNAPS),
+        "snaps: expected snapshots of .* not twirled",
+    ),
+    "a calibration of bases as letters": (
+        lambda: efl.Calibration.from_snapshots(TWIRLED),
+        r"snaps: expected snapshots in letters \(BasisCalibration",
+    ),
+    "no snapshots to calibrate with": (
+        lambda: efl.BasisCalibration.from_snapshots(TWIRLED[:0]),
+        "snaps: expected at least one snapshot",
+    ),
+    "a table that cannot be": (
+        lambda: efl.BasisCalibration(2, [[1, 5, 6]]),
+        "table: expected integers, rows of",
+    ),
+    "a table of bases without a word": (
+        lambda: efl.BasisCalibration(2, [[0, 5, 5]]),
+        "table: expected shots in bases that have a word",
+    ),
+    "a table of one row": (lambda: efl.BasisCalibration(2, [1, 5, 5]), "table: expected integers, rows of"),
+    "text of another calibration": (
+        lambda: efl.BasisCalibration.from_json(READOUT.to_json()),
+        "text: expected 'efl_core basis calibration 1'",
+    ),
+    "text that is damaged": (
+        lambda: efl.BasisCalibration.from_json(KNOWN.to_json().replace("table", "tables")),
+        "text: expected a basis calibration",
+    ),
+    "plain bases said to be twirled": (
+        lambda: SNAPS.with_ensemble(TWIRL),
+        "ensemble: expected the settings that were measured",
+    ),
+    "plain and twirled bases": (lambda: SNAPS + TWIRLED, r"parts\[1\]: expected the ensemble of the first"),
     "another ensemble": (lambda: LOCAL.with_ensemble(GLOBAL), "ensemble: expected the settings"),
 }
 

@@ -121,6 +121,33 @@ def test_the_number_of_shots_that_is_needed_is_told():
     assert needed == pytest.approx(5625, rel=0.1)
 
 
+def test_bases_that_agree_say_what_is_left():
+    """100 shots with one word of which 90 agree, 40 with two of which 30 do: 0.8, and 1 - 4 / 3 * 1 / 4."""
+    found = efl.BasisCalibration(3, [[0, 70, 70], [1, 100, 90], [2, 40, 30]])
+    contrast = found.mean_contrast
+    assert contrast.value == pytest.approx((100 * 0.8 + 40 * (1 - 4 / 3 / 4)) / 140)
+    assert (contrast.shots, found.shots, found.n_qubits) == (140, 210, 3)
+    sure = efl.BasisCalibration(3, [[1, 1000, 1000]]).mean_contrast
+    assert (sure.value, sure.stderr) == (1.0, pytest.approx(0.002))  # agreement is no certainty
+
+
+def test_a_calibration_of_bases_comes_back():
+    found = efl.BasisCalibration(3, [[1, 100, 90]], made=datetime(2026, 1, 2, tzinfo=UTC), max_age=1e12)
+    again = efl.BasisCalibration.from_json(found.to_json())
+    assert again == found == pickle.loads(pickle.dumps(found))
+    assert hash(again) == hash(found)
+    assert (again.made, again.max_age) == (found.made, 1e12)
+    assert found != efl.BasisCalibration(3, [[1, 100, 91]], made=found.made, max_age=1e12)
+
+
+def test_the_mean_of_all_contrasts_takes_shots_that_saw_all_qubits():
+    bits, bases = [[0, 0], [0, 1], [1, 1], [0, 0]], [[2, 2], [2, 2], [0, 2], [2, 2]]
+    found = Calibration.from_snapshots(efl.Snapshots.from_arrays(bits, bases)).mean_contrast
+    assert (found.value, found.shots) == (pytest.approx((2 / 3 - 1 / 4) / (3 / 4)), 3)
+    none = Calibration.from_snapshots(efl.Snapshots.from_arrays([[0, 0]], [[0, 0]])).mean_contrast
+    assert (none.value, none.stderr, none.shots) == (0, 1, 0)
+
+
 OLD = datetime.now(UTC) - timedelta(hours=2)
 ONE = np.zeros((10, 1), dtype=np.uint8)
 

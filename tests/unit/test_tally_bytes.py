@@ -78,9 +78,9 @@ def test_foreign_bytes_are_refused(data):
 
 
 def test_a_newer_format_is_said_to_be_newer():
-    for version in (5, 7, 2**32 - 1):
+    for version in (6, 7, 2**32 - 1):
         with pytest.raises(
-            NewerFormatError, match=rf"^tally has format {version}, .* reads up to 4: upgrade efl-core"
+            NewerFormatError, match=rf"^tally has format {version}, .* reads up to 5: upgrade efl-core"
         ):
             Tally.from_bytes(patched(8, "I", version))
 

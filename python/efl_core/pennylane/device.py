@@ -52,7 +52,8 @@ from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
 from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.operations import MEASURED_MIDWAY
-from efl_core.pennylane.tapes.outputs import DRAWN, Outputs
+from efl_core.pennylane.tapes.outputs import DRAWN, Output, Outputs
+from efl_core.pennylane.tapes.projectors import has_projector
 from efl_core.pennylane.transforms import deferred, expand, nested
 
 __all__ = ["FleetDevice"]
@@ -280,6 +281,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     ) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
         outputs = _outputs(tape)
+        if outputs is None and jacobians and has_projector(tape.measurements):
+            outputs = Outputs(tuple(Output(m, 1, m, ()) for m in range(len(tape.measurements))))
         if outputs is not None and any(isinstance(m, DRAWN) for m in tape.measurements):
             outputs = outputs if jacobians and outputs.n_rows else None
         if outputs is None:

@@ -5,7 +5,8 @@ A plan of a QNode is that of the gradient transform: the same circuit, the same 
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pennylane as qml
@@ -18,10 +19,13 @@ from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.observables import Observable
 from efl_core.pennylane.differentiated import recorded, slopes_of
 from efl_core.pennylane.execution import known_cost
+from efl_core.pennylane.jobs.whole import read_whole
 from efl_core.pennylane.planning import Figure, best_base
+from efl_core.pennylane.projector_plans import projector_plan
 from efl_core.pennylane.tapes import from_qnode, from_tape
 from efl_core.pennylane.tapes.conversion import one_tape
 from efl_core.pennylane.tapes.operations import MEASURED_MIDWAY
+from efl_core.pennylane.tapes.projectors import has_projector
 from efl_core.pennylane.transforms import expand
 from efl_core.plans import Plan, PlanOptions, made_plan
 
@@ -42,6 +46,9 @@ def plan_qnode(
         trained = sorted(qml.math.get_trainable_indices(args))
         autograd = [i for i in trained if qml.math.get_interface(args[i]) == "autograd"]
         [tape] = recorded(build, args, autograd) if autograd else build(*args)
+        if has_projector(tape.measurements):
+            of_projectors: Plan = _of_projectors(tape, observables, options)
+            return of_projectors
         circuit = from_tape(tape, wires=qnode.device.wires, inputs=True, noise=options.noise)
         if not circuit.n_parameters:  # it says so, and of some observables the gates can be anything
             plain = from_qnode(qnode, noise=options.noise)(*args, **kwargs)
@@ -61,6 +68,22 @@ def plan_qnode(
         return made if state is None else made.at_state(state)
 
     return planned
+
+
+def _of_projectors(tape: QuantumScript, observables: object, options: PlanOptions) -> Any:  # noqa: ANN401
+    """Plan the gradient of wide projectors: a `ProjectorPlan`, which is read as a plan is."""
+    usual = PlanOptions()
+    given = [
+        f.name for f in fields(usual) if not np.array_equal(getattr(options, f.name), getattr(usual, f.name))
+    ]
+    others = [name for name in given if name not in ("target", "state")]
+    if observables is not None or others:
+        name = "observables" if observables is not None else others[0]
+        raise InvalidInputError(
+            f"{name}: expected none where a projector is on more than four wires, whose plan has target= and "
+            'state="prepared"'
+        )
+    return projector_plan(read_whole(tape, None), slopes_of(tape), options.target, options.state)
 
 
 def tape_of(

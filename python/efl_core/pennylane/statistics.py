@@ -7,9 +7,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from efl_core.chains import Chain
 from efl_core.pennylane.tapes.outputs import Readout
 
-__all__ = ["Found", "Measured", "Table"]
+__all__ = ["Found", "Measured", "Table", "observed"]
 
 Table: TypeAlias = NDArray[np.float64]
 
@@ -106,3 +107,16 @@ def _spread_of(copy: Sequence[Found], slopes: Table, weights: Table) -> Table:
     )
     total = sum((found.variances(joined) for found in copy), np.zeros(rows * combinations))
     return total.reshape(rows, combinations)
+
+
+def observed(measured: Measured, slopes: Table | None) -> float:
+    """Return the RMS of the standard errors that are not zero: by arguments, where their slopes are known."""
+    stderr, chain = measured.stderr, None if slopes is None else Chain.of(slopes, len(slopes))
+    if chain is None:
+        live, total = stderr > 0, np.square(stderr).sum()
+    else:
+        live = chain.live(stderr > 0)
+        own = chain.compact
+        errors = measured.errors(own.slopes.T) if own.is_shared else np.sqrt(own.of_parameters(stderr**2))
+        total = np.square(errors).sum()
+    return float(np.sqrt(total / live.sum())) if live.any() else 0.0

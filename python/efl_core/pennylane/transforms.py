@@ -264,7 +264,8 @@ def shadow_grad(
     A gradient transform, for ``diff_method=`` (options in ``gradient_kwargs=``) or for a QNode:
     ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with
     ``qml.expval`` and ``qml.var`` of words, sums, Hamiltonians and Hermitian matrices, and ``qml.probs`` of
-    at most 8 wires, in any mixture; with shot vectors and broadcasts.
+    at most 8 wires, in any mixture; with shot vectors and broadcasts. Projectors on more than four wires, and
+    multiples of them, have to be on all wires and by themselves.
 
     Parameters
     ----------

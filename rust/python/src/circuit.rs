@@ -237,6 +237,11 @@ impl GradientObservables {
         let norms: Vec<f64> = (0..self.0.n_rows()).map(|j| self.0.dropped_row(j).l1).collect();
         norms.into_pyarray(py)
     }
+
+    /// The coefficient of the identity in every row.
+    fn constants<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.0.sums().constants().into_pyarray(py)
+    }
 }
 
 /// The observables of the values and gradients of `observables`.

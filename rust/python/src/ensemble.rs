@@ -215,13 +215,22 @@ impl Ensemble {
     /// `draw_setting` gives its circuit. Made for questions about the whole state, such as `fidelity`; a word is revealed
     /// with probability 1 / (2^n + 1) only.
     ///
+    /// ``twirled`` puts random CNOTs (some n^2 / 2) and Paulis before every readout; `Snapshots.from_addresses` undoes them
+    /// in the bits. A readout that errs then leaves the same part of every word, which a calibration knows.
+    ///
     /// >>> import efl_core as efl
     /// >>> ensemble = efl.Ensemble.global_clifford(3)
     /// >>> ensemble.reveal_probability("XYZ")
     /// 0.1111111111111111
     #[staticmethod]
-    fn global_clifford(n_qubits: &Bound<'_, PyAny>) -> PyResult<Self> {
-        core::Ensemble::global_clifford(width("n_qubits", n_qubits)?).or_raise().map(Ensemble)
+    #[pyo3(signature = (n_qubits, twirled=false))]
+    fn global_clifford(n_qubits: &Bound<'_, PyAny>, twirled: bool) -> PyResult<Self> {
+        let n_qubits = width("n_qubits", n_qubits)?;
+        let made = match twirled {
+            true => core::Ensemble::twirled_clifford(n_qubits),
+            false => core::Ensemble::global_clifford(n_qubits),
+        };
+        made.or_raise().map(Ensemble)
     }
 
     /// The setting at an address: that of snapshot ``index`` of `sample` with this seed.
@@ -253,6 +262,12 @@ impl Ensemble {
     #[getter]
     fn kind(&self) -> &'static str {
         self.0.kind()
+    }
+
+    /// Whether readouts of random bases are twirled.
+    #[getter]
+    fn twirled(&self) -> bool {
+        self.0.is_twirled()
     }
 
     /// Of letters, the probabilities of X, Y and Z, shape ``(n_qubits, 3)``; of a list, one for each setting.
@@ -392,6 +407,7 @@ impl Ensemble {
         let (kind, n) = (self.0.kind(), self.0.n_qubits());
         match (self.0.single(), self.0.block_list().len()) {
             (Some(list), _) => format!("Ensemble.{kind}({} settings of {n} qubits)", list.settings().len()),
+            (None, 0) if self.0.is_twirled() => format!("Ensemble.{kind}(n_qubits={n}, twirled=True)"),
             (None, 0) => format!("Ensemble.{kind}(n_qubits={n})"),
             (None, blocks) => format!("Ensemble.{kind}({blocks} blocks of {n} qubits)"),
         }
@@ -401,7 +417,8 @@ impl Ensemble {
         let class = py.get_type::<Ensemble>();
         let make = class.getattr(self.0.kind())?;
         let arguments = match self.0.kind() {
-            "uniform" | "global_clifford" => (self.0.n_qubits(),).into_pyobject(py)?,
+            "uniform" => (self.0.n_qubits(),).into_pyobject(py)?,
+            "global_clifford" => (self.0.n_qubits(), self.0.is_twirled()).into_pyobject(py)?,
             "biased" => (self.probabilities(py)?,).into_pyobject(py)?,
             "settings" => (self.setting_list()?, self.probabilities(py)?).into_pyobject(py)?,
             _ => (self.0.n_qubits(), self.block_list(py)?).into_pyobject(py)?,

@@ -3,7 +3,7 @@
 use crate::boundary::{enter, listen, numbers};
 use crate::circuit::{Circuit, GradientObservables};
 use crate::ensemble::Ensemble;
-use crate::error::{OrRaise, invalid, wrong_type};
+use crate::error::{OrRaise, invalid, shape, wrong_type};
 use crate::observables::Observables;
 use crate::pauli::{PauliWord, read_word};
 use crate::setting::StabiliserState;
@@ -179,9 +179,57 @@ pub(crate) fn fidelity_gradient<'py>(
     Ok(columns(py, found))
 }
 
+/// Where a vector goes with each parameter of a circuit, a row for each.
+#[pyfunction]
+pub(crate) fn tangents<'py>(
+    py: Python<'py>,
+    circuit: &Circuit,
+    theta: PyReadonlyArray1<'_, f64>,
+    target: &Bound<'_, PyAny>,
+) -> PyResult<Bound<'py, PyArray2<Complex64>>> {
+    let vector = read_vector(target)?;
+    let (gates, theta) = (circuit.gates(), theta.as_array().to_vec());
+    let found = enter(py, |cancel| efl_core::circuit::tangents(&gates, &theta, &vector, cancel))?;
+    let shape = [found.len(), vector.len()];
+    found.into_iter().flatten().collect::<Vec<_>>().into_pyarray(py).reshape(shape)
+}
+
+/// The same as `fidelity_gradient` along tangents that are given, the rows of an array.
+#[pyfunction]
+pub(crate) fn fidelity_along<'py>(
+    py: Python<'py>,
+    snaps: &Snapshots,
+    target: &Bound<'py, PyAny>,
+    tangents: PyReadonlyArray2<'_, Complex64>,
+) -> PyResult<Columns<'py>> {
+    let vector = read_vector(target)?;
+    if tangents.as_array().ncols() != vector.len() {
+        let found = format!("{} columns", tangents.as_array().ncols());
+        return Err(shape("tangents", format!("{} columns, as the target has", vector.len()), found));
+    }
+    let rows: Vec<Vec<Complex64>> =
+        tangents.as_array().outer_iter().map(|row| row.iter().copied().collect()).collect();
+    let found = enter(py, |cancel| {
+        let state = StateVector::new(&vector).map_err(|error| error.named("target"))?;
+        core::fidelity_gradient(&snaps.0, &state, &rows, cancel)
+    })?;
+    Ok(columns(py, found))
+}
+
 fn read_vector(target: &Bound<'_, PyAny>) -> PyResult<Vec<Complex64>> {
     let vector = numbers::<Complex64>("target", target, "a vector of 2^n amplitudes", 1)?;
     Ok(vector.as_array().iter().copied().collect())
+}
+
+/// For each number of words of |0...0> that a basis has, a row: how many snapshots have such bases, and how many of them agree.
+#[pyfunction]
+pub(crate) fn agreements<'py>(py: Python<'py>, snaps: &Snapshots) -> PyResult<Bound<'py, PyArray2<u64>>> {
+    let found = enter(py, |cancel| {
+        let zeros = efl_core::stabiliser::StabiliserState::from_gates(snaps.0.n_qubits(), &[])?;
+        core::agreements(&snaps.0, &zeros, cancel)
+    })?;
+    let rows = found.len();
+    found.into_iter().flatten().collect::<Vec<u64>>().into_pyarray(py).reshape([rows, 2])
 }
 
 /// How often each pattern of letters and outcomes occurs on some qubits.

@@ -37,8 +37,8 @@ mod _native {
     use crate::ensemble::Ensemble;
     #[pymodule_export]
     use crate::estimate::{
-        Calibration, Tally, estimate, estimate_gradient, estimate_tally, fidelity, fidelity_gradient,
-        low_rank, pattern_counts, tally,
+        Calibration, Tally, agreements, estimate, estimate_gradient, estimate_tally, fidelity,
+        fidelity_along, fidelity_gradient, low_rank, pattern_counts, tally, tangents,
     };
     #[pymodule_export]
     use crate::experiment::{

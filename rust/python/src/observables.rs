@@ -4,6 +4,7 @@ use crate::circuit::GradientObservables;
 use crate::error::{OrRaise, invalid, wrong_type};
 use crate::pauli::read_sums;
 use efl_core::pauli::{PauliSum, Sums};
+use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -22,6 +23,11 @@ impl Observables {
             return Err(invalid("observables", "at least one", "an empty sequence"));
         };
         Ok((Observables(Sums::from_sums(width, &sums).or_raise()?), single))
+    }
+
+    /// The coefficient of the identity in each.
+    fn constants<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        self.0.constants().into_pyarray(py)
     }
 
     fn __len__(&self) -> usize {

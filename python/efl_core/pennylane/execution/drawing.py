@@ -31,8 +31,9 @@ class Drawn:
     """Runs in place of shots that have a setting each."""
 
     ensemble: Ensemble
-    choices: NDArray[np.uint32]
-    """What was drawn, shape ``(shots, blocks)``; single letters are blocks of three settings."""
+    choices: NDArray[np.uint32] | NDArray[np.uint64]
+    """What was drawn, shape ``(shots, blocks)``; single letters are blocks of three settings. Of bases of all
+    qubits the addresses, shape ``(shots, 2)``."""
     which: NDArray[np.intp]
     """The run of every shot."""
     runs: list[Run]
@@ -44,6 +45,8 @@ class Drawn:
         outcomes[order] = np.concatenate(bits)
         if self.ensemble.kind in ("uniform", "biased"):
             return Snapshots.from_arrays(outcomes, self.choices.astype(np.uint8), ensemble=self.ensemble)
+        if self.ensemble.kind == "global_clifford":
+            return Snapshots.from_addresses(outcomes, self.choices, ensemble=self.ensemble)
         indices = self.choices[:, 0] if self.ensemble.kind == "settings" else self.choices
         allocated = self.ensemble.kind == "settings"
         return Snapshots.from_settings(outcomes, indices, ensemble=self.ensemble, allocated=allocated)
@@ -51,6 +54,8 @@ class Drawn:
 
 def drawn(job: Draw, seed: int) -> Drawn:
     """Draw settings, those of a list in fixed numbers, and gather the shots of each different one."""
+    if job.ensemble.kind == "global_clifford":
+        return _in_bases(job, seed)
     blocks = _blocks(job.ensemble)
     if job.ensemble.kind == "settings":
         each = job.ensemble.allocate(job.shots, seed).astype(np.intp)
@@ -63,6 +68,13 @@ def drawn(job: Draw, seed: int) -> Drawn:
         for choice, count in zip(different, counts, strict=True)
     ]
     return Drawn(job.ensemble, choices, which.reshape(-1), runs)
+
+
+def _in_bases(job: Draw, seed: int) -> Drawn:
+    """Return a run for each shot: bases of all qubits hardly ever come twice."""
+    addresses = np.array([(seed, index) for index in range(job.shots)], dtype=np.uint64).reshape(-1, 2)
+    runs = [Run(job.program, job.ensemble.draw_setting(seed, index), 1) for index in range(job.shots)]
+    return Drawn(job.ensemble, addresses, np.arange(job.shots), runs)
 
 
 def _blocks(ensemble: Ensemble) -> list[Block]:

@@ -33,12 +33,14 @@ from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.steps import Numbering
 from efl_core.pennylane.jobs.values import Values
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
+from efl_core.pennylane.jobs.whole import WholeJob, whole_job
 from efl_core.pennylane.noise import connectivity_of
 from efl_core.pennylane.options import Options
 from efl_core.pennylane.planning import Plans, TooFewShotsError, make_plans
 from efl_core.pennylane.reports import Report, deliver
 from efl_core.pennylane.statistics import Found as MeasuredPart
-from efl_core.pennylane.statistics import Measured
+from efl_core.pennylane.statistics import Measured, observed
+from efl_core.pennylane.tapes.projectors import has_projector
 from efl_core.propagation import Dropped
 from efl_core.snapshots import Snapshots
 
@@ -127,7 +129,7 @@ class GradientJob:
             gradient=gradient,
             stderr=stderr,
             predicted=predicted,
-            observed=_observed(measured, stderr, self.slopes),
+            observed=observed(measured, self.slopes),
             of="parameters" if self.slopes is None else "arguments",
             best=best,
             factor=factor,
@@ -148,7 +150,7 @@ def gradient_job(
     value_target: float | None = None,
     slopes: NDArray[np.float64] | None = None,
     numbering: Numbering | None = None,
-) -> GradientJob:
+) -> GradientJob | WholeJob:
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
@@ -157,6 +159,8 @@ def gradient_job(
     Steps of a few settings are numbered by ``numbering``, by default that of all transforms. Where
     there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
     """
+    if has_projector(tape.measurements):
+        return whole_job(tape, options, device, value_target=value_target, slopes=slopes)
     wanted = read_tape(tape, options)
     correction = correction_of(options, wanted.circuit.wires)
     if options.audit is not None:
@@ -217,16 +221,3 @@ def _to_be_audited(options: Options, wanted: Wanted) -> tuple[Options, Wanted]:
         return options, wanted
     rest = tuple(max(1, int(shots * (1 - options.audit.share))) for shots in wanted.shots)
     return options, replace(wanted, shots=rest)
-
-
-def _observed(measured: Measured, stderr: NDArray[np.float64], slopes: NDArray[np.float64] | None) -> float:
-    """Return the RMS of the standard errors that are not zero: by arguments, where their slopes are known."""
-    chain = None if slopes is None else Chain.of(slopes, len(slopes))
-    if chain is None:
-        live, total = stderr > 0, np.square(stderr).sum()
-    else:
-        live = chain.live(stderr > 0)
-        own = chain.compact
-        errors = measured.errors(own.slopes.T) if own.is_shared else np.sqrt(own.of_parameters(stderr**2))
-        total = np.square(errors).sum()
-    return float(np.sqrt(total / live.sum())) if live.any() else 0.0

@@ -25,7 +25,7 @@ from efl_core.pennylane.tapes.observables import derivative_by_coefficient
 from efl_core.pennylane.tapes.outputs import DRAWN, Outputs
 from efl_core.pennylane.tapes.tracing import described
 
-__all__ = ["Coefficient", "Wanted", "read_tape"]
+__all__ = ["Coefficient", "Wanted", "parameters_of", "read_tape", "shots_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +75,8 @@ class Wanted:
 def read_tape(tape: QuantumScript, options: Options) -> Wanted:
     """Read a tape: its circuit, what to differentiate it by, and its shots."""
     _check_measurements(tape)
-    shots = _shots(tape, options)
-    by_gates, places = _parameters(tape, options.argnum)
+    shots = shots_of(tape, options)
+    by_gates, places = parameters_of(tape, options.argnum)
     plain = with_numbers(tape)
     marked = [plain.trainable_params[t] for t in by_gates]
     noise = options.noise
@@ -123,7 +123,7 @@ def _check_measurements(tape: QuantumScript) -> None:
             )
 
 
-def _shots(tape: QuantumScript, options: Options) -> tuple[int, ...] | None:
+def shots_of(tape: QuantumScript, options: Options) -> tuple[int, ...] | None:
     """Return the shots of every copy of a shot vector, if they do not follow from a target."""
     if options.shots is not None:
         return (options.shots,) * max(1, int(tape.shots.num_copies))
@@ -137,7 +137,7 @@ def _shots(tape: QuantumScript, options: Options) -> tuple[int, ...] | None:
     return tuple(tape.shots)
 
 
-def _parameters(
+def parameters_of(
     tape: QuantumScript, argnum: int | Sequence[int] | None
 ) -> tuple[tuple[int, ...], dict[int, tuple[int, int]]]:
     """Return the numbers of parameters of gates, and the places of those of observables."""

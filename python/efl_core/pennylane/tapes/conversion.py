@@ -25,7 +25,7 @@ from efl_core.pennylane.tapes.outputs import Outputs, read_outputs
 if TYPE_CHECKING:
     from efl_core.pennylane.noise import NoiseLike
 
-__all__ = ["converted", "from_qnode", "from_tape", "one_tape", "trainable"]
+__all__ = ["converted", "from_qnode", "from_tape", "one_tape", "trainable", "wire_order"]
 
 
 def from_tape(
@@ -94,7 +94,7 @@ def converted(
     ``trainable`` are parameters in the place of those that the tape marks.
     ``noise_after`` tells what the device does by itself after an operation: Kraus operators, and their wires.
     """
-    labels = tuple(_wire_order(tape) if wires is None else wires)
+    labels = tuple(wire_order(tape) if wires is None else wires)
     unknown = [w for w in tape.wires if w not in labels]
     if unknown or len(set(labels)) < len(labels) or not labels:
         raise InvalidInputError(
@@ -157,7 +157,8 @@ def trainable(value: Any) -> Any:  # noqa: ANN401 (numbers in, PennyLane's array
     return qml.numpy.array(value, dtype=float, requires_grad=True)
 
 
-def _wire_order(tape: QuantumScript) -> Sequence[Hashable]:
+def wire_order(tape: QuantumScript) -> Sequence[Hashable]:
+    """Return the wire of each qubit, where nobody says it."""
     work = [wire for op in tape.operations for wire in getattr(op, "work_wires", None) or ()]
     found = list(dict.fromkeys([*tape.wires, *work]))
     standard = range(len(found))

@@ -6,7 +6,7 @@
 //! | biased | a letter per qubit, with probabilities | product over the support |
 //! | settings | one of a list, product or Clifford | sum over the settings that reveal it |
 //! | blocks | for each of several blocks of qubits, one of a list | product over the blocks |
-//! | global Clifford | one of all stabiliser bases of all qubits, all alike | `1 / (2^n + 1)` |
+//! | global Clifford | one of all stabiliser bases of all qubits, all alike; its readout twirled or not | `1 / (2^n + 1)` |
 //!
 //! A list is the case of one block with all qubits. Blocks are drawn independently, so every probability is a product
 //! over blocks, and [`Ensemble::random_blocks`] (all stabiliser bases of each block) is a list like any other.
@@ -61,7 +61,10 @@ enum Kind {
     Uniform,
     Biased(Arc<[[f64; 3]]>),
     Blocks(Arc<[Block]>),
-    GlobalClifford,
+    GlobalClifford {
+        /// Whether what is read is mixed before the readout, see [`crate::stabiliser`].
+        twirled: bool,
+    },
 }
 
 impl Ensemble {
@@ -146,7 +149,14 @@ impl Ensemble {
     /// list, each is drawn from the address of its snapshot.
     pub fn global_clifford(n_qubits: usize) -> Result<Self> {
         check_qubits(n_qubits)?;
-        Ok(Ensemble { n_qubits, kind: Kind::GlobalClifford })
+        Ok(Ensemble { n_qubits, kind: Kind::GlobalClifford { twirled: false } })
+    }
+
+    /// [`Ensemble::global_clifford`] with random CNOTs and Paulis before every readout, which are undone in its bits: a
+    /// readout that errs then leaves the same part of every word.
+    pub fn twirled_clifford(n_qubits: usize) -> Result<Self> {
+        check_qubits(n_qubits)?;
+        Ok(Ensemble { n_qubits, kind: Kind::GlobalClifford { twirled: true } })
     }
 
     /// A random stabiliser basis of all qubits, of which there are at most four, as a list.
@@ -170,7 +180,12 @@ impl Ensemble {
 
     /// Whether settings are drawn from all stabiliser bases, which makes no list.
     pub fn is_global(&self) -> bool {
-        self.kind == Kind::GlobalClifford
+        matches!(self.kind, Kind::GlobalClifford { .. })
+    }
+
+    /// Whether the readouts of these bases are twirled.
+    pub fn is_twirled(&self) -> bool {
+        self.kind == Kind::GlobalClifford { twirled: true }
     }
 
     /// `"uniform"`, `"biased"`, `"settings"`, `"blocks"` or `"global_clifford"`.
@@ -180,7 +195,7 @@ impl Ensemble {
             Kind::Biased(_) => "biased",
             Kind::Blocks(_) if self.single().is_some() => "settings",
             Kind::Blocks(_) => "blocks",
-            Kind::GlobalClifford => "global_clifford",
+            Kind::GlobalClifford { .. } => "global_clifford",
         }
     }
 
@@ -189,7 +204,7 @@ impl Ensemble {
         match &self.kind {
             Kind::Uniform => (q < self.n_qubits).then_some([1.0 / 3.0; 3]),
             Kind::Biased(rows) => rows.get(q).copied(),
-            Kind::Blocks(_) | Kind::GlobalClifford => None,
+            Kind::Blocks(_) | Kind::GlobalClifford { .. } => None,
         }
     }
 
@@ -213,7 +228,7 @@ impl Ensemble {
     pub(crate) fn same_settings(&self, other: &Ensemble) -> bool {
         let (a, b) = (self.block_list(), other.block_list());
         let same = |(a, b): (&Block, &Block)| a.qubits() == b.qubits() && a.same_settings(b);
-        let alike = self.is_global() == other.is_global();
+        let alike = self.is_global() == other.is_global() && self.is_twirled() == other.is_twirled();
         alike && self.n_qubits == other.n_qubits && a.len() == b.len() && a.iter().zip(b).all(same)
     }
 
@@ -235,8 +250,8 @@ impl Ensemble {
             Kind::Uniform => 1.0 / 3f64.powi(word.weight() as i32),
             Kind::Biased(rows) => word.support().map(|(q, letter)| of_letter(&rows[q], letter)).product(),
             Kind::Blocks(blocks) => blocks.iter().map(|block| block.reveal_probability(word)).product(),
-            Kind::GlobalClifford if word.is_identity() => 1.0,
-            Kind::GlobalClifford => all_bases_reveal(self.n_qubits),
+            Kind::GlobalClifford { .. } if word.is_identity() => 1.0,
+            Kind::GlobalClifford { .. } => all_bases_reveal(self.n_qubits),
         }
     }
 

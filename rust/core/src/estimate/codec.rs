@@ -3,7 +3,8 @@
 //! | offset | field |
 //! |---|---|
 //! | 0 | magic `EFLTALLY` |
-//! | 8 | format (u32), ensemble kind (u32: 0 uniform, 1 biased, 2 blocks, 3 an allocated list, 4 all bases) |
+//! | 8 | format (u32), ensemble kind (u32: 0 uniform, 1 biased, 2 blocks, 3 an allocated list, 4 all bases,
+//! | | 5 all bases, twirled) |
 //! | 16 | qubits, words, buckets (u64 each) |
 //! | 40 | the ensemble, see below |
 //! | | x rows, z rows of the words; shots of the buckets; `[revealed, minus]` per bucket and word (u64 each) |
@@ -16,7 +17,7 @@
 //! qubits. All of this in u64 or f64.
 //!
 //! Letters are written as format 1, which older versions read; blocks as format 2, an allocated list as format 3, all bases
-//! as format 4.
+//! as format 4, twirled ones as format 5.
 //!
 //! The same tally always gives the same bytes. Nothing is trusted on the way in: every size is checked against its bounds and
 //! against what is left before anything is allocated, settings have budgets of memory and of work, and counts must satisfy
@@ -35,7 +36,7 @@ use rustc_hash::FxHashMap;
 
 const MAGIC: &[u8; 8] = b"EFLTALLY";
 /// Newest format written and read.
-pub const FORMAT: u32 = 4;
+pub const FORMAT: u32 = 5;
 const HEADER: usize = 40;
 /// Bytes that the settings of a tally may take in memory: a few gates on very many qubits are few bytes here.
 const SETTINGS_BUDGET: u64 = 1 << 30;
@@ -62,6 +63,7 @@ impl Tally {
         let (format, kind) = match self.ensemble.kind() {
             "uniform" => (1u32, 0u32),
             "biased" => (1, 1),
+            "global_clifford" if self.ensemble.is_twirled() => (5, 5),
             "global_clifford" => (4, 4),
             _ if self.allocated => (3, 3),
             _ => (2, 2),
@@ -90,7 +92,7 @@ impl Tally {
     /// Hands over what follows the header, value after value.
     fn put(&self, kind: u32, put: &mut impl FnMut(u64) -> Result<()>) -> Result<()> {
         match kind {
-            0 | 4 => {}
+            0 | 4 | 5 => {}
             1 => {
                 let rows = (0..self.words.n_qubits()).filter_map(|q| self.ensemble.letter_probabilities(q));
                 rows.flatten().try_for_each(|p| put(p.to_bits()))?;
@@ -124,7 +126,7 @@ impl Tally {
             return Err(damaged("the checksum does not match (truncated or altered)"));
         }
         let (format, kind) = (u32_at(8), u32_at(12));
-        if !matches!((format, kind), (1, 0 | 1) | (2, 2) | (3, 3) | (4, 4)) {
+        if !matches!((format, kind), (1, 0 | 1) | (2, 2) | (3, 3) | (4, 4) | (5, 5)) {
             return Err(damaged(format!("format {format} with ensemble {kind} does not exist")));
         }
         let (values, rest) = bytes[16..body].as_chunks::<8>();
@@ -145,13 +147,14 @@ impl Tally {
         if buckets == 0
             || !rest.is_empty()
             || expected > length
-            || (matches!(kind, 0 | 1 | 4) && expected < length)
+            || (matches!(kind, 0 | 1 | 4 | 5) && expected < length)
         {
             return Err(wrong());
         }
         let ensemble = match kind {
             0 => Ensemble::uniform(n),
             4 => Ensemble::global_clifford(n),
+            5 => Ensemble::twirled_clifford(n),
             1 => {
                 let rows = values.floats(letters)?;
                 Ensemble::biased(rows.as_chunks::<3>().0.to_vec())

@@ -223,6 +223,21 @@ pub fn fidelity_gradient(
     Ok(found)
 }
 
+/// How often outcomes agree with all that a state fixes in their bases: for each number of independent words that basis
+/// and state have in common, how many snapshots have so many, and how many of these agree. Of snapshots of the state itself
+/// the others are errors of the device.
+pub fn agreements(snaps: &Snapshots, state: &StabiliserState, cancel: &Cancel) -> Result<Vec<[u64; 2]>> {
+    check_snapshots(snaps)?;
+    check_width("state", snaps.n_qubits(), state.n_qubits())?;
+    let mut found = vec![[0; 2]; snaps.n_qubits() + 1];
+    let parts = by_task(snaps, Reading::Agreement(state), cancel, Ok)?;
+    for &[fixed, agrees] in parts.iter().flat_map(|part| part.as_chunks::<2>().0) {
+        found[fixed as usize][0] += 1;
+        found[fixed as usize][1] += agrees as u64;
+    }
+    Ok(found)
+}
+
 /// Estimates to which values are still to be added.
 fn unfilled(count: usize, shots: usize) -> Estimates {
     Estimates {
@@ -253,6 +268,8 @@ fn check_snapshots(snaps: &Snapshots) -> Result<()> {
 enum Reading<'a> {
     /// The fidelity with a state.
     Stabiliser(&'a StabiliserState),
+    /// How many words a state fixes in the basis, and whether the outcome agrees: 1, or 0.
+    Agreement(&'a StabiliserState),
     /// The fidelity with the first vector, and its derivative along each of the others.
     Vectors(&'a [Complex64], &'a [Vec<Complex64>]),
     /// The fidelity with each of these.
@@ -264,6 +281,7 @@ impl Reading<'_> {
     fn width(&self) -> usize {
         match self {
             Reading::Stabiliser(_) => 1,
+            Reading::Agreement(_) => 2,
             Reading::Vectors(_, tangents) => 1 + tangents.len(),
             Reading::Fidelities(vectors) => vectors.len(),
         }
@@ -319,6 +337,11 @@ impl Kernel for Read<'_> {
                             0.0
                         };
                         readings.push(overlap - 1.0);
+                    }
+                    Reading::Agreement(state) => {
+                        parities.find(&basis, state);
+                        readings.push(parities.len() as f64);
+                        readings.push(f64::from(u8::from(parities.allow(outcome))));
                     }
                     Reading::Vectors(target, tangents) => {
                         spread.take(&basis, outcome[0]);

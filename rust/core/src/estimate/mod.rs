@@ -37,7 +37,7 @@ mod tally;
 pub use calibration::{Calibration, Contrast, calibrated, calibration_variances};
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_calibrated, estimate_gradient, estimate_tally};
-pub use fidelity::{Average, LowRank, Target, fidelity, fidelity_gradient, low_rank};
+pub use fidelity::{Average, LowRank, Target, agreements, fidelity, fidelity_gradient, low_rank};
 pub(crate) use memory::Part;
 pub use memory::{MAX_OUTCOMES, Memory, Recalled, Seen};
 pub use moments::{Run, read, read_all, read_combined};

@@ -110,6 +110,23 @@ impl Sums {
         }
     }
 
+    /// The coefficient of the identity in each sum.
+    ///
+    /// ```
+    /// use efl_core::pauli::{PauliSum, Sums};
+    /// let sums = Sums::from_sums(1, [&PauliSum::from_labels([("I", 0.5), ("Z", 2.0)])?])?;
+    /// assert_eq!(sums.constants(), [0.5]);
+    /// # Ok::<(), efl_core::Error>(())
+    /// ```
+    pub fn constants(&self) -> Vec<f64> {
+        let identity = self.words.iter().position(|word| word.is_identity());
+        let of = |(columns, coefficients): (&[u32], &[f64])| {
+            let mut terms = columns.iter().zip(coefficients);
+            terms.find(|(column, _)| identity == Some(**column as usize)).map_or(0.0, |(_, c)| *c)
+        };
+        (0..self.len()).map(|j| of(self.row(j))).collect()
+    }
+
     /// Number of sums.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

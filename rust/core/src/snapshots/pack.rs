@@ -263,7 +263,8 @@ impl<const TABLES: usize> Kernel for Pack<'_, TABLES> {
 }
 
 /// The snapshots as row-major bytes `(bits, bases)`, the inverse of [`Snapshots::from_arrays`]. Settings drawn from
-/// lists have no bases: those are empty, and [`Snapshots::settings`] has the indices.
+/// lists have no bases: those are empty, and [`Snapshots::settings`] has the indices. Bits of twirled bases are those that
+/// were read.
 pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> {
     let (n, shots) = (snaps.n_qubits(), snaps.len());
     let letters = snaps.record == Record::Letters;
@@ -293,6 +294,9 @@ pub fn unpack(snaps: &Snapshots, cancel: &Cancel) -> Result<(Vec<u8>, Vec<u8>)> 
         if letters {
             bases.extend_from_slice(&base_rows[..height * n]);
         }
+    }
+    if snaps.ensemble.is_twirled() {
+        bits = snaps.twirled(&bits, cancel)?;
     }
     Ok((bits, bases))
 }

@@ -20,7 +20,7 @@ use crate::pauli::word::product_power;
 use crate::pauli::{Letter, WordRef};
 
 /// Bits of a row.
-fn ones(row: &[u64]) -> impl Iterator<Item = usize> + '_ {
+pub(super) fn ones(row: &[u64]) -> impl Iterator<Item = usize> + '_ {
     row.iter().enumerate().flat_map(|(k, &limb)| {
         let mut left = limb;
         std::iter::from_fn(move || {

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::pauli::Letter;
 use crate::snapshots::Address;
 use crate::snapshots::rows::to_planes;
-use crate::stabiliser::{GraphBasis, Parities, Spread, StabiliserState};
+use crate::stabiliser::{GraphBasis, Parities, Spread, StabiliserState, Twirl};
 use crate::state::StateVector;
 use num_complex::Complex64;
 
@@ -25,6 +25,7 @@ const STREAM: u64 = u64::from_le_bytes(*b"clifford");
 /// What a stream of an address is for.
 const BASIS: u64 = 0;
 const OUTCOME: u64 = 1;
+const TWIRL: u64 = 2;
 /// Snapshots of one task, a multiple of 64: fewer if each takes long.
 const CHUNK: usize = 1 << 12;
 const SHORT: usize = 64;
@@ -39,6 +40,11 @@ fn random(address: Address, purpose: u64) -> RandomBits {
 #[inline(always)]
 pub(crate) fn draw_basis(basis: &mut GraphBasis, address: Address) {
     basis.draw(&mut random(address, BASIS));
+}
+
+/// Draws what is done to the readout of a basis, if it is twirled.
+pub(super) fn draw_twirl(n_qubits: usize, address: Address) -> Twirl {
+    Twirl::draw(n_qubits, &mut random(address, TWIRL))
 }
 
 /// What is measured: in uniformly random bases, or in letters.

@@ -13,11 +13,13 @@ use crate::error::{Error, Result};
 use crate::gates::CliffordGate;
 use crate::pauli::{Letter, PauliWord};
 use crate::snapshots::{Address, Record, Snapshots};
-use crate::stabiliser::{GraphBasis, Setting};
+use crate::stabiliser::{GraphBasis, Setting, Twirl};
 use std::borrow::Cow;
 
 /// Snapshots that one task draws settings for; a multiple of 64.
 const CHUNK: usize = 1 << 14;
+/// Snapshots that one task draws twirls for.
+const TWIRLS: usize = 64;
 
 /// The setting at an address, with its gates.
 ///
@@ -33,7 +35,11 @@ pub fn draw_setting(ensemble: &Ensemble, address: Address, cancel: &Cancel) -> R
         memory::check("the setting", (n * limbs(n) * 8) as u64)?;
         let mut basis = GraphBasis::new(n);
         super::cliffords::draw_basis(&mut basis, address);
-        return Setting::from_gates_watched(n, basis.gates(), cancel);
+        let mut gates = basis.gates();
+        if ensemble.is_twirled() {
+            gates.extend(super::cliffords::draw_twirl(n, address).gates());
+        }
+        return Setting::from_gates_watched(n, gates, cancel);
     }
     let drawn = draw_settings(ensemble, &[address], cancel)?;
     let blocks = ensemble.block_list();
@@ -97,9 +103,38 @@ pub fn draw_settings(ensemble: &Ensemble, addresses: &[Address], cancel: &Cancel
     Ok(settings)
 }
 
+/// Bits, one byte each, after something that the twirl of each snapshot does to its row.
+fn each_twirl(
+    bits: &[u8],
+    addresses: &[Address],
+    n_qubits: usize,
+    cancel: &Cancel,
+    work: impl Fn(&Twirl, &mut [u8]) + Sync,
+) -> Result<Vec<u8>> {
+    let mut done = room("the bits", addresses.len(), n_qubits)?;
+    let parts = parallel::map(addresses.len().div_ceil(TWIRLS), cancel, |chunk| {
+        let range = chunk * TWIRLS..((chunk + 1) * TWIRLS).min(addresses.len());
+        let mut part = bits[range.start * n_qubits..range.end * n_qubits].to_vec();
+        for (row, &address) in part.chunks_exact_mut(n_qubits).zip(&addresses[range]) {
+            cancel.check()?;
+            work(&super::cliffords::draw_twirl(n_qubits, address), row);
+        }
+        Ok(part)
+    })?;
+    parts.iter().for_each(|part| done.extend_from_slice(part));
+    Ok(done)
+}
+
 impl Snapshots {
+    /// Bits of bases as they were read, twirls and all.
+    pub(in crate::snapshots) fn twirled(&self, bits: &[u8], cancel: &Cancel) -> Result<Vec<u8>> {
+        each_twirl(bits, self.addresses().unwrap_or(&[]), self.n_qubits, cancel, |twirl, row| {
+            twirl.apply(row)
+        })
+    }
+
     /// Packs `shots` snapshots whose settings are known by address: `bits` row-major with one byte per value, 0 or 1, in
-    /// the order of the qubits.
+    /// the order of the qubits. Twirls are undone here: what is kept are the bits of the bases.
     pub fn from_addresses(
         bits: &[u8],
         addresses: Vec<Address>,
@@ -107,7 +142,12 @@ impl Snapshots {
         cancel: &Cancel,
     ) -> Result<Self> {
         let shots = addresses.len();
-        let planes = crate::snapshots::pack::pack_bits(bits, shots, ensemble.n_qubits(), cancel)?;
+        let n = ensemble.n_qubits();
+        let mut planes = crate::snapshots::pack::pack_bits(bits, shots, n, cancel)?;
+        if ensemble.is_twirled() {
+            let undone = each_twirl(bits, &addresses, n, cancel, |twirl, row| twirl.undo(row))?;
+            planes = crate::snapshots::pack::pack_bits(&undone, shots, n, cancel)?;
+        }
         Ok(Snapshots::from_planes(ensemble, shots, planes, Record::Addressed(addresses)))
     }
 

@@ -1,0 +1,273 @@
+"""Projectors on more than four wires, by random bases of all qubits: gradients, values, plans, refusals.
+
+A comparison allows 5 standard errors, 6e-7 for normal errors; seeds are fixed.
+"""
+
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane import numpy as pnp
+from tests.oracle.dense import random_state
+
+import efl_core as efl
+
+WIRES = 5
+DEVICE = qml.device("default.qubit", wires=WIRES)
+RANDOM = random_state(WIRES, 3)
+
+
+def gates(x):
+    """Rotations that share arguments, and scale one: the chain rule has something to do."""
+    for q in range(WIRES):
+        qml.RY(x[q], wires=q)
+        qml.RX(0.5 * x[(q + 1) % WIRES], wires=q)
+    for q in range(WIRES - 1):
+        qml.CNOT(wires=[q, q + 1])
+    qml.CRY(x[0], wires=[4, 0])
+
+
+def angles(seed=0):
+    return pnp.array(np.random.default_rng(seed).uniform(-1, 1, WIRES), requires_grad=True)
+
+
+def qnode(observable, device=DEVICE, **options):
+    def model(x):
+        gates(x)
+        return qml.expval(observable())
+
+    if options:
+        return qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+    return qml.QNode(model, device)
+
+
+OBSERVABLES = {
+    "basis state": lambda: qml.Projector([0] * WIRES, wires=range(WIRES)),
+    "vector, wires in another order": lambda: qml.Projector(RANDOM, wires=[3, 0, 4, 1, 2]),
+    "multiple": lambda: -1.5 * qml.Projector(RANDOM, wires=range(WIRES)),
+    "matrix": lambda: qml.Hermitian(0.7 * np.outer(RANDOM, RANDOM.conj()), wires=range(WIRES)),
+}
+
+
+@pytest.mark.parametrize("name", OBSERVABLES)
+def test_gradients_are_those_of_backpropagation(name):
+    x, observable = angles(), OBSERVABLES[name]
+    exact = qml.grad(qnode(observable))(x)
+    value = float(qnode(observable)(x))
+    found, stderr = efl.gradient_with_errors(qnode(observable, shots=20_000, seed=1))(x)
+    assert (np.abs(found - exact) < 5 * stderr).all()
+    report = efl.shadow_grad.last_report()
+    assert (report.method, report.mode, report.tapes, report.shots) == ("global_clifford", "state", 1, 20_000)
+    assert np.abs(exact).max() > 5 * report.observed / 2, "nothing to see"
+    assert report.observed <= 1.05 * report.predicted  # which is a bound
+    assert abs(report.value[0] - value) < 5 * report.value_stderr[0]
+    plan = efl.plan(qnode(observable), state="prepared")(x)
+    assert report.observed**2 * 20_000 == pytest.approx(plan["global_clifford"].cost, rel=0.1)
+
+
+def test_many_runs_have_no_bias_and_bars_that_hold():
+    """80 runs of 300 shots: the mean of squared scores has a standard error of 0.16 or less."""
+    x, observable = angles(1), OBSERVABLES["basis state"]
+    exact = qml.grad(qnode(observable))(x)
+    found = [efl.gradient_with_errors(qnode(observable, shots=300, seed=s))(x) for s in range(80)]
+    value, stderr = np.array([f[0] for f in found]), np.array([f[1] for f in found])
+    scores = (value - exact) / stderr
+    assert (np.abs(value.mean(axis=0) - exact) < 5 * value.std(axis=0) / 80**0.5).all()
+    assert np.mean(scores**2) == pytest.approx(1, abs=0.6)
+
+
+def test_several_projectors_share_the_snapshots():
+    x = angles(2)
+
+    def model(x):
+        gates(x)
+        return [qml.expval(OBSERVABLES[name]()) for name in ("basis state", "matrix")]
+
+    def stacked(node):
+        return lambda x: qml.math.stack(node(x))
+
+    exact = qml.jacobian(stacked(qml.QNode(model, DEVICE)))(x)
+    node = qml.QNode(model, DEVICE, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 20_000, "seed": 3})
+    found = qml.jacobian(stacked(node))(x)
+    report = efl.shadow_grad.last_report()
+    assert report.shots == 20_000
+    assert np.abs(found - exact).max() < 6 * report.stderr.max()
+    assert report.value.shape == (2,)
+
+
+def test_a_target_is_reached_and_no_more():
+    x = angles()
+    qml.grad(qnode(OBSERVABLES["matrix"], target=0.02, seed=1))(x)
+    report = efl.shadow_grad.last_report()
+    assert report.predicted == pytest.approx(0.02, rel=1e-3)
+    assert 0.01 < report.observed <= 0.0205
+
+
+def test_devices_that_sample_run_a_tape_for_every_shot():
+    x, observable = angles(), OBSERVABLES["vector, wires in another order"]
+    device = qml.device("default.qubit", wires=WIRES, seed=4)
+    exact = qml.grad(qnode(observable))(x)
+    node = qnode(observable, device, shots=150, seed=2, device_options={"mode": "tapes"})
+    found, stderr = efl.gradient_with_errors(node)(x)
+    report = efl.shadow_grad.last_report()
+    assert (report.mode, report.tapes, report.settings) == ("tapes", 150, 150)
+    assert (np.abs(found - exact) < 5 * stderr).all()
+
+
+@pytest.mark.slow
+def test_a_calibrated_readout_is_made_good():
+    """10 % of flips: 0.58 are left, and a gradient that does not know is off by more than its bar."""
+    flips = {qml.BooleanFn(lambda _: True): lambda mp, **_: [qml.BitFlip(0.1, w) for w in mp.wires]}
+    device = qml.add_noise(
+        qml.device("default.mixed", wires=WIRES, seed=5), qml.NoiseModel({}, meas_map=flips)
+    )
+    x = angles(3)
+    target = np.array(qml.QNode(lambda x: [gates(x), qml.state()][1], DEVICE)(x + 0.3))
+
+    def observable():
+        return qml.Projector(target, wires=range(WIRES))
+
+    exact = qml.grad(qnode(observable))(x)
+    known = efl.calibrate(device, shots=20_000, seed=1)
+    assert known.mean_contrast.value == pytest.approx(0.576, abs=0.02)  # (32 * 0.9**5 - 1) / 31
+    node = qnode(observable, device, shots=150, seed=3, calibration=known)
+    found, stderr = efl.gradient_with_errors(node)(x)
+    assert (np.abs(found - exact) < 5 * stderr).all()
+    report = efl.shadow_grad.last_report()
+    assert abs(report.value[0] - float(qnode(observable)(x))) < 5 * report.value_stderr[0]
+    # The bars of a readout that leaves 0.58 are as much longer.
+    plan = efl.plan(qnode(observable), state="prepared")(x)
+    assert report.observed > 1.3 * (plan["global_clifford"].cost / 150) ** 0.5
+
+
+def test_the_device_of_a_fleet_has_values_and_gradients():
+    x, observable = angles(), OBSERVABLES["matrix"]
+    fleet = qml.device("efl.fleet", DEVICE, shots=20_000, seed=6)
+    node = qnode(observable, fleet)
+    exact, value = qml.grad(qnode(observable))(x), float(qnode(observable)(x))
+    assert abs(float(node(x)) - value) < 5 * (0.7**2 * value / 0.7 / 20_000) ** 0.5 + 1e-3
+    assert np.abs(qml.grad(node)(x) - exact).max() < 6 * (2 / 20_000) ** 0.5
+
+
+def rotations(x):
+    for q in range(WIRES):
+        qml.RY(x[q], wires=q)
+    for q in range(WIRES - 1):
+        qml.CNOT(wires=[q, q + 1])
+    for q in range(WIRES):
+        qml.RX(x[WIRES + q], wires=q)
+
+
+def test_a_plan_has_bounds_and_the_figures_of_the_state():
+    x = pnp.array(np.random.default_rng(5).uniform(-1, 1, 2 * WIRES), requires_grad=True)
+    near = np.array(qml.QNode(lambda x: [rotations(x), qml.state()][1], DEVICE)(x + 0.1))
+
+    def model(target):
+        def own(x):
+            rotations(x)
+            return qml.expval(qml.Projector(target, wires=range(WIRES)))
+
+        return qml.QNode(own, DEVICE)
+
+    bounds, exact = efl.plan(model(near))(x), efl.plan(model(near), state="prepared")(x)
+    assert bounds.methods == ["global_clifford", "shift"]
+    assert bounds.best.name == exact.best.name == "global_clifford"
+    for name in bounds.methods:
+        assert exact[name].cost <= bounds[name].cost
+    assert bounds["shift"].cost == pytest.approx(2 * WIRES / 4)
+    assert bounds["global_clifford"].worst_shots <= 10_000  # one over the target squared
+    assert 'diff_method=efl.shadow_grad, gradient_kwargs={"shots"' in str(bounds)
+    assert exact.to_dict()["best"] == "global_clifford"
+    # Far from the target parameter-shift needs fewer shots, and the plan says so.
+    far = efl.plan(model(random_state(WIRES, 9) * 1.0), state="prepared")(x)
+    assert far["shift"].cost < far["global_clifford"].cost
+    assert far.best.name == "shift"
+    assert 'diff_method="parameter-shift"' in str(far)
+    # What shifts cost, by their own formula: shots in proportion to deviations.
+    theta = np.array(x)
+    spread = []
+    for k in range(len(theta)):
+        for sign in (1, -1):
+            moved = theta.copy()
+            moved[k] += sign * np.pi / 2
+            value = float(model(near)(moved))
+            spread.append((value * (1 - value)) ** 0.5 / 2)
+    assert exact["shift"].cost == pytest.approx(sum(spread) ** 2 / len(theta), rel=1e-6)
+
+
+def test_a_plan_does_not_count_shifts_of_other_gates():
+    plan = efl.plan(qnode(OBSERVABLES["matrix"]))(angles())
+    assert plan.methods == ["global_clifford"]
+    assert "no single rotation" in plan["shift"].note
+    assert "_repr_html_" in dir(plan)
+    assert "<table>" in plan._repr_html_()
+    assert repr(plan).startswith("ProjectorPlan(5 qubits, 5 parameters")
+    with pytest.raises(efl.InvalidInputError, match="name: expected one of global_clifford, shift, got"):
+        plan["echo"]
+
+
+@pytest.mark.parametrize(
+    ("measured", "options", "message"),
+    [
+        (lambda: qml.expval(qml.Projector([1] * 5, wires=range(1, 6))), {}, "or on all 6"),
+        (
+            lambda: [qml.expval(qml.Projector([1] * 6, wires=range(6))), qml.expval(qml.Z(0))],
+            {},
+            "tape: expected nothing but projectors",
+        ),
+        (None, {"method": "echo"}, "method: expected its default"),
+        (None, {"settings_per_step": 3}, "settings_per_step: expected its default"),
+        (None, {"noise": efl.Noise(two_qubit=0.01)}, "noise: expected its default"),
+        (None, {"ensemble": efl.Ensemble.uniform(6)}, "ensemble: expected its default"),
+        (None, {"audit": 0.1}, "audit: expected its default"),
+        (None, {"device_options": {"connectivity": "none"}}, "device_options: expected its default"),
+        (None, {"device_options": {"mode": "tapes", "max_tapes": 20}}, "expected at most 20 tapes, got 100"),
+        (
+            None,
+            {
+                "calibration": efl.Calibration.from_bits(np.zeros((50, 6), np.uint8)),
+                "ensemble": efl.Ensemble.global_clifford(6),
+            },
+            "calibration: expected snapshots of .*twirled=True",
+        ),
+    ],
+)
+def test_what_does_not_go_with_it_is_refused(measured, options, message):
+    def model(x):
+        for q in range(6):
+            qml.RY(x, wires=q)
+        return qml.expval(qml.Projector([1] * 6, wires=range(6))) if measured is None else measured()
+
+    device = qml.device("default.qubit", wires=6)
+    kwargs = {"shots": 100, "seed": 1, **options}
+    node = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=kwargs)
+    with pytest.raises(efl.EflError, match=message):
+        efl.gradient_with_errors(node)(pnp.array(0.3))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"connectivity": "line"}, "connectivity: expected none"), ({"state": np.eye(2)[0]}, "state: expected")],
+)
+def test_a_plan_refuses_what_it_has_no_use_for(options, message):
+    with pytest.raises(efl.InvalidInputError, match=message):
+        efl.plan(qnode(OBSERVABLES["matrix"]), **options)(angles())
+
+
+def test_trained_coefficients_are_refused():
+    def model(x, factor):
+        gates(x)
+        return qml.expval(qml.s_prod(factor, qml.Projector([1] * WIRES, wires=range(WIRES))))
+
+    node = qml.QNode(model, DEVICE, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 100})
+    with pytest.raises(efl.InvalidInputError, match="tape: expected a projector without trainable"):
+        qml.grad(node)(angles(), pnp.array(2.0, requires_grad=True))
+
+
+def test_narrow_projectors_are_expanded_as_before():
+    def model(x):
+        gates(x)
+        return qml.expval(qml.Projector([1, 0, 1, 0], wires=range(4)))
+
+    node = qml.QNode(model, DEVICE, diff_method=efl.shadow_grad, gradient_kwargs={"shots": 2000, "seed": 1})
+    qml.grad(node)(angles())
+    assert efl.shadow_grad.last_report().method != "global_clifford"
