@@ -220,7 +220,7 @@ class Plan:
         made = self._other(native, circuit, replace(self._options, state=None))
         return made if state is None else made.at_state(state)
 
-    def at_state(self, state: State, *, shares_only: bool = False) -> "Plan":
+    def at_state(self, state: State) -> "Plan":
         """Return the same plan for a state: figures, shares and the best method are those for it.
 
         Circuits, settings and the words that they read stay. Shots go to what varies at the state (each
@@ -234,11 +234,6 @@ class Plan:
             ``"prepared"``: what the circuit makes of its product input, by simulation. A state vector that
             the circuit is to have prepared; or a product state, as Bloch vectors of shape ``(n_qubits, 3)``
             or as letters, one of ``0 1 + - R L`` for each qubit. Or an `efl.Memory` of earlier outcomes.
-        shares_only
-            Whether every setting keeps what it contributes to each word, so that shots and routes alone
-            follow the state. That takes milliseconds where contributions take up to a second: for every step
-            of a training loop, where a memory of few shots says little of how words vary together.
-
         >>> import efl_core as efl
         >>> circuit = efl.Circuit(2, parameters=[0.1, 0.2]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
         >>> plan = efl.plan(circuit.clifford("CZ", 0, 1), "ZZ")
@@ -255,8 +250,7 @@ class Plan:
         else:
             counted = self._weights(chain, goal)
         known = read_state(state, self._circuit)
-        about = {"weights": counted, "slopes": slopes, "shares_only": bool(shares_only)}
-        native = self._native.at_state(**known, **about)
+        native = self._native.at_state(**known, weights=counted, slopes=slopes)
         return self._other(native, self._circuit, replace(self._options, state=state))
 
     def through(

@@ -183,7 +183,7 @@ class Designed:
             nothing = np.zeros(len(parameters))
             return Measured(nothing, nothing, 0, 0)
         if self._memory.steps and shots >= (held[self._method].settings or 0):
-            held = held.at_state(self._memory, shares_only=True)
+            held = held.at_state(self._memory)
         least = 2 if any(not e.served for e, _ in held.allocate(2, self._method, settings=1)) else 1
         found = held.allocate(max(shots, least), self._method, settings=settings, step=step, seed=seed)
         requests = [Request(held.circuit, e.setting, number, e) for e, number in found]

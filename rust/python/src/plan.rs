@@ -111,8 +111,8 @@ impl Plan {
     }
 
     /// The same plan for a state: a vector, a memory, or else what the circuit prepares. With slopes of the parameters by
-    /// arguments, for a mean of the derivatives by these. With `shares_only` settings contribute what they did.
-    #[pyo3(signature = (*, vector=None, memory=None, weights=None, slopes=None, shares_only=false))]
+    /// arguments, for a mean of the derivatives by these.
+    #[pyo3(signature = (*, vector=None, memory=None, weights=None, slopes=None))]
     fn at_state(
         &self,
         py: Python<'_>,
@@ -120,7 +120,6 @@ impl Plan {
         memory: Option<&Memory>,
         weights: Option<PyReadonlyArray1<'_, f64>>,
         slopes: Option<PyReadonlyArray2<'_, f64>>,
-        shares_only: bool,
     ) -> PyResult<Self> {
         let vector = vector.map(|vector| vector.as_array().to_vec());
         let memory = memory.map(|memory| &memory.0);
@@ -136,7 +135,6 @@ impl Plan {
             let aim = Aim {
                 weights: (chain.is_none() && !weights.is_empty()).then_some(&weights[..]),
                 chain: chain.as_ref().map(|chain| (chain, &weights[..])),
-                shares_only,
             };
             self.0.at_state(state, aim, cancel)
         })

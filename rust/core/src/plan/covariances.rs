@@ -134,16 +134,17 @@ mod tests {
     #[test]
     fn all_ways_of_multiplying_are_the_covariances_of_the_outcomes() {
         let mut state = 3u64;
-        let mut below = |n: u64| {
+        let mut below = |n: usize| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) % n
+            (state >> 33) as usize % n
         };
         for n in 1..7usize {
-            let outcomes: Vec<usize> = (0..40).map(|_| below(1 << n) as usize).collect();
+            let outcomes: Vec<usize> = (0..40).map(|_| below(1 << n)).collect();
             let means = means(n, &outcomes);
             let masks: Vec<(usize, f64)> = (1..1usize << n)
-                .filter(|_| below(3) > 0)
-                .map(|mask| (mask, if below(2) == 0 { 1.0 } else { -1.0 }))
+                .map(|mask| (mask, below(6)))
+                .filter(|(_, drawn)| *drawn > 1)
+                .map(|(mask, drawn)| (mask, if drawn % 2 == 0 { 1.0 } else { -1.0 }))
                 .collect();
             let all: Vec<u32> = (0..masks.len() as u32).collect();
             let some: Vec<u32> = all.iter().copied().filter(|place| place % 3 != 1).collect();

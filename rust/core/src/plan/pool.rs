@@ -16,17 +16,26 @@ use crate::experiment::{Experiment, Readings};
 use crate::pauli::{Sums, Words};
 use std::ops::Range;
 
-/// Steps of a descent.
-const STEPS: usize = 12;
 /// A descent ends where a step promises no more than this part of the variance.
 const SETTLED: f64 = 1e-4;
 /// The part of the shots that are taken for noise, so that no weights count on correlations that are all but perfect.
 const NOISE: f64 = 0.01;
 /// Visits of a step of all derivatives for which other words than their own are used.
 const FEW: usize = 10_000_000;
-/// Visits of all descents together, some seconds; and where there is a plan for every step of a training run, one.
-pub(super) const AT_LEISURE: usize = 4_000_000_000;
-pub(super) const IN_A_STEP: usize = 600_000_000;
+/// How much is done for contributions.
+#[derive(Clone, Copy)]
+pub(super) struct Effort {
+    /// Steps of a descent.
+    steps: usize,
+    /// Visits of all descents together.
+    visits: usize,
+}
+
+/// For a state that is known: some seconds.
+pub(super) const AT_LEISURE: Effort = Effort { steps: 12, visits: 4_000_000_000 };
+/// For one that is remembered, which may be so in every step of a training run: a tenth of a second. More steps would
+/// follow what is chance in few shots.
+pub(super) const IN_A_STEP: Effort = Effort { steps: 4, visits: 60_000_000 };
 /// With fewer descents than this there is none.
 const LEAST: usize = 3;
 /// Bytes of parities, and of covariances.
@@ -108,9 +117,9 @@ pub(super) struct Pool {
     n_words: usize,
     settings: Vec<Setting>,
     rows: Vec<Row>,
-    /// Visits of a step, and of all descents together.
+    /// Visits of a step.
     visits: usize,
-    budget: usize,
+    effort: Effort,
 }
 
 /// Whether there is room and time for a pool of so many settings.
@@ -126,7 +135,7 @@ impl Pool {
         experiments: &[&Experiment],
         parities: Vec<Parities>,
         shares: &[f64],
-        budget: usize,
+        effort: Effort,
     ) -> Option<Self> {
         let n_qubits = words.n_qubits();
         let mut room = MOST_BYTES / size_of::<f64>();
@@ -151,13 +160,13 @@ impl Pool {
             wanted.into_iter().map(|row| Row::of(row, experiments, &settings, widely)).collect();
         let parts = rows.iter().flat_map(|row| (0..settings.len()).map(|i| row.part(i).len()));
         let visits: usize = parts.map(visits).sum();
-        let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits, budget };
+        let pool = Pool { n_qubits, n_words: words.len(), settings, rows, visits, effort };
         (pool.descents() >= LEAST).then_some(pool)
     }
 
     /// How many descents there is time for.
     pub(super) fn descents(&self) -> usize {
-        self.budget / (STEPS * self.visits).max(1)
+        self.effort.visits / (self.effort.steps * self.visits).max(1)
     }
 
     /// Takes other shares, above zero.
@@ -261,7 +270,7 @@ impl Pool {
         common.projected(self, row, &slope, &mut step);
         let mut down = step.clone();
         let mut gain = dot(&slope, &step);
-        for _ in 0..STEPS {
+        for _ in 0..self.effort.steps {
             cancel.check()?;
             if gain <= SETTLED * dot(&x, &slope).max(0.0) || gain <= 0.0 {
                 break;

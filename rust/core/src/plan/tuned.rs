@@ -48,9 +48,6 @@ pub struct Aim<'a> {
     pub weights: Option<&'a [f64]>,
     /// Of derivatives by what parameters are computed from instead, with a weight for each.
     pub chain: Option<(&'a Chain, &'a [f64])>,
-    /// Whether settings keep what they contribute, so that shares and routes alone follow the state: milliseconds, for
-    /// every step of a training run. Contributions that few shots suggest gain little there, and cost a second.
-    pub shares_only: bool,
 }
 
 /// What a method comes to at a state.
@@ -94,9 +91,7 @@ impl Plan {
         made.moving = Some(solver.live[first..].to_vec());
         for (m, method) in Method::ALL.into_iter().enumerate() {
             cancel.check()?;
-            let shares_only = aim.shares_only;
-            let tuning =
-                Tuning { plan: self, method, known: &known, chain, weights: &weights, shares_only, cancel };
+            let tuning = Tuning { plan: self, method, known: &known, chain, weights: &weights, cancel };
             let found = tuning.found(&self.solutions[m])?;
             made.rows[m] = match &found.variances {
                 Some(variances) if chain.is_none() => {
@@ -128,7 +123,6 @@ struct Tuning<'a> {
     known: &'a Known<'a>,
     chain: Option<&'a Chain>,
     weights: &'a [f64],
-    shares_only: bool,
     cancel: &'a Cancel,
 }
 
@@ -204,7 +198,7 @@ impl Tuning<'_> {
         let by_routes = open.is_some();
         let best = self.best(&mut stage, now, open)?;
         // Through a chain rule settings keep their contributions: nothing was made for the shots that are remembered.
-        if !self.known.is_exact() && self.chain.is_none() && !self.shares_only {
+        if !self.known.is_exact() && self.chain.is_none() {
             self.foresee(&mut stage, &best)?;
         }
         let mut shares = vec![0.0; all.len()];
@@ -276,14 +270,13 @@ impl Tuning<'_> {
     fn pool(&self, stage: &Stage<'_>, families: usize, now: &Balanced, part: Part) -> Result<Option<Pool>> {
         let experiments: Vec<&Experiment> = stage.experiments[..families].iter().collect();
         let words = self.plan.observables.sums().words();
-        if families < 2 || self.shares_only || self.chain.is_some() || !pool::fits(words.n_qubits(), families)
-        {
+        if families < 2 || self.chain.is_some() || !pool::fits(words.n_qubits(), families) {
             return Ok(None);
         }
         let parities = self.known.parities(&experiments, part, self.cancel)?;
         let shares: Vec<f64> = now.shares[..families].iter().map(|share| share.max(LEAST_SHARE)).collect();
-        let budget = if self.known.is_exact() { pool::AT_LEISURE } else { pool::IN_A_STEP };
-        Ok(Pool::new(words, &experiments, parities, &shares, budget))
+        let effort = if self.known.is_exact() { pool::AT_LEISURE } else { pool::IN_A_STEP };
+        Ok(Pool::new(words, &experiments, parities, &shares, effort))
     }
 
     /// Puts what is to be expected of the settings in the place of what earlier shots say: contributions that were made
