@@ -46,14 +46,13 @@ class Remembered(Device):
 
     def _samples(self, tape):
         wires = tape.measurements[0].wires
-        key = repr(
-            [(op.name, op.wires.tolist(), [np.round(d, 12) for d in op.data]) for op in tape.operations]
-        )
+        key = tuple((op.name, op.wires.labels, *map(float, op.data)) for op in tape.operations)
         if key not in self._known:
             plain = QuantumScript(tape.operations, [qml.probs(wires=wires)])
-            [self._known[key]] = qml.execute([plain], self._device, diff_method=None)
-        chances = np.clip(np.asarray(self._known[key], dtype=float), 0, None)
-        drawn = self._random.choice(len(chances), tape.shots.total_shots, p=chances / chances.sum())
+            [chances] = qml.execute([plain], self._device, diff_method=None)
+            self._known[key] = np.cumsum(np.clip(np.asarray(chances, dtype=float), 0, None))
+        total = self._known[key]
+        drawn = np.searchsorted(total, total[-1] * self._random.random(tape.shots.total_shots), "right")
         return (drawn[:, None] >> np.arange(len(wires))[::-1]) & 1
 
 
@@ -71,6 +70,22 @@ def served(device, wires=(0, 1)):
         qml.CNOT([one, other])
         qml.RY(angles[4], other)
         return qml.expval(qml.Z(other))
+
+    return qml.QNode(function, device)
+
+
+def uploading(device, layers=2):
+    """The same of inputs that come again in every layer."""
+
+    def function(x, angles):
+        for layer in range(layers):
+            qml.RX(x[0], 0)
+            qml.RX(x[1], 1)
+            qml.RY(angles[2 * layer], 0)
+            qml.RY(angles[2 * layer + 1], 1)
+            qml.CZ([0, 1])
+        qml.RY(angles[2 * layers], 0)
+        return qml.expval(qml.Z(0))
 
     return qml.QNode(function, device)
 

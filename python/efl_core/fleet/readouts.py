@@ -142,19 +142,14 @@ class AnswerPlan:
         words = list(
             {word.label: word for own in self.sums for word, _ in own.terms() if word.weight}.values()
         )
-        found = []
+        found: list[dict[str, tuple[float, Floats | None]]] = []
         for setting, _ in self.runs:
             read = [word for word in words if setting.reveal(word) is not None]
-            if self.correction is None:
-                found.append({word.label: (1.0, None) for word in read})
-                continue
-            left, errors = self.correction.left(setting, read)
-            found.append(
-                {
-                    word.label: (float(left[i]), None if errors is None else errors[i])
-                    for i, word in enumerate(read)
-                }
-            )
+            left, errors = np.ones(len(read)), None
+            if self.correction is not None:
+                left, errors = self.correction.left(setting, read)
+            wrong = [None] * len(read) if errors is None else errors
+            found.append({w.label: (float(c), e) for w, c, e in zip(read, left, wrong, strict=True)})
         return tuple(found)
 
     @cached_property

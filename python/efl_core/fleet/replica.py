@@ -363,7 +363,7 @@ def _check_alike(calibration: Calibration, version: Version) -> None:
             "calibration", "none in a fleet without one (Learner(calibration=))", "one"
         )
     own, read = calibration.check(known.wires), version.roster.untaught.readings
-    masks = {(qubit,) for qubit in range(known.n_qubits)}
+    masks: set[tuple[int, ...]] = {(qubit,) for qubit in range(known.n_qubits)}
     masks |= {tuple(np.flatnonzero(row).tolist()) for table, *_ in read for row in table.T}
     for qubits in sorted(masks):
         here, there = own.contrast(qubits), known.contrast(qubits)
