@@ -178,6 +178,8 @@ class Designer:
         self._method, self._served_only = method, served_only
         self._options = PlanOptions() if options is None else options
         self._correction = correction
+        # By how much variances grow where readings are divided; known with the first roster of a design.
+        self._growth: float | None = None
         self._plan: Plan | None = None
         self._name = ""
         self.untaught = AnswerPlan.of(model.outputs, split.shots, correction)
@@ -196,6 +198,7 @@ class Designer:
         """Return one that goes on with another correction."""
         found = copy(self)
         found._correction, found.untaught = correction, self.untaught.corrected(correction)
+        found._growth = None
         found.answers = None if self.answers is None else self.answers.corrected(correction)
         return found
 
@@ -215,7 +218,9 @@ class Designer:
                 Entry(e.setting, share, e, divided=None if known is None else known.of(e))
                 for e, share in found.experiments(self._name)
             )
-            cost, circuits = row.cost * _grown(entries), row.circuits
+            if self._growth is None:
+                self._growth = 1.0 if known is None else _grown(entries)
+            cost, circuits = row.cost * self._growth, row.circuits
         return Roster(self._split, self._name, entries, self.answers, self.untaught, cost, circuits, known)
 
     def _designed(self, point: Point) -> Plan:
@@ -230,7 +235,7 @@ class Designer:
         base = kept_plan(point.circuit, self._options)
         names = [self._name] if self._plan is not None else self._candidates(base, chain, point)
         found = base.through(chain, point.circuit, names)
-        self._plan = found
+        self._plan, self._growth = found, None
         if not self._name:
             self._name = preferred([found[name] for name in names], lambda row: row.cost).name
         if not found[self._name].cost > 0:
@@ -270,8 +275,8 @@ def _grown(entries: Sequence[Entry]) -> float:
     """Return by how much the variance of readings grows where they are divided."""
     plain = divided = 0.0
     for entry in entries:
-        if entry.divided is None or not isinstance(entry.experiment, Experiment):
-            return 1.0
+        assert entry.divided is not None  # something is known of the device
+        assert isinstance(entry.experiment, Experiment)  # of a plan that was made here
         for place in range(len(entry.divided.rows)):
             plain += entry.experiment.reading(place).l2_norm ** 2 / entry.share
             divided += entry.divided.reading(place).l2_norm ** 2 / entry.share

@@ -76,14 +76,14 @@ impl<'s> Collect<'s> {
     }
 
     /// The masks, and how wrong they may be because of the calibration that sums were divided by.
-    pub(crate) fn finish(self, directions: Option<&Directions<'_>>) -> Result<Masks> {
+    pub(crate) fn finish(self, mut directions: Option<&mut Directions<'_>>) -> Result<Masks> {
         let (mut masks, n) = (Masks::default(), self.setting.n_qubits() as u32);
         let mut limbs: BTreeMap<Vec<u16>, u32> = BTreeMap::new();
         let mut wrong: [Vec<f64>; DIRECTIONS] = Default::default();
         for (planes, terms) in self.words {
             let mut mask = vec![0; (n as usize).div_ceil(64)];
             planes.iter().for_each(|q| mask[usize::from(*q) / 64] |= 1 << (q % 64));
-            let own = directions.map(|directions| directions.of(&mask)).transpose()?;
+            let own = directions.as_mut().map(|directions| directions.of(&mask)).transpose()?;
             let mut last = None;
             for ((output, column), coefficient) in terms.into_iter().filter(|(_, c)| *c != 0.0) {
                 if last != Some(output) {

@@ -254,7 +254,7 @@ impl Calibration {
     /// What readings of the parities of some qubits are divided by, and by which part of itself each of those is wrong in
     /// each of a few directions: shape (masks, directions).
     fn divisors<'py>(&self, py: Python<'py>, masks: Vec<Vec<usize>>) -> PyResult<Divisors<'py>> {
-        let directions = self.0.directions();
+        let mut directions = self.0.directions();
         let (mut values, mut wrong) = (Vec::new(), Vec::new());
         for qubits in masks {
             let (value, own) = directions.of(&self.mask(qubits)?).or_raise()?;

@@ -144,7 +144,11 @@ impl Calibration {
 
     /// The contrast of a mask that is to be divided by: an error where it is not clearly above zero.
     pub(super) fn divisor(&self, mask: &[u64]) -> Result<f64> {
-        let found = self.contrast(mask)?;
+        self.contrast(mask).and_then(|found| self.significant(mask, found))
+    }
+
+    /// The value of the contrast of a mask, if it is clearly above zero.
+    fn significant(&self, mask: &[u64], found: Contrast) -> Result<f64> {
         if found.value > SIGNIFICANT * found.stderr {
             return Ok(found.value);
         }
@@ -207,12 +211,14 @@ impl Calibration {
 ///
 /// Invariant: a direction is a function of the shots alone, so that what is added up of several masks, settings and
 /// versions belongs together. Of two calibrations the signs differ at random, for their errors are independent.
-/// Cost: a pass over the different patterns for every mask.
+/// Cost: a pass over the different patterns for every different mask.
 #[derive(Debug, Clone)]
 pub struct Directions<'c> {
     calibration: &'c Calibration,
     /// For each pattern, then for each qubit, its direction and sign.
     places: Vec<(usize, f64)>,
+    /// Masks that were asked for: settings have many in common.
+    known: BTreeMap<Vec<u64>, (f64, [f64; DIRECTIONS])>,
 }
 
 impl<'c> Directions<'c> {
@@ -230,12 +236,22 @@ impl<'c> Directions<'c> {
             let random = philox([calibration.shots, count], [i as u64, 0, 0, 0])[0];
             places[p] = (direction, if random & 1 == 1 { -1.0 } else { 1.0 });
         }
-        Directions { calibration, places }
+        Directions { calibration, places, known: BTreeMap::new() }
     }
 
     /// What the readings of a mask are divided by, and by which part of itself that is wrong in each direction.
-    pub fn of(&self, mask: &[u64]) -> Result<(f64, [f64; DIRECTIONS])> {
-        let (contrast, divisor) = (self.calibration.contrast(mask)?, self.calibration.divisor(mask)?);
+    pub fn of(&mut self, mask: &[u64]) -> Result<(f64, [f64; DIRECTIONS])> {
+        if let Some(found) = self.known.get(mask) {
+            return Ok(*found);
+        }
+        let found = self.found(mask)?;
+        self.known.insert(mask.to_vec(), found);
+        Ok(found)
+    }
+
+    fn found(&self, mask: &[u64]) -> Result<(f64, [f64; DIRECTIONS])> {
+        let contrast = self.calibration.contrast(mask)?;
+        let divisor = self.calibration.significant(mask, contrast)?;
         let mut found = [0.0; DIRECTIONS];
         if contrast.stderr == 0.0 {
             return Ok((divisor, found)); // that of no qubits, which is known
@@ -460,7 +476,7 @@ mod tests {
 
     /// The variance of readings by the directions over that by all patterns.
     fn ratio(found: &Calibration, masks: &[u64], loads: &[f64]) -> f64 {
-        let (directions, mut exact) = (found.directions(), Loads::default());
+        let (mut directions, mut exact) = (found.directions(), Loads::default());
         let mut sums = [0.0; DIRECTIONS];
         for (mask, load) in masks.iter().zip(loads) {
             let (divisor, wrong) = directions.of(&[*mask]).unwrap();

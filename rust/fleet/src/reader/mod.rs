@@ -161,12 +161,12 @@ impl Reader {
             let expected = format!("one of {n} qubits, as the version has");
             return Err(Error::shape("calibration", expected, calibration.n_qubits().to_string()));
         }
-        let directions = calibration.map(Calibration::directions);
+        let mut directions = calibration.map(Calibration::directions);
         let gradient = (entries.iter().enumerate())
             .map(|(e, entry)| {
                 width(&format!("entries[{e}]"), &entry.setting, n)?;
                 let factor = 1.0 / (version.share(e) * f64::from(shape.teach_shots));
-                gradient_masks(entry, n_outputs, slopes, factor, directions.as_ref())
+                gradient_masks(entry, n_outputs, slopes, factor, directions.as_mut())
                     .map_err(|error| error.named(format!("entries[{e}]")))
             })
             .collect::<Result<_>>()?;
@@ -237,7 +237,7 @@ fn gradient_masks(
     n_outputs: usize,
     slopes: &Slopes,
     factor: f64,
-    directions: Option<&Directions<'_>>,
+    directions: Option<&mut Directions<'_>>,
 ) -> Result<Masks> {
     let parameters = slopes.rows.len();
     let mut collect = Collect::new(&entry.setting);

@@ -201,7 +201,7 @@ impl Roster {
 
     /// The roster whose readings are those by which its own are wrong in a direction of a calibration.
     pub fn wrong(&self, calibration: &Calibration, direction: usize) -> Roster {
-        let (mut found, directions) = (self.clone(), calibration.directions());
+        let (mut found, mut directions) = (self.clone(), calibration.directions());
         for entry in &mut found.entries {
             for (_, sum) in &mut entry.readings {
                 let coefficients: Vec<f64> = sum
