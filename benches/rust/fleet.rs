@@ -40,7 +40,7 @@ fn reader(constant: Option<Vec<f64>>) -> Reader {
     let setting = Setting::product(&"Z".repeat(N)).expect("letters");
     let answer = Answer { setting, shots: 48, values: vec![(0, observable)] };
     let slopes = Slopes::identity(circuit.n_parameters());
-    Reader::new(version, 1, &entries, &[answer], &slopes, constant).expect("a reader")
+    Reader::new(version, 1, &entries, &[answer], &slopes, constant, None).expect("a reader")
 }
 
 fn fleet(c: &mut Criterion) {

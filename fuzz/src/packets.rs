@@ -33,7 +33,7 @@ pub(crate) fn readers() -> &'static [Arc<Reader>; 4] {
             let answer = Answer { setting: setting("ZZZ"), shots: 5, values: vec![(0, sum("ZII"))] };
             let answers = if number == 2 { vec![] } else { vec![answer] };
             let constant = (number == 3).then(|| vec![1.0]);
-            let reader = Reader::new(version, 1, &entries, &answers, &Slopes::identity(2), constant);
+            let reader = Reader::new(version, 1, &entries, &answers, &Slopes::identity(2), constant, None);
             Arc::new(reader.expect("a reader"))
         })
     })

@@ -516,6 +516,8 @@ class Calibration:
     @property
     def shots(self) -> int: ...
     def contrast(self, qubits: Sequence[int]) -> tuple[float, float, int]: ...
+    def divisors(self, masks: Sequence[Sequence[int]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what parities are divided by, (masks,), and their relative errors in a few directions, (masks, directions)."""
     def patterns(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint64]]: ...
 
 @final
@@ -709,13 +711,15 @@ class FleetReader:
         answers: Sequence[_Answer] | None = None,
         slopes: NDArray[np.float64] | None = None,
         weights: NDArray[np.float64] | None = None,
+        calibration: Calibration | None = None,
     ) -> FleetReader:
         """`entries`, one per share: an experiment, or (setting, [(row, sum)], [(output, sum)]), the last for gentle entries.
 
         A gentle pair is two entries of equal shares, with readings of opposite signs. `answers`: (setting, shots,
         [(output, sum)]), whose shots add up to `answer_shots`. `n_parameters` is K; `slopes` (K, M) turns derivatives
         by gate parameters into those by arguments, else M = K. With constant `weights` (R,) queries need no ticket:
-        they are counted as they are submitted.
+        they are counted as they are submitted. With the calibration that readings were divided by, M counts the
+        derivatives and then, for each direction of the calibration, by how much they are wrong in it.
         """
     @property
     def version(self) -> FleetVersion: ...

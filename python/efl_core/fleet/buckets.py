@@ -24,7 +24,7 @@ from efl_core.experiments import Experiment
 from efl_core.fleet.losses import Expectation, Loss
 from efl_core.fleet.versions import Version
 
-__all__ = ["LiarBound", "Trimmed", "liar_bound", "trimmed_mean"]
+__all__ = ["LiarBound", "Trimmed", "liar_bound", "pooled_mean", "trimmed_mean"]
 
 Floats = NDArray[np.float64]
 # Queries below which the mean of a bucket is too skewed to be trimmed, and buckets below which there are few.
@@ -66,6 +66,20 @@ class Trimmed:
         return f"trimmed {size:.4f} +- {error:.4f} {cut}{warning}"
 
 
+def pooled_mean(
+    tallies: "Sequence[_native.FleetTally]", weights: Floats, size: int
+) -> tuple[Floats, Floats, int]:
+    """Return the mean of tallies, each with its weight, its standard errors, and how many queries say it.
+
+    Of so many derivatives; what is counted behind them is by how much they are wrong in each direction of a
+    calibration. That is common to all queries, so it does not average away.
+    """
+    mean, stderr, queries = _native.fleet_gradient(tallies, weights)
+    if len(mean) == size:
+        return mean, stderr, queries
+    return mean[:size], np.hypot(stderr[:size], _wrong(mean, size)), queries
+
+
 def trimmed_mean(
     held: "Sequence[tuple[int, int, _native.FleetTally]]",
     weights: Floats,
@@ -81,7 +95,7 @@ def trimmed_mean(
     for bucket in sorted(places):
         own = places[bucket]
         mean, _, queries = _native.fleet_gradient([held[i][2] for i in own], weights[own])
-        means.append(mean)
+        means.append(mean[: math.prod(shape)])
         small += queries < LEAST_QUERIES
     table = np.sort(np.stack(means), axis=0)
     count = len(table)
@@ -91,7 +105,16 @@ def trimmed_mean(
         np.clip(table, kept[0], kept[-1]).std(axis=0, ddof=1) if count > 1 else np.full(kept[0].shape, np.nan)
     )
     stderr = spread / ((1 - 2 * cut / count) * math.sqrt(count))
+    mean, _, _ = _native.fleet_gradient([tally for _, _, tally in held], weights)
+    if len(mean) > table.shape[1]:  # the calibration is common to all buckets
+        stderr = np.hypot(stderr, _wrong(mean, table.shape[1]))
     return Trimmed(kept.mean(axis=0).reshape(shape), stderr.reshape(shape), count, cut, small)
+
+
+def _wrong(mean: Floats, size: int) -> Floats:
+    """Return the errors of so many derivatives because of their calibration."""
+    found: Floats = np.sqrt(np.square(mean[size:]).reshape(-1, size).sum(axis=0))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +157,7 @@ def _norms(version: Version) -> Floats:
     for entry in version.roster.entries:
         words: dict[tuple[int, str], Floats] = {}
         if isinstance(entry.experiment, Experiment):
-            native = entry.experiment._native
+            native = entry.native
             read = [(row, native.reading(i)) for i, row in enumerate(native.rows)]
         else:
             read = list(entry.readings)

@@ -60,7 +60,7 @@ def forecast(
         )
         readout = read_shots(version, reader.shots(packet))
         weights, _ = weighed(loss, version, readout, given[chosen[taught]])
-        said = reader.contributions(packet, np.ascontiguousarray(weights))
+        said = reader.contributions(packet, np.ascontiguousarray(weights))[:, : version.params.size]
         count, total, square = (
             count + len(said),
             total + said.sum(axis=0),

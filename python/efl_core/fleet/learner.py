@@ -17,11 +17,11 @@ from typing import Literal, SupportsFloat, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from efl_core import _native
 from efl_core.arguments import integer, real
+from efl_core.calibrations import Calibration
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ResourceLimitError
-from efl_core.fleet.buckets import LiarBound, Trimmed, liar_bound, trimmed_mean
+from efl_core.fleet.buckets import LiarBound, Trimmed, liar_bound, pooled_mean, trimmed_mean
 from efl_core.fleet.canary import read_canary
 from efl_core.fleet.forecasts import forecast
 from efl_core.fleet.journal.notes import Step
@@ -70,6 +70,12 @@ class Learner(Published):
         What a step uses: ``"mean"``, or ``"trimmed"``.
     trim
         The part of the buckets that the trimmed mean leaves out at each end: liars in fewer move it little.
+    noise
+        What the devices of replicas do by themselves after gates: an `efl.Noise`, a ``qml.NoiseModel`` or one
+        of Qiskit's Aer. Then the gradient is that of the noisy value.
+    calibration
+        An `efl.Calibration` of the readout of their devices, which have to be alike: by its contrasts answers
+        and gradients are divided. Replicas flip readouts as it did.
     seed
         Decides which setting a query teaches in; the same seed, the same settings.
     journal
@@ -96,6 +102,8 @@ class Learner(Published):
         buckets: SupportsIndex = 1,
         combine: Literal["mean", "trimmed"] = "mean",
         trim: SupportsFloat = 0.15,
+        noise: object = None,
+        calibration: Calibration | None = None,
         seed: SupportsIndex | None = None,
         journal: "os.PathLike[str] | str | None" = None,
     ) -> None:
@@ -118,6 +126,8 @@ class Learner(Published):
             keep=keep,
             pending=pending,
             buckets=buckets,
+            noise=noise,
+            calibration=calibration,
             seed=seed,
             journal=journal,
         )
@@ -277,6 +287,7 @@ class Learner(Published):
         with self._stepping:
             self._check()
             self._check_teaching()
+            self._check_calibration()
             before, oldest = self.version, self._oldest(window)
             self._take(oldest, before.number)
             held = [one for one in self._left if one[0] >= oldest]
@@ -449,7 +460,7 @@ class Learner(Published):
         ages = np.array([newest - number for number, _, _ in held], dtype=np.float64)
         tallies = [tally for _, _, tally in held]
         weights = decay**ages
-        value, stderr, queries = _native.fleet_gradient(tallies, weights)
+        value, stderr, queries = pooled_mean(tallies, weights, math.prod(self._shape))
         counted = weights * [tally.queries for tally in tallies]
         total = tallies[0]
         for tally in tallies[1:]:

@@ -4,7 +4,7 @@ Invariant: the circuits of all queries have the same gates; those of a version h
 Cost: a query of a circuit is one simulation; see `efl_core.pennylane.serving` for QNodes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
 from efl_core.experiments import Experiment
 from efl_core.fleet.recipes import Spelt
 from efl_core.observables import PauliSum
+from efl_core.pennylane.options import Options
 from efl_core.pennylane.serving import Asked, Piece, Point, ServedQNode, is_qnode
 
 __all__ = ["CircuitModel", "Model", "first_parameters", "made_model", "reuploads", "run_pieces"]
@@ -38,6 +39,14 @@ class Model(Protocol):
     @property
     def feeds(self) -> tuple[int, ...]:
         """Which gates turn by the inputs of a query."""
+
+    @property
+    def wires(self) -> tuple[Hashable, ...]:
+        """The wire of each qubit."""
+
+    @property
+    def options(self) -> Options:
+        """What is known of the noise of the device; a calibration says that readouts are flipped."""
 
     @property
     def is_simulated(self) -> bool:
@@ -77,6 +86,10 @@ class CircuitModel:
         """Which gates turn by the inputs of a query."""
         self.is_simulated = True
         """Always: there is no device."""
+        self.wires: tuple[Hashable, ...] = circuit.wires
+        """The wire of each qubit."""
+        self.options = Options()
+        """Nothing is known of noise, as there is none."""
 
     def is_of(self, served: object) -> bool:
         """Return whether it was made of this very circuit."""
@@ -104,11 +117,19 @@ class CircuitModel:
         return run_pieces(queries, seed)
 
 
-def made_model(served: object, params: Floats, inputs: tuple[Any, ...]) -> "Model":
-    """Return what is served, given its parameters and the inputs of a query."""
+def made_model(
+    served: object, params: Floats, inputs: tuple[Any, ...], options: Options | None = None
+) -> "Model":
+    """Return what is served, given its parameters, the inputs of a query and what is known of noise."""
     if isinstance(served, Circuit):
+        if options is not None and options.is_noisy:
+            raise InvalidInputError.of(
+                "qnode",
+                "a QNode on a noisy device with noise= or calibration=",
+                "a Circuit, which is simulated",
+            )
         return CircuitModel(served)
-    return ServedQNode(served, params, inputs)
+    return ServedQNode(served, params, inputs, options)
 
 
 def first_parameters(served: object, params: Any) -> Floats:  # noqa: ANN401 (an array of any framework)

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import threading
+from dataclasses import replace
 from typing import Any, Self, SupportsFloat, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core import _native
 from efl_core.arguments import array, described, integer
+from efl_core.calibrations import Calibration
 from efl_core.designs import Connectivity
 from efl_core.errors import InvalidInputError, ShapeError
 from efl_core.fleet.canary import Canary, Verdict, read_canary
@@ -27,6 +29,9 @@ from efl_core.fleet.models import Model, first_parameters, made_model
 from efl_core.fleet.reports import Price, price_of
 from efl_core.fleet.roster import Designer, Serve, Split
 from efl_core.fleet.versions import Version, kind_of, made_reader, made_version, name_of_fleet
+from efl_core.pennylane.jobs.corrections import correction_of
+from efl_core.pennylane.noise import Correction, connectivity_of
+from efl_core.pennylane.options import Options
 from efl_core.plans import PlanOptions
 from efl_core.training.optimizers import Optimizer, read_optimizer
 
@@ -57,6 +62,8 @@ class Published:
         keep: SupportsIndex,
         pending: SupportsIndex,
         buckets: SupportsIndex,
+        noise: object,
+        calibration: Calibration | None,
         seed: SupportsIndex | None,
         journal: "os.PathLike[str] | str | None",
     ) -> None:
@@ -66,6 +73,7 @@ class Published:
         self._asked = {"shots": shots, "share": share, "serve": serve}
         self._settings, self._method, self._served_only = settings, method, served_only
         self._options = PlanOptions(connectivity=connectivity)
+        self._device = Options.read({"noise": noise, "calibration": calibration})
         self._keep, self._pending = integer("keep", keep, 1), integer("pending", pending, 1)
         self._buckets = integer("buckets", buckets, 1, 65_536)
         drawn = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
@@ -231,7 +239,7 @@ class Published:
         with self._stepping:
             if self._version is not None:
                 return self._version
-            model = made_model(self._qnode, self._start, inputs)
+            model = made_model(self._qnode, self._start, inputs, self._device)
             split = Split.of(
                 64 if self._asked["shots"] is None else self._asked["shots"],
                 0.25 if self._asked["share"] is None else self._asked["share"],
@@ -244,8 +252,9 @@ class Published:
                 split,
                 method=self._method,
                 served_only=self._served_only,
-                options=self._options,
+                options=self._plan_options(model),
                 gentle=gentle_entries,
+                correction=self._correction(model, split),
             )
             self._check_gentle(designer, split)
             if isinstance(self._loss, Expectation):
@@ -258,6 +267,50 @@ class Published:
                         self._desk.arrived(replica, self.version)
             LOGGER.info("%s", self.price)
             return self.version
+
+    def _plan_options(self, model: Model) -> PlanOptions:
+        """Return how lists are planned: settings have no two-qubit gates whose noise is no Pauli noise."""
+        if self._options.connectivity != "all":
+            return self._options
+        return replace(self._options, connectivity=connectivity_of(self._device.noise, model.wires))
+
+    def _correction(self, model: Model, split: Split) -> Correction | None:
+        """Return what readings are divided by; None where nothing is known of the device."""
+        if not self._device.is_noisy:
+            return None
+        if split.is_gentle:
+            what = "'split' with noise= or calibration=, as a shot that answers and teaches is not divided"
+            raise InvalidInputError.of("serve", what, f"'gentle' with {split.shots} shots")
+        return correction_of(self._device, model.wires)
+
+    def _check_calibration(self) -> None:
+        """Refuse a calibration that is too old before anything is done with what it would divide."""
+        if self._designer is not None:
+            self._designer.check()
+
+    def recalibrate(self, calibration: Calibration) -> Version:
+        """Divide by the contrasts of a newer calibration from now on, in a version of the same parameters.
+
+        Contributions of former versions are read with the calibration that these had. A candidate is given
+        up.
+        """
+        with self._stepping:
+            if self._device.calibration is None:
+                raise InvalidInputError.of(
+                    "calibration", "none in a fleet that has begun without (Learner(calibration=))", "one"
+                )
+            before = self.version, self._designer, self._device
+            served, designer, device = before
+            assert designer is not None  # it is open
+            self._device = Options.read({"noise": device.noise, "calibration": calibration})
+            try:
+                found = self._correction(served.model, served.roster.split)
+                assert found is not None  # it is calibrated
+                self._designer = designer.corrected(found)
+                return self.publish(served.params)
+            except BaseException:
+                _, self._designer, self._device = before
+                raise
 
     def _check_gentle(self, designer: Designer, split: Split) -> None:
         if not split.is_gentle:
@@ -306,7 +359,7 @@ class Published:
             if self._journal is not None and fleet != self._fleet:
                 raise InvalidInputError.of(
                     "journal",
-                    "that of this circuit, loss and split of shots",
+                    "that of this circuit, loss and split of shots, of the same noise= and calibrated alike",
                     f"{self._journal.path!r} of others",
                 )
             self._fleet = fleet
@@ -318,13 +371,13 @@ class Published:
         """The number of the version that came last."""
         return None if self._machine is None else self._machine.newest
 
-    def _begin(self, version: Version) -> _native.FleetMachine:
+    def _begin(self, version: Version, reader: _native.FleetReader) -> _native.FleetMachine:
         """Return the machine, which the first version that teaches makes."""
         if self._machine is None:
             self._machine = _native.FleetMachine(
                 fleet=self._fleet,
                 n_outputs=len(version.model.outputs),
-                n_parameters=version.params.size,
+                n_parameters=reader.n_parameters,
                 keep=self._keep,
                 pending=self._pending,
                 buckets=self._buckets,
@@ -353,7 +406,7 @@ class Published:
                 raise InvalidInputError.of("canary", "none with a loss that the learner does not know", "one")
             self._check()
             with self._changed:
-                machine, known = self._begin(version), self._known
+                machine, known = self._begin(version, reader), self._known
                 self._settle(False)
                 settings = tuple(repr(entry.setting) for entry in version.roster.entries)
                 machine.note(VERSION, VersionNote(version.params, step, settings, self._buckets).to_bytes())

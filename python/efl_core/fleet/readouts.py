@@ -3,6 +3,9 @@
 A version of a fleet reads its outputs in a fixed list of settings, each with its own number of shots. An
 output is a sum of words; a word that several settings reveal is read in all of their shots alike.
 
+What a noisy readout leaves of a word is divided out; how wrong a calibration may be is the same for all
+queries, and part of every standard error.
+
 Invariant: values are unbiased; no standard error is zero unless the output is a constant.
 Cost: one product of bits and masks, queries x shots x qubits x words.
 """
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.observables import PauliSum
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.value_plans import plan_values
 
 __all__ = ["AnswerPlan", "Readout"]
@@ -39,7 +43,9 @@ class Readout:
     squares: tuple[Floats, ...]
     """The mean squares of those numbers on the maximally mixed state, shape ``(outputs,)`` each."""
     word: float | None
-    """The coefficient of the only word, where the outputs are one, with one word in one setting."""
+    """What a sign of the only word counts, where the outputs are one, with one word in one setting."""
+    wrong: Floats | None = None
+    """How wrong outputs are in each direction of a calibration, ``(queries, directions, outputs)``."""
 
     @property
     def mean(self) -> Floats:
@@ -49,11 +55,16 @@ class Readout:
 
     @property
     def stderr(self) -> Floats:
-        """Their standard errors: of so many shots, and one more that differs as on the mixed state."""
+        """Their standard errors: of so many shots, and one more that differs as on the mixed state.
+
+        That of a calibration is added.
+        """
         variance = np.zeros((len(self.shots[0]), len(self.constant)))
         for own, square in zip(self.shots, self.squares, strict=True):
             count = own.shape[1]
             variance = variance + (count * own.var(axis=1) + square) / count**2
+        if self.wrong is not None:
+            variance = variance + np.square(self.wrong).sum(axis=1)
         return np.sqrt(variance)
 
     @property
@@ -88,9 +99,11 @@ class AnswerPlan:
 
     sums: tuple[PauliSum, ...]
     runs: tuple[tuple[Setting, int], ...]
+    correction: Correction | None = None
+    """What readings are divided by; None where nothing is known of the device."""
 
     @staticmethod
-    def of(sums: Sequence[PauliSum], shots: int) -> "AnswerPlan":
+    def of(sums: Sequence[PauliSum], shots: int, correction: Correction | None = None) -> "AnswerPlan":
         """Design the settings of some outputs, and share the shots among them."""
         plan = plan_values(tuple(sums))
         if shots < plan.n_settings:
@@ -101,7 +114,12 @@ class AnswerPlan:
             )
         found = plan.allocate(shots, 0) if plan.n_settings else []
         # An output without words is a constant, and any setting serves.
-        return AnswerPlan(tuple(sums), tuple(found) or ((Setting("Z" * sums[0].n_qubits), shots),))
+        runs = tuple(found) or ((Setting("Z" * sums[0].n_qubits), shots),)
+        return AnswerPlan(tuple(sums), runs, correction)
+
+    def corrected(self, correction: Correction | None) -> "AnswerPlan":
+        """Return the same settings, read with another correction."""
+        return AnswerPlan(self.sums, self.runs, correction)
 
     @property
     def shots(self) -> int:
@@ -119,6 +137,22 @@ class AnswerPlan:
         return np.array([sum(c for word, c in sum_.terms() if not word.weight) for sum_ in self.sums])
 
     @cached_property
+    def _left(self) -> "tuple[dict[str, tuple[float, Floats | None]], ...]":
+        """For each setting what the device leaves of the words that it reveals, and the errors of that."""
+        words = list(
+            {word.label: word for own in self.sums for word, _ in own.terms() if word.weight}.values()
+        )
+        found: list[dict[str, tuple[float, Floats | None]]] = []
+        for setting, _ in self.runs:
+            read = [word for word in words if setting.reveal(word) is not None]
+            left, errors = np.ones(len(read)), None
+            if self.correction is not None:
+                left, errors = self.correction.left(setting, read)
+            wrong = [None] * len(read) if errors is None else errors
+            found.append({w.label: (float(c), e) for w, c, e in zip(read, left, wrong, strict=True)})
+        return tuple(found)
+
+    @cached_property
     def sums_read(self) -> tuple[tuple[PauliSum, ...], ...]:
         """For each setting what is read for each output: words count by the part of their shots there."""
         told: dict[str, int] = {}
@@ -130,15 +164,15 @@ class AnswerPlan:
             tuple(
                 PauliSum(
                     [
-                        (word, c * shots / told[word.label])
+                        (word, c * shots / told[word.label] / left[word.label][0])
                         for word, c in own.terms()
-                        if word.weight and setting.reveal(word) is not None
+                        if word.label in left
                     ],
                     n_qubits=own.n_qubits,
                 )
                 for own in self.sums
             )
-            for setting, shots in self.runs
+            for (_, shots), left in zip(self.runs, self._left, strict=True)
         )
 
     @property
@@ -150,13 +184,14 @@ class AnswerPlan:
         ]
 
     @cached_property
-    def readings(self) -> tuple[tuple[NDArray[np.uint8], Floats], ...]:
+    def readings(self) -> tuple[tuple[NDArray[np.uint8], Floats, Floats | None], ...]:
         """For each setting masks over the measured bits, shape ``(qubits, words)``, and coefficients.
 
-        Those are what the signs of the words count for each output, shape ``(words, outputs)``.
+        Those are what the signs of the words count for each output, shape ``(words, outputs)``. With a
+        calibration, by which part of itself each word is wrong in each direction, ``(words, directions)``.
         """
         tables = []
-        for (setting, _), sums in zip(self.runs, self.sums_read, strict=True):
+        for (setting, _), sums, left in zip(self.runs, self.sums_read, self._left, strict=True):
             words = list({word.label: word for own in sums for word, _ in own.terms()}.values())
             masks, coefficients = (
                 np.zeros((setting.n_qubits, len(words)), np.uint8),
@@ -166,30 +201,36 @@ class AnswerPlan:
                 bits, sign = setting.reveal(word) or ([], 1)
                 masks[bits, row] = 1
                 coefficients[row] = [sign * own.coefficient(word) for own in sums]
-            tables.append((masks, coefficients))
+            errors = [left[word.label][1] for word in words]
+            known = [own for own in errors if own is not None]
+            tables.append((masks, coefficients, np.stack(known) if known else None))
         return tuple(tables)
 
     @cached_property
     def word(self) -> float | None:
-        """The coefficient of the only word, where there is one output with one word in one setting."""
+        """What a sign of the only word counts, where there is one output with one word in one setting."""
         if self.outputs != 1 or len(self.runs) != 1:
             return None
-        found = [c for word, c in self.sums[0].terms() if word.weight]
+        found = [c for _, c in self.sums_read[0][0].terms()]
         return float(found[0]) if len(found) == 1 else None
 
     @cached_property
     def squares(self) -> tuple[Floats, ...]:
         """The mean squares of what a shot says on the maximally mixed state, shape ``(outputs,)`` each."""
-        return tuple(np.square(coefficients).sum(axis=0) for _, coefficients in self.readings)
+        return tuple(np.square(coefficients).sum(axis=0) for _, coefficients, _ in self.readings)
 
     def readout(self, bits: NDArray[np.uint8]) -> Readout:
         """Return what outcomes say: bits of shape ``(queries, shots, qubits)``, setting after setting."""
         read, start = [], 0
-        for (_, count), (masks, coefficients) in zip(self.runs, self.readings, strict=True):
-            parities = (bits[:, start : start + count] @ masks) & 1
-            read.append((1.0 - 2.0 * parities) @ coefficients)
+        wrong: Floats | None = None
+        for (_, count), (masks, coefficients, errors) in zip(self.runs, self.readings, strict=True):
+            signs = 1.0 - 2.0 * ((bits[:, start : start + count] @ masks) & 1)
+            read.append(signs @ coefficients)
+            if errors is not None:
+                own = np.einsum("qw,wd,wo->qdo", signs.mean(axis=1), errors, coefficients)
+                wrong = own if wrong is None else wrong + own
             start += count
-        return Readout(self.constant, tuple(read), self.squares, self.word)
+        return Readout(self.constant, tuple(read), self.squares, self.word, wrong)
 
     def of_shots(self, shots: Floats) -> Readout:
         """Return what shots say that were read before, shape ``(queries, shots, outputs)``."""

@@ -7,6 +7,7 @@ Invariant: an answer is the same with the learner there or away; a query has one
 it. Cost: a query is one tape and its shots; see `efl_core.pennylane.serving`.
 """
 
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from efl_core.arguments import integer, listed
+from efl_core.calibrations import Calibration
 from efl_core.errors import InvalidInputError
 from efl_core.fleet.links import Direct, Teacher, Uplink
 from efl_core.fleet.models import Model, made_model
@@ -27,11 +29,14 @@ from efl_core.fleet.serving import Served, serve
 from efl_core.fleet.versions import Version
 from efl_core.fleet.web.remote import Remote
 from efl_core.pennylane.keys import same_gates
+from efl_core.pennylane.options import Options
 from efl_core.pennylane.serving import Point
 
 __all__ = ["Answer", "Answers", "Replica"]
 
 Floats = NDArray[np.float64]
+# Standard errors by which contrasts of devices that are alike may differ.
+ALIKE = 5.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +93,9 @@ class Replica:
     seed
         Of outcomes that are simulated, and of the replica's name: another one for each replica. What a device
         draws has its own.
+    calibration
+        Of the readout of its own device, where the learner has one: only compared with that, as a fleet has
+        devices that are alike. Signs are divided by the learner's.
     key
         With an address, by what the learner knows its replicas: `Keys.of` and `efl fleet key` give it out.
     """
@@ -103,6 +111,7 @@ class Replica:
         packet: SupportsIndex = 64,
         bound: SupportsIndex = 10_000,
         seed: SupportsIndex | None = None,
+        calibration: Calibration | None = None,
         key: str | None = None,
     ) -> None:
         self._link = _linked(qnode, learner, key)
@@ -110,6 +119,7 @@ class Replica:
         self._qnode = qnode
         self._packet, self._bound = integer("packet", packet, 1, 10_000), integer("bound", bound, 1)
         self._seed = None if seed is None else integer("seed", seed, 0, 2**64 - 1)
+        self._calibration = Options.read({"calibration": calibration}).calibration
         self._lock = threading.RLock()
         self._model: Model | None = None
         self._at: dict[Version, Point] = {}
@@ -202,8 +212,10 @@ class Replica:
             if self._box is None or self._is_over(self._box):
                 self._box = self._begun(self._box)
             if self._model is None and not version.model.is_of(self._qnode):
-                self._model = made_model(self._qnode, version.params, inputs)
+                self._model = made_model(self._qnode, version.params, inputs, version.model.options)
                 self._check(self._model, version)
+            if self._calibration is not None and version not in known:
+                _check_alike(self._calibration, version)
             self._point(version)
             return version, self._box
 
@@ -238,6 +250,9 @@ class Replica:
 
     @staticmethod
     def _check(model: Model, version: Version) -> None:
+        if version.model.options.calibration is not None and model.wires != version.model.wires:
+            what = f"wires {list(version.model.wires)}, whose readout the learner has calibrated"
+            raise InvalidInputError.of("qnode", what, list(model.wires))
         own, known = model.at(version.point.vector).circuit, version.point.circuit
         if not same_gates(own, known) or model.outputs != version.model.outputs:
             raise InvalidInputError.of("qnode", "the gates and outputs that the learner knows", "others")
@@ -338,3 +353,25 @@ def _linked(qnode: object, learner: Teacher | Uplink | str, key: str | None) -> 
     if key is not None:
         raise InvalidInputError.of("key", "one with the address of a learner only", "one with a Learner")
     return learner if isinstance(learner, Uplink) else Direct(learner)
+
+
+def _check_alike(calibration: Calibration, version: Version) -> None:
+    """Refuse a device whose readout is not that which the learner divides by."""
+    known = None if version.roster.correction is None else version.roster.correction.calibration
+    if known is None:
+        raise InvalidInputError.of(
+            "calibration", "none in a fleet without one (Learner(calibration=))", "one"
+        )
+    own, read = calibration.check(known.wires), version.roster.untaught.readings
+    masks: set[tuple[int, ...]] = {(qubit,) for qubit in range(known.n_qubits)}
+    masks |= {tuple(np.flatnonzero(row).tolist()) for table, *_ in read for row in table.T}
+    for qubits in sorted(masks):
+        here, there = own.contrast(qubits), known.contrast(qubits)
+        if abs(here.value - there.value) > ALIKE * math.hypot(here.stderr, there.stderr):
+            raise InvalidInputError.of(
+                "calibration",
+                f"a device like those of the fleet, whose parity of qubits {list(qubits)} has the contrast "
+                f"{there.value:.3f} +- {there.stderr:.3f} (give devices that differ a learner of their own; "
+                "where all have changed, Learner.recalibrate)",
+                f"{here.value:.3f} +- {here.stderr:.3f}",
+            )

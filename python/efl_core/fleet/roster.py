@@ -4,15 +4,20 @@ A shot answers or teaches, never both. The teaching ones run entries of the rost
 setting, a share and what outcomes say of derivatives: the plan's best list. Where inputs enter after the
 first trained gate, only echoes and shifts are read alike for all queries, and the roster is one of those.
 
+What is known of the device is divided out: of noise, by reading the derivative of the noisy value; of the
+readout, by the contrast of the parity that a word is read by.
+
 Invariant: a roster never changes; all queries of a version use it.
 Cost: planning once for each structure; a millisecond for each version while the former design is good.
 """
 
 import math
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
+from efl_core import _native
 from efl_core.arguments import integer, real
 from efl_core.chains import Chain
 from efl_core.ensembles import Setting
@@ -22,6 +27,7 @@ from efl_core.fleet.models import Model, reuploads
 from efl_core.fleet.readouts import AnswerPlan
 from efl_core.fleet.recipes import Recipe
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.pennylane.noise import Correction
 from efl_core.pennylane.planning import Costs, Figure, kept_plan
 from efl_core.pennylane.serving import Piece, Point
 from efl_core.plans import Plan, PlanOptions, PlanRow, preferred
@@ -117,6 +123,8 @@ class Entry:
     """A gentle entry: what outcomes say of derivatives, by their row."""
     answers: Readings = ()
     """A gentle entry: what they say of outputs."""
+    divided: _native.Experiment | None = None
+    """The experiment with its readings divided by what a noisy device leaves of them."""
 
     def piece(self, shots: int) -> Piece:
         """Return shots of it."""
@@ -125,6 +133,8 @@ class Entry:
     @property
     def native(self) -> Any:  # noqa: ANN401 (one of two forms)
         """What the compiled reader takes."""
+        if self.divided is not None:
+            return self.divided
         if isinstance(self.experiment, Experiment):
             return self.experiment._native
         return self.setting, list(self.readings), list(self.answers)
@@ -146,6 +156,8 @@ class Roster:
     """The variance of one teaching shot, averaged over derivatives, on the maximally mixed state."""
     circuits: int
     """Different circuits that teach, settings left out."""
+    correction: Correction | None = None
+    """What readings were divided by; None where nothing is known of the device."""
 
 
 class Designer:
@@ -160,30 +172,56 @@ class Designer:
         served_only: bool = False,
         options: PlanOptions | None = None,
         gentle: "Callable[[Split, AnswerPlan, Plan, str], tuple[Sequence[Entry], float]] | None" = None,
+        correction: Correction | None = None,
     ) -> None:
         self._model, self._split, self._gentle = model, split, gentle
         self._method, self._served_only = method, served_only
         self._options = PlanOptions() if options is None else options
+        self._correction = correction
+        # By how much variances grow where readings are divided; known with the first roster of a design.
+        self._growth: float | None = None
         self._plan: Plan | None = None
         self._name = ""
-        self.untaught = AnswerPlan.of(model.outputs, split.shots)
+        self.untaught = AnswerPlan.of(model.outputs, split.shots, correction)
         self.answers = (
-            None if split.is_gentle else AnswerPlan.of(model.outputs, split.shots - split.teach_shots)
+            None
+            if split.is_gentle
+            else AnswerPlan.of(model.outputs, split.shots - split.teach_shots, correction)
         )
+
+    def check(self) -> None:
+        """Refuse a calibration that is too old by now."""
+        if self._correction is not None and self._correction.calibration is not None:
+            self._correction.calibration.check(self._correction.wires)
+
+    def corrected(self, correction: Correction) -> "Designer":
+        """Return one that goes on with another correction."""
+        found = copy(self)
+        found._correction, found.untaught = correction, self.untaught.corrected(correction)
+        found._growth = None
+        found.answers = None if self.answers is None else self.answers.corrected(correction)
+        return found
 
     def at(self, point: Point) -> Roster:
         """Return the roster of a version with these parameters."""
+        self.check()
+        known = self._correction
         if not self._split.share:
-            return Roster(self._split, "none", (), self.answers, self.untaught, math.inf, 0)
+            return Roster(self._split, "none", (), self.answers, self.untaught, math.inf, 0, known)
         found = self._designed(point)
         row = found[self._name]
         if self._gentle is not None and self._split.is_gentle:
             found_entries, factor = self._gentle(self._split, self.untaught, found, self._name)
             entries, cost, circuits = tuple(found_entries), row.cost * factor, row.circuits
         else:
-            entries = tuple(Entry(e.setting, share, e) for e, share in found.experiments(self._name))
-            cost, circuits = row.cost, row.circuits
-        return Roster(self._split, self._name, entries, self.answers, self.untaught, cost, circuits)
+            entries = tuple(
+                Entry(e.setting, share, e, divided=None if known is None else known.of(e))
+                for e, share in found.experiments(self._name)
+            )
+            if self._growth is None:
+                self._growth = 1.0 if known is None else _grown(entries)
+            cost, circuits = row.cost * self._growth, row.circuits
+        return Roster(self._split, self._name, entries, self.answers, self.untaught, cost, circuits, known)
 
     def _designed(self, point: Point) -> Plan:
         """Return the former design, read at other angles, as long as it is good; else a new one."""
@@ -197,7 +235,7 @@ class Designer:
         base = kept_plan(point.circuit, self._options)
         names = [self._name] if self._plan is not None else self._candidates(base, chain, point)
         found = base.through(chain, point.circuit, names)
-        self._plan = found
+        self._plan, self._growth = found, None
         if not self._name:
             self._name = preferred([found[name] for name in names], lambda row: row.cost).name
         if not found[self._name].cost > 0:
@@ -231,3 +269,15 @@ class Designer:
         known = Costs.of(base, chain, Figure(None, math.inf, self._options.target))
         near = [name for name in known.promising_lists if name in names]
         return near or [min(names, key=lambda name: known.costs.get(name, math.inf))]
+
+
+def _grown(entries: Sequence[Entry]) -> float:
+    """Return by how much the variance of readings grows where they are divided."""
+    plain = divided = 0.0
+    for entry in entries:
+        assert entry.divided is not None  # something is known of the device
+        assert isinstance(entry.experiment, Experiment)  # of a plan that was made here
+        for place in range(len(entry.divided.rows)):
+            plain += entry.experiment.reading(place).l2_norm ** 2 / entry.share
+            divided += entry.divided.reading(place).l2_norm ** 2 / entry.share
+    return divided / plain if plain else 1.0

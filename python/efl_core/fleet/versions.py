@@ -58,6 +58,8 @@ def name_of_fleet(model: Model, point: Point, kind: Kind, split: Split) -> int:
     outputs = [[(word.label, c) for word, c in own.terms()] for own in model.outputs]
     gates = [(name, repr(arguments)) for name, arguments in point.circuit._gates]
     text = repr((gates, outputs, kind, split))
+    if model.options.calibration is not None:
+        text += " calibrated"  # its replicas flip readouts
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
@@ -102,4 +104,5 @@ def made_reader(version: Version, loss: Loss) -> _native.FleetReader:
         answers=[] if roster.answers is None else roster.answers.native,
         slopes=version.point.slopes,
         weights=constant,
+        calibration=None if roster.correction is None else roster.correction.contrasts,
     )

@@ -26,7 +26,7 @@ from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
 from efl_core.noise import PAULIS, Noise
-from efl_core.observables import PauliSum
+from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.aer import SILENT, AerNoise, from_aer, is_aer
 from efl_core.pennylane.tapes.operations import kraus_matrices
 from efl_core.pennylane.tapes.tracing import described
@@ -200,6 +200,21 @@ class Correction:
         return tuple(
             PauliSum({word: c / self._of_letters(str(word.label)) for word, c in own.terms()}) for own in sums
         )
+
+    def left(
+        self, setting: Setting, words: Sequence[PauliWord]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Return what is left of words that a setting of letters reveals, and by how much that may be wrong.
+
+        Errors are parts of what is left, in each of the directions in which the calibration may be wrong.
+        """
+        known = np.ones(len(words))
+        if self.noise is not None:
+            known = np.array([self._of_letters(word.label) for word in words])
+        if self.contrasts is None:
+            return known, None
+        contrasts, errors = self.contrasts.divisors([(setting.reveal(word) or ([], 1))[0] for word in words])
+        return known * contrasts, errors
 
     def check_ensemble(self, ensemble: Ensemble) -> None:
         """Refuse settings that are drawn, and whose contrasts are not those of letters."""

@@ -9,7 +9,7 @@ Cost: one tape for each query, 1.5 ms with 80 gates; some 10 ms once for each ve
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ import numpy as np
 import pennylane as qml
 from numpy.typing import NDArray
 from pennylane import numpy as pnp
+from pennylane.devices import Device
 from pennylane.measurements import ExpectationMP
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
@@ -28,7 +29,9 @@ from efl_core.observables import PauliSum, PauliWord
 from efl_core.pennylane.differentiated import recorded, slopes_of
 from efl_core.pennylane.execution import Program, Run, submit
 from efl_core.pennylane.execution.runs import SIMULATED_QUBITS
-from efl_core.pennylane.execution.submission import STATE_VECTORS
+from efl_core.pennylane.execution.submission import STATE_VECTORS, has_equal_shots
+from efl_core.pennylane.jobs.corrections import twirl_of
+from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.wanted import Wanted, read_tape
 from efl_core.pennylane.keys import same_gates
 from efl_core.pennylane.options import Options
@@ -122,9 +125,20 @@ class ServedQNode:
         The parameters that it starts at, of any shape.
     inputs
         The arguments of a query.
+    options
+        What is known of the noise of its device; nothing by default.
     """
 
-    def __init__(self, qnode: qml.QNode, params: Floats, inputs: tuple[Any, ...]) -> None:
+    def __init__(
+        self, qnode: qml.QNode, params: Floats, inputs: tuple[Any, ...], options: Options | None = None
+    ) -> None:
+        self.options = Options(shots=1) if options is None else replace(options, shots=1)
+        """What is known of the noise of the device; a calibration says that readouts are flipped."""
+        device = qnode.device
+        if self.options.is_noisy and _is_state_vectors(device):
+            raise InvalidInputError.of(
+                "qnode", "one on a noisy device with noise= or calibration=", f"one on {device.name}"
+            )
         self._qnode, self._shape = qnode, params.shape
         self._plain = params
         first = self._read(inputs, params.ravel())
@@ -179,10 +193,8 @@ class ServedQNode:
     @cached_property
     def is_simulated(self) -> bool:
         """Whether shots are drawn from state vectors that are made here, as the QNode's simulator would."""
-        device = self._qnode.device
         return (
-            device.name in STATE_VECTORS
-            and not hasattr(device, "original_device")
+            _is_state_vectors(self._qnode.device)
             and self._circuit.bloch is not None
             and self._circuit.n_qubits <= SIMULATED_QUBITS
             and all(kind != "channel" for kind, _ in self._circuit._gates)
@@ -253,7 +265,9 @@ class ServedQNode:
                     program = programs.setdefault(key, Program(partial(_kicked, asked, piece.kick)))
                 runs.append(Run(program, piece.setting, piece.shots))
         device = self._qnode.device
-        submission = submit(runs, self.wires, mode=None, seed=seed, device=device)
+        flips = Seeds.of(seed).seed(Purpose.FLIPS)
+        twirl = twirl_of(self.options, flips, equal=has_equal_shots(None, device, None))
+        submission = submit(runs, self.wires, mode=None, seed=seed, device=device, twirl=twirl)
         results = qml.execute(submission.tapes, device, diff_method=None) if submission.tapes else []
         found: list[Any] = submission.read(results)
         outcomes = iter(found)
@@ -281,7 +295,7 @@ class ServedQNode:
                 raise InvalidInputError(
                     f"qnode: expected expectation values, qml.expval(...), got {described(measurement)}"
                 )
-        wanted = read_tape(tape, Options(shots=1))
+        wanted = read_tape(tape, self.options)
         if wanted.coefficients:
             raise InvalidInputError(
                 "params: expected numbers that turn gates, got some that are coefficients of an observable"
@@ -355,6 +369,11 @@ class ServedQNode:
 def is_qnode(value: object) -> bool:
     """Say whether something is a PennyLane QNode."""
     return isinstance(value, qml.QNode)
+
+
+def _is_state_vectors(device: Device) -> bool:
+    """Say whether a device is a simulator of state vectors, without errors."""
+    return device.name in STATE_VECTORS and not hasattr(device, "original_device")
 
 
 def _other_gates() -> EflError:

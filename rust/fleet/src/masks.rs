@@ -10,6 +10,7 @@
 
 mod stored;
 
+use efl_core::estimate::{DIRECTIONS, Directions};
 use efl_core::pauli::PauliSum;
 use efl_core::stabiliser::Setting;
 use efl_core::{Error, Result};
@@ -40,6 +41,9 @@ pub(crate) struct Masks {
     steps: Vec<Step>,
     sources: Vec<Source>,
     terms: Vec<Term>,
+    /// For each direction in which a calibration may be wrong, by which part of itself each source is: so many tables as
+    /// there are directions, or none.
+    wrong: Vec<f64>,
 }
 
 /// Sums on their way to masks: for each set of planes the coefficient of each (output, column).
@@ -71,21 +75,30 @@ impl<'s> Collect<'s> {
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Masks {
+    /// The masks, and how wrong they may be because of the calibration that sums were divided by.
+    pub(crate) fn finish(self, mut directions: Option<&mut Directions<'_>>) -> Result<Masks> {
         let (mut masks, n) = (Masks::default(), self.setting.n_qubits() as u32);
         let mut limbs: BTreeMap<Vec<u16>, u32> = BTreeMap::new();
+        let mut wrong: [Vec<f64>; DIRECTIONS] = Default::default();
         for (planes, terms) in self.words {
+            let mut mask = vec![0; (n as usize).div_ceil(64)];
+            planes.iter().for_each(|q| mask[usize::from(*q) / 64] |= 1 << (q % 64));
+            let own = directions.as_mut().map(|directions| directions.of(&mask)).transpose()?;
             let mut last = None;
             for ((output, column), coefficient) in terms.into_iter().filter(|(_, c)| *c != 0.0) {
                 if last != Some(output) {
                     let limb = masks.limb(n, &planes, &mut limbs);
                     masks.sources.push(Source { limb, output });
+                    if let Some((_, own)) = own {
+                        wrong.iter_mut().zip(own).for_each(|(all, own)| all.push(own));
+                    }
                     last = Some(output);
                 }
                 masks.terms.push(Term { source: masks.sources.len() as u32 - 1, column, coefficient });
             }
         }
-        masks
+        masks.wrong = wrong.concat();
+        Ok(masks)
     }
 }
 
@@ -143,6 +156,7 @@ pub(crate) struct Work {
     limbs: Vec<u64>,
     ones: Vec<u32>,
     signals: Vec<f64>,
+    scaled: Vec<f64>,
 }
 
 /// The first values of a list that is as long as it ever had to be: what is in them is old.
@@ -173,11 +187,19 @@ impl Masks {
     }
 
     pub(crate) fn are_finite(&self) -> bool {
-        self.terms.iter().all(|term| term.coefficient.is_finite())
+        self.terms.iter().all(|term| term.coefficient.is_finite()) && self.wrong.iter().all(|w| w.is_finite())
+    }
+
+    /// The columns that terms contribute to are below this.
+    pub(crate) fn columns(&self) -> usize {
+        self.terms.iter().map(|term| term.column as usize + 1).max().unwrap_or(0)
     }
 
     pub(crate) fn nbytes(&self) -> usize {
-        size_of_val(&*self.steps) + size_of_val(&*self.sources) + size_of_val(&*self.terms)
+        size_of_val(&*self.steps)
+            + size_of_val(&*self.sources)
+            + size_of_val(&*self.terms)
+            + size_of_val(&*self.wrong)
     }
 
     /// The limbs of all words, of limb `k` of the planes.
@@ -216,7 +238,8 @@ impl Masks {
         ones
     }
 
-    /// Adds to `out` the sums over a window, those of an output with its weight.
+    /// Adds to `out` the sums over a window, those of an output with its weight; with a calibration, behind them by how
+    /// much they are wrong in each direction.
     #[inline(always)]
     pub(crate) fn contract(
         &self,
@@ -226,7 +249,7 @@ impl Masks {
         work: &mut Work,
         out: &mut [f64],
     ) {
-        let Work { limbs, ones, signals } = work;
+        let Work { limbs, ones, signals, scaled } = work;
         let signals = room(signals, self.sources.len());
         let signal = |ones: u32, source: &Source| {
             (window.shots as i64 - 2 * i64::from(ones)) as f64 * weights[source.output as usize]
@@ -243,6 +266,24 @@ impl Masks {
                 *value = signal(*ones, source);
             }
         }
+        if self.wrong.is_empty() {
+            return self.spread(signals, out);
+        }
+        let columns = out.len() / (1 + DIRECTIONS);
+        let (values, more) = out.split_at_mut(columns);
+        self.spread(signals, values);
+        for (out, wrong) in more.chunks_exact_mut(columns).zip(self.wrong.chunks_exact(self.sources.len())) {
+            let scaled = room(scaled, signals.len());
+            for ((scaled, signal), wrong) in scaled.iter_mut().zip(&*signals).zip(wrong) {
+                *scaled = signal * wrong;
+            }
+            self.spread(scaled, out);
+        }
+    }
+
+    /// Adds what sources say to the numbers that they contribute to.
+    #[inline(always)]
+    fn spread(&self, signals: &[f64], out: &mut [f64]) {
         for term in &self.terms {
             out[term.column as usize] += term.coefficient * signals[term.source as usize];
         }
@@ -323,7 +364,7 @@ mod tests {
         collect.add(0, 1, &sum(&[("ZI", 0.5), ("IX", 1.0)]), 2.0).unwrap();
         collect.add(0, 1, &sum(&[("ZI", -1.0), ("ZX", 1.0)]), 1.0).unwrap();
         assert!(collect.add(0, 0, &sum(&[("XI", 1.0)]), 1.0).is_err());
-        let masks = collect.finish();
+        let masks = collect.finish(None).unwrap();
         assert_eq!(masks.steps, [Step(1, 2)]); // ZX; IX is a plane
         assert_eq!(masks.sources.iter().map(|source| source.limb).collect::<Vec<_>>(), [3, 2]);
         assert_eq!(masks.terms.iter().map(|term| term.coefficient).collect::<Vec<_>>(), [1.0, 2.0]);
@@ -336,7 +377,7 @@ mod tests {
         let all = ["ZZII", "ZZZI", "ZZZZ", "ZIZZ", "IIII"].map(|label| (label, 1.0));
         collect.add(0, 0, &sum(&all), 1.0).unwrap();
         collect.add(1, 0, &sum(&all[1..2]), 1.0).unwrap();
-        let masks = collect.finish();
+        let masks = collect.finish(None).unwrap();
         // ZZ, ZZZ, ZZZZ take a step each, Z.ZZ two, the identity none; two outputs share ZZZ.
         assert_eq!((masks.steps.len(), masks.sources.len(), masks.terms.len()), (5, 6, 6));
     }

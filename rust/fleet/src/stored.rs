@@ -152,7 +152,7 @@ pub(crate) fn sealed(mark: [u8; 8], format: u32, body: Put) -> Vec<u8> {
     put.0
 }
 
-/// What [`sealed`] has sealed, if it is intact.
+/// What [`sealed`] has sealed, if it is intact: of this format or of a former one, which this one reads as well.
 pub(crate) fn opened<'a>(
     what: &'static str,
     mark: [u8; 8],
@@ -166,7 +166,7 @@ pub(crate) fn opened<'a>(
     if found > format {
         return Err(Error::NewerFormat { what: what.into(), found, supported: format });
     }
-    take.check(found == format && reserved == 0, || format!("format {found} does not exist"))?;
+    take.check(found >= 1 && reserved == 0, || format!("format {found} does not exist"))?;
     let body = take.bytes()?;
     let crc = take.u32()?;
     take.end()?;

@@ -208,9 +208,12 @@ fn frames_that_do_not_follow_are_refused_and_say_where() {
         assert_eq!((replay.at(), replay.machine()), (before.at(), before.machine()));
     }
     let mut newer = a.clone();
-    newer[4] = 2;
+    newer[4] = 3;
     let error = Replay::new().frame(&newer, |_, _, _, _| {}).unwrap_err();
-    assert!(matches!(error, Error::NewerFormat { found: 2, supported: 1, .. }));
+    assert!(matches!(error, Error::NewerFormat { found: 3, supported: 2, .. }));
+    let mut former = a.clone();
+    former[4] = 1;
+    Replay::new().frame(&resealed(former), |_, _, _, _| {}).unwrap();
 }
 
 #[test]

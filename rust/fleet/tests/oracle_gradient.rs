@@ -115,7 +115,7 @@ fn rosters_of_every_list_of_a_plan_teach_the_gradient() {
         let (experiments, shares): (Vec<Experiment>, Vec<f64>) =
             plan.experiments(method, &Cancel::new()).unwrap().into_iter().unzip();
         let entries: Vec<Entry> = experiments.iter().map(|e| Entry::from_experiment(e).unwrap()).collect();
-        let reader = Reader::new(version(3, &shares), 2, &entries, &[], &slopes, None).unwrap();
+        let reader = Reader::new(version(3, &shares), 2, &entries, &[], &slopes, None, None).unwrap();
         let (gradient, values) = mean(&reader, &experiments, &theta, &weights);
         assert_close(&gradient, &expected, method.name());
         assert!(values.iter().all(|f| f.is_nan()), "nothing reads answers here");
@@ -148,7 +148,8 @@ fn a_gentle_pair_teaches_and_answers() {
         let half = |(row, sum): &(usize, PauliSum)| (*row, sum.scale(0.5).unwrap());
         Entry { readings: entry.readings.iter().map(half).collect(), ..entry }
     });
-    let reader = Reader::new(version(3, &[1.0, 1.0]), 1, &entries, &[], &Slopes::identity(2), None).unwrap();
+    let reader =
+        Reader::new(version(3, &[1.0, 1.0]), 1, &entries, &[], &Slopes::identity(2), None, None).unwrap();
     let (gradient, values) = mean(&reader, &[kicked(1.0), kicked(-1.0)], &theta, &[1.0]);
     let expectation = |label: &str| {
         let word = PauliWord::from_label(label).unwrap();
@@ -172,7 +173,7 @@ fn what_a_setting_does_not_reveal_is_refused() {
     };
     let make = |entries: &[Entry]| {
         let shares = vec![1.0; entries.len()];
-        Reader::new(version(3, &shares), 1, entries, &[], &Slopes::identity(2), None)
+        Reader::new(version(3, &shares), 1, entries, &[], &Slopes::identity(2), None, None)
     };
     assert!(make(&[entry("ZIZ")]).is_ok());
     let error = make(&[entry("ZIZ"), entry("XII")]).unwrap_err();

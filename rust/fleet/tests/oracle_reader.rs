@@ -4,12 +4,23 @@ mod common;
 
 use common::{Random, Roster, Size, span};
 use efl_core::bits::dispatch::{CpuLevel, cpu_level, set_cpu_level};
+use efl_core::estimate::{Calibration, DIRECTIONS};
 use efl_fleet::packet::{Bits, encode};
-use efl_fleet::reader::{Query, Scratch, Weights};
+use efl_fleet::reader::{Query, Reader, Scratch, Weights};
 use proptest::prelude::*;
 
 fn close(a: &[f64], b: &[f64]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-11 * (1.0 + b.abs()))
+}
+
+/// A reader without a calibration as format 1 had it.
+fn former(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    assert_eq!(bytes[8], 2);
+    bytes[8] = 1;
+    let crc = crc32fast::hash(&bytes[..end]);
+    bytes[end..].copy_from_slice(&crc.to_le_bytes());
+    bytes
 }
 
 proptest! {
@@ -46,6 +57,36 @@ proptest! {
                 prop_assert!(near || reader.positive(query, o, &mut scratch) == positive);
             }
         }
+    }
+
+    #[test]
+    fn a_calibration_is_followed_in_each_direction(seed: u64) {
+        let mut random = Random::new(seed);
+        let size = Size::random(&mut random);
+        let roster = Roster::random(size, 1, 0, seed);
+        let n = usize::from(roster.version.shape().n_qubits);
+        let mut bits = vec![0u8; 2000 * n];
+        (0..20).for_each(|shot| bits[shot * n + random.below(n)] = 1);
+        let calibration = Calibration::new(n, &bits, None).unwrap();
+        let (plain, reader) = (roster.reader(None), roster.calibrated(None, Some(&calibration)));
+        prop_assert_eq!(reader.n_parameters(), (1 + DIRECTIONS) * plain.n_parameters());
+        let sent = roster.queries(span(random.next(), 1, 0, 2), &mut random);
+        let (packet, mut scratch) = (sent.decoded(), Scratch::default());
+        let settings = usize::from(roster.version.shape().settings);
+        for (i, query) in Query::all(&roster.version, &packet.span, packet.body).enumerate() {
+            let own: Vec<f64> = (0..settings * roster.n_outputs).map(|_| random.signed()).collect();
+            let weights = Weights::new(&own, roster.n_outputs, settings).unwrap();
+            let values = plain.contribution(&query, weights, &mut scratch).to_vec();
+            let all = reader.contribution(&query, weights, &mut scratch).to_vec();
+            let mut parts = all.chunks_exact(plain.n_parameters());
+            prop_assert_eq!(parts.next().unwrap(), values);
+            for (k, part) in parts.enumerate() {
+                prop_assert!(close(part, &sent.contribution(&roster.wrong(&calibration, k), i, &own)));
+            }
+        }
+        let bytes = reader.to_bytes();
+        prop_assert!(Reader::from_bytes(&bytes).unwrap() == reader);
+        prop_assert!(plain == Reader::from_bytes(&former(plain.to_bytes())).unwrap());
     }
 
     #[test]

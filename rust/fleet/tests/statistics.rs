@@ -106,7 +106,7 @@ impl Case {
             }
             let (none, bits) = (Bits::Bytes(&[]), Bits::Bytes(&bits));
             let packet = encode(&version, &span(5, 1, 0, QUERIES), none, bits).unwrap();
-            let reader = Reader::new(version, 1, &entries, &[], &slopes, None).unwrap();
+            let reader = Reader::new(version, 1, &entries, &[], &slopes, None, None).unwrap();
             let weights: Vec<f64> = (0..QUERIES).map(|_| 1.0 + self.spread * random.signed()).collect();
             let tally = reader.tally(&Packet::decode(&packet).unwrap(), &weights, None).unwrap();
             for ((seen, mean), exact) in seen.iter_mut().zip(tally.gradient()).zip(&exact.gradient) {

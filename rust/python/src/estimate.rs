@@ -249,6 +249,23 @@ pub(crate) struct Calibration(pub(crate) Arc<core::Calibration>);
 /// Different patterns, what was seen of each, and how often each came.
 type Patterns<'py> = (Bound<'py, PyArray2<u8>>, Bound<'py, PyArray2<u8>>, Bound<'py, PyArray1<u64>>);
 
+/// Divisors, and their relative errors.
+type Divisors<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
+
+impl Calibration {
+    /// Some qubits as a packed row.
+    fn mask(&self, qubits: Vec<usize>) -> PyResult<Vec<u64>> {
+        let mut mask = vec![0u64; self.0.n_qubits().div_ceil(64)];
+        for q in qubits {
+            if q >= self.0.n_qubits() {
+                return Err(invalid("qubits", format!("qubits below {}", self.0.n_qubits()), q.to_string()));
+            }
+            mask[q / 64] |= 1 << (q % 64);
+        }
+        Ok(mask)
+    }
+}
+
 #[pymethods]
 impl Calibration {
     /// From bits of shape (shots, n_qubits), flips undone, and which of them were seen, by default all.
@@ -278,15 +295,22 @@ impl Calibration {
 
     /// Value, standard error and number of shots that saw it, of the contrast of some qubits.
     fn contrast(&self, qubits: Vec<usize>) -> PyResult<(f64, f64, u64)> {
-        let mut mask = vec![0u64; self.0.n_qubits().div_ceil(64)];
-        for q in qubits {
-            if q >= self.0.n_qubits() {
-                return Err(invalid("qubits", format!("qubits below {}", self.0.n_qubits()), q.to_string()));
-            }
-            mask[q / 64] |= 1 << (q % 64);
-        }
-        let found = self.0.contrast(&mask).or_raise()?;
+        let found = self.0.contrast(&self.mask(qubits)?).or_raise()?;
         Ok((found.value, found.stderr, found.seen))
+    }
+
+    /// What readings of the parities of some qubits are divided by, and by which part of itself each of those is wrong in
+    /// each of a few directions: shape (masks, directions).
+    fn divisors<'py>(&self, py: Python<'py>, masks: Vec<Vec<usize>>) -> PyResult<Divisors<'py>> {
+        let mut directions = self.0.directions();
+        let (mut values, mut wrong) = (Vec::new(), Vec::new());
+        for qubits in masks {
+            let (value, own) = directions.of(&self.mask(qubits)?).or_raise()?;
+            values.push(value);
+            wrong.extend(own);
+        }
+        let shape = [values.len(), core::DIRECTIONS];
+        Ok((values.into_pyarray(py), wrong.into_pyarray(py).reshape(shape)?))
     }
 
     /// The different patterns: bits, which of them were seen, and how often each came.

@@ -224,7 +224,7 @@ class Shard(Learner):
                 assert version.native is not None  # it teaches
                 self._fleet = version.native.fleet
             is_first, known = self._machine is None, self._known
-            machine = self._begin(version)
+            machine = self._begin(version, reader)
             step = None if own.step is None else self._part(own.step, own.used[self._index][0])
             note = VersionNote(version.params, step, own.settings, self._buckets, own.to_bytes())
             machine.note(VERSION, note.to_bytes())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from efl_core import _native
 from efl_core.errors import CorruptDataError, NewerFormatError
-from efl_core.fleet.buckets import trimmed_mean
+from efl_core.fleet.buckets import pooled_mean, trimmed_mean
 from efl_core.fleet.journal.notes import (
     LABELS,
     VERSION,
@@ -219,7 +219,7 @@ class Recovered:
         if step.trim is not None:
             trimmed = trimmed_mean(held, weights, step.value.shape, step.trim)
             return trimmed.value, trimmed.stderr
-        value, stderr, _ = _native.fleet_gradient([tally for _, _, tally in held], weights)
+        value, stderr, _ = pooled_mean([tally for _, _, tally in held], weights, step.value.size)
         return value, stderr
 
 

@@ -27,8 +27,9 @@ from efl_core.fleet.recipes import Recipe, spelt
 from efl_core.fleet.roster import Entry, Roster, Split
 from efl_core.fleet.versions import Kind, Version, content_of, name_of_fleet
 from efl_core.observables import PauliSum, PauliWord
+from efl_core.pennylane.options import Options
 
-__all__ = ["Described", "described_version", "made_here", "read_version"]
+__all__ = ["Described", "check_sendable", "described_version", "made_here", "read_version"]
 
 FORMAT = 1
 # Parameters and slopes of a version at most, once they are unpacked: 2,000 by 2,000.
@@ -37,6 +38,7 @@ MOST_CONTENT = 64 << 20
 
 def described_version(version: Version, kind: Kind, fleet: int) -> bytes:
     """Return a version as bytes, given the name of its fleet and of its loss."""
+    check_sendable(version.model.options)
     roster, point, native = version.roster, version.point, version.native
     others = [e for e in roster.entries if isinstance(e.experiment, Experiment) and not e.experiment.served]
     recipes, places = spelt([cast(Experiment, entry.experiment) for entry in others])
@@ -68,6 +70,14 @@ def described_version(version: Version, kind: Kind, fleet: int) -> bytes:
         "untaught": _runs(roster.untaught),
     }
     return json.dumps(found, separators=(",", ":"), allow_nan=False).encode()
+
+
+def check_sendable(device: Options) -> None:
+    """Refuse what is known of a noisy device: it is not sent, and replicas elsewhere would answer without."""
+    for name, known in (("noise", device.noise), ("calibration", device.calibration)):
+        if known is not None:
+            what = "none where replicas are elsewhere (serve them in the learner's process: Fleet, Replica)"
+            raise InvalidInputError.of(name, what, "one")
 
 
 def _entry(entry: Entry, circuit: int | None) -> list[Any]:

@@ -15,6 +15,7 @@
 use super::moments::Run;
 use crate::bits::limbs;
 use crate::bits::parallel::{self, Cancel};
+use crate::bits::philox::philox;
 use crate::circuit::Circuit;
 use crate::ensemble::Response;
 use crate::error::{Error, Result};
@@ -28,6 +29,10 @@ use std::collections::BTreeMap;
 
 /// How many of its standard errors a contrast has to be above zero.
 const SIGNIFICANT: f64 = 4.0;
+/// In how many directions sums over shots, which are not kept, tell how wrong a calibration may be.
+pub const DIRECTIONS: usize = 8;
+/// Those of them that many patterns share.
+const SHARED: usize = 3;
 
 /// What the shots of a readout of |0...0> say of its contrasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -139,7 +144,11 @@ impl Calibration {
 
     /// The contrast of a mask that is to be divided by: an error where it is not clearly above zero.
     pub(super) fn divisor(&self, mask: &[u64]) -> Result<f64> {
-        let found = self.contrast(mask)?;
+        self.contrast(mask).and_then(|found| self.significant(mask, found))
+    }
+
+    /// The value of the contrast of a mask, if it is clearly above zero.
+    fn significant(&self, mask: &[u64], found: Contrast) -> Result<f64> {
         if found.value > SIGNIFICANT * found.stderr {
             return Ok(found.value);
         }
@@ -166,6 +175,11 @@ impl Calibration {
         ))
     }
 
+    /// In which ways it may be wrong.
+    pub fn directions(&self) -> Directions<'_> {
+        Directions::new(self)
+    }
+
     /// The variance of a value because of the contrasts that it was divided by, given for each mask what was divided by
     /// its contrast, over that contrast.
     pub(super) fn variance(&self, loads: &Loads) -> Result<f64> {
@@ -186,6 +200,74 @@ impl Calibration {
             count as f64 * terms.iter().map(own).sum::<f64>().powi(2)
         };
         Ok(self.patterns().map(square).sum::<f64>() + largest * largest)
+    }
+}
+
+/// In which ways a calibration may be wrong: a few numbers for each mask, of which any number of readings make sums.
+///
+/// A value that is divided by contrasts errs by a sum over calibrating shots, and its variance is the sum of the squares
+/// of what each different pattern of bits adds. The patterns that came most often are a direction each; the others share
+/// three, with random signs, so that their squares add up on average.
+///
+/// Invariant: a direction is a function of the shots alone, so that what is added up of several masks, settings and
+/// versions belongs together. Of two calibrations the signs differ at random, for their errors are independent.
+/// Cost: a pass over the different patterns for every different mask.
+#[derive(Debug, Clone)]
+pub struct Directions<'c> {
+    calibration: &'c Calibration,
+    /// For each pattern, then for each qubit, its direction and sign.
+    places: Vec<(usize, f64)>,
+    /// Masks that were asked for: settings have many in common.
+    known: BTreeMap<Vec<u64>, (f64, [f64; DIRECTIONS])>,
+}
+
+impl<'c> Directions<'c> {
+    fn new(calibration: &'c Calibration) -> Self {
+        let patterns = calibration.counts.len();
+        let mut order: Vec<usize> = (0..patterns).collect();
+        order.sort_by_key(|&p| std::cmp::Reverse(calibration.counts[p]));
+        // Qubits last: an imagined shot in which one of them alone was read wrongly, so that none is certain.
+        order.extend(patterns..patterns + calibration.n_qubits);
+        let mut places = vec![(0, 0.0); order.len()];
+        let own = DIRECTIONS - SHARED;
+        for (i, &p) in order.iter().enumerate() {
+            let direction = if i < own { i } else { own + (i - own) % SHARED };
+            let count = calibration.counts.get(p).copied().unwrap_or(0);
+            let random = philox([calibration.shots, count], [i as u64, 0, 0, 0])[0];
+            places[p] = (direction, if random & 1 == 1 { -1.0 } else { 1.0 });
+        }
+        Directions { calibration, places, known: BTreeMap::new() }
+    }
+
+    /// What the readings of a mask are divided by, and by which part of itself that is wrong in each direction.
+    pub fn of(&mut self, mask: &[u64]) -> Result<(f64, [f64; DIRECTIONS])> {
+        if let Some(found) = self.known.get(mask) {
+            return Ok(*found);
+        }
+        let found = self.found(mask)?;
+        self.known.insert(mask.to_vec(), found);
+        Ok(found)
+    }
+
+    fn found(&self, mask: &[u64]) -> Result<(f64, [f64; DIRECTIONS])> {
+        let contrast = self.calibration.contrast(mask)?;
+        let divisor = self.calibration.significant(mask, contrast)?;
+        let mut found = [0.0; DIRECTIONS];
+        if contrast.stderr == 0.0 {
+            return Ok((divisor, found)); // that of no qubits, which is known
+        }
+        let each = 1.0 / (contrast.seen as f64 * divisor);
+        let (patterns, qubits) = self.places.split_at(self.calibration.counts.len());
+        for ((bits, seen, count), &(direction, sign)) in self.calibration.patterns().zip(patterns) {
+            if let Some(parity) = Calibration::parity(mask, bits, seen) {
+                found[direction] += sign * (count as f64).sqrt() * (parity - divisor) * each;
+            }
+        }
+        for (q, &(direction, sign)) in qubits.iter().enumerate() {
+            let parity = if mask[q / 64] >> (q % 64) & 1 == 1 { -1.0 } else { 1.0 };
+            found[direction] += sign * (parity - divisor) * each;
+        }
+        Ok((divisor, found))
     }
 }
 
@@ -352,6 +434,7 @@ pub(super) type Masks = Vec<Vec<(Vec<u64>, f64)>>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bits::philox::unit_interval;
 
     #[test]
     fn what_was_not_seen_does_not_count() {
@@ -381,5 +464,55 @@ mod tests {
         assert!((one - (1.0 - 0.64) / 100.0).abs() < 1e-12, "{one}");
         assert!((load(1.0, 1.0) - imagined(1.0, 1.0) - 4.0 * one).abs() < 1e-12);
         assert!((load(1.0, -1.0) - imagined(1.0, -1.0)).abs() < 1e-12);
+    }
+
+    /// 20,000 shots of so many qubits, read wrongly in 4 % of them and more.
+    fn noisy(n: usize) -> Calibration {
+        let chance =
+            |t: usize, q: usize| philox([1, 0], [t as u64, q as u64, 0, 0])[0] % 1000 < 40 + 5 * q as u64;
+        let bits: Vec<u8> = (0..20_000).flat_map(|t| (0..n).map(move |q| u8::from(chance(t, q)))).collect();
+        Calibration::new(n, &bits, None).unwrap()
+    }
+
+    /// The variance of readings by the directions over that by all patterns.
+    fn ratio(found: &Calibration, masks: &[u64], loads: &[f64]) -> f64 {
+        let (mut directions, mut exact) = (found.directions(), Loads::default());
+        let mut sums = [0.0; DIRECTIONS];
+        for (mask, load) in masks.iter().zip(loads) {
+            let (divisor, wrong) = directions.of(&[*mask]).unwrap();
+            assert_eq!(divisor, found.contrast(&[*mask]).unwrap().value);
+            exact.add(&[*mask], load / divisor);
+            sums.iter_mut().zip(wrong).for_each(|(sum, wrong)| *sum += load * wrong);
+        }
+        sums.iter().map(|sum| sum * sum).sum::<f64>() / found.variance(&exact).unwrap()
+    }
+
+    #[test]
+    fn few_patterns_have_a_direction_each() {
+        let ratio = ratio(&noisy(2), &[0b01, 0b10, 0b11], &[1.0, -0.3, 0.8]);
+        assert!((ratio - 1.0).abs() < 0.01, "{ratio}"); // imagined shots apart
+    }
+
+    #[test]
+    fn directions_have_the_variance_of_all_patterns_on_average() {
+        let (found, masks) = (noisy(6), [1, 2, 4, 8, 16, 32, 3, 12, 48, 63, 21, 42]);
+        let ratios: Vec<f64> = (0..200u64)
+            .map(|seed| {
+                let load = |i: usize| unit_interval(philox([seed, 1], [i as u64, 0, 0, 0])[0]) - 0.3;
+                ratio(&found, &masks, &(0..masks.len()).map(load).collect::<Vec<_>>())
+            })
+            .collect();
+        let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
+        assert!((0.8..1.25).contains(&mean), "{mean}");
+        assert!(ratios.iter().all(|ratio| (0.2..3.0).contains(ratio)), "{ratios:?}");
+    }
+
+    #[test]
+    fn shots_that_all_agree_leave_something_to_be_wrong() {
+        let found = Calibration::new(2, &[0; 200], None).unwrap();
+        let (divisor, wrong) = found.directions().of(&[0b01]).unwrap();
+        let error = wrong.iter().map(|w| w * w).sum::<f64>().sqrt();
+        assert_eq!((divisor, error), (1.0, 0.02));
+        assert_eq!(found.directions().of(&[0]).unwrap(), (1.0, [0.0; DIRECTIONS]));
     }
 }

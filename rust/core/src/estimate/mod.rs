@@ -34,7 +34,7 @@ mod strata;
 mod symbols;
 mod tally;
 
-pub use calibration::{Calibration, Contrast, calibrated, calibration_variances};
+pub use calibration::{Calibration, Contrast, DIRECTIONS, Directions, calibrated, calibration_variances};
 pub use codec::FORMAT as TALLY_FORMAT;
 pub use combine::{Combine, Estimates, estimate, estimate_calibrated, estimate_gradient, estimate_tally};
 pub use fidelity::{Average, LowRank, Target, agreements, fidelity, fidelity_gradient, low_rank};

@@ -4,7 +4,7 @@
 //!
 //! | offset | field |
 //! |---|---|
-//! | 0 | magic `EFLJ`, format (u16) = 1, reserved (u16) = 0 |
+//! | 0 | magic `EFLJ`, format (u16) = 2, reserved (u16) = 0 |
 //! | 8 | length of the frame in bytes (u64) |
 //! | 16 | number of its first event (u64) |
 //! | 24 | events (u32), checksum of the frame before (u32), 0 for the first |
@@ -18,7 +18,8 @@ use crate::stored::{Put, Take};
 use efl_core::{Error, Result};
 
 const MAGIC: [u8; 4] = *b"EFLJ";
-const FORMAT: u16 = 1;
+/// Versions may be calibrated since 2; else it is as 1.
+const FORMAT: u16 = 2;
 const HEADER: usize = 32;
 const TRAILER: usize = 4;
 /// Bytes of a frame, from which on its events are to be written without waiting for more.
@@ -75,7 +76,7 @@ impl<'a> Frame<'a> {
             let (what, found) = ("journal of a fleet".into(), format.into());
             return Err(Error::NewerFormat { what, found, supported: FORMAT.into() });
         }
-        take.check(format == FORMAT && reserved == 0, || format!("format {format} does not exist"))?;
+        take.check(format >= 1 && reserved == 0, || format!("format {format} does not exist"))?;
         let length = take.size()?;
         let whole = length == bytes.len() && length >= HEADER + TRAILER;
         take.check(whole, || format!("it claims {length} bytes and has {}", bytes.len()))?;

@@ -11,7 +11,8 @@ use efl_core::{Error, Result};
 use std::sync::Arc;
 
 pub(super) const MARK: [u8; 8] = *b"EFLSTAT\0";
-pub(super) const FORMAT: u32 = 1;
+/// Versions may be calibrated since 2; else it is as 1.
+pub(super) const FORMAT: u32 = 2;
 
 /// A machine, and the events since the last frame.
 ///

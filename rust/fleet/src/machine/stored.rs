@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const MARK: [u8; 8] = *b"EFLMACH\0";
-const FORMAT: u32 = 1;
+/// Versions may be calibrated since 2; else it is as 1.
+const FORMAT: u32 = 2;
 const WHAT: &str = "state of a learner";
 
 impl Options {

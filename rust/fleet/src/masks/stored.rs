@@ -3,6 +3,7 @@
 use super::{Masks, Source, Step, Term};
 use crate::stored::{Put, Take};
 use efl_core::Result;
+use efl_core::estimate::DIRECTIONS;
 
 impl Masks {
     pub(crate) fn put(&self, put: &mut Put) {
@@ -45,6 +46,19 @@ impl Masks {
         take.check(terms.iter().all(sound), || {
             "a coefficient has no word, no column or no value".to_owned()
         })?;
-        Ok(Masks { steps, sources, terms })
+        Ok(Masks { steps, sources, terms, wrong: Vec::new() })
+    }
+
+    /// How wrong they may be, which not all of them say.
+    pub(crate) fn put_wrong(&self, put: &mut Put) {
+        put.f64s(&self.wrong);
+    }
+
+    /// Reads what [`Masks::put_wrong`] wrote.
+    pub(crate) fn read_wrong(&mut self, take: &mut Take<'_>) -> Result<()> {
+        self.wrong = take.f64s()?;
+        let sound =
+            self.wrong.len() == DIRECTIONS * self.sources.len() && self.wrong.iter().all(|w| w.is_finite());
+        take.check(sound, || "the errors of its calibration are others".to_owned())
     }
 }

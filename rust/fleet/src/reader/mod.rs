@@ -16,6 +16,7 @@ pub use read::{Query, Scratch, Weights};
 
 use crate::masks::{Collect, Masks, Window};
 use crate::version::Version;
+use efl_core::estimate::{Calibration, DIRECTIONS, Directions};
 use efl_core::experiment::Experiment;
 use efl_core::pauli::PauliSum;
 use efl_core::stabiliser::Setting;
@@ -120,11 +121,15 @@ pub struct Reader {
     values: Values,
     /// Weights that all queries have.
     constant: Option<Vec<f64>>,
+    /// Whether masks say how wrong a calibration may be.
+    calibrated: bool,
 }
 
 impl Reader {
     /// Compiles the readings of a version: an entry for each share, runs of answers whose shots add up to its answer
-    /// shots. With `constant` weights, one per output, queries need no others.
+    /// shots. With `constant` weights, one per output, queries need no others. With the calibration that readings were
+    /// divided by, what is counted are the derivatives, and behind them by how much each is wrong in the [`DIRECTIONS`] of
+    /// the calibration.
     pub fn new(
         version: Version,
         n_outputs: usize,
@@ -132,6 +137,7 @@ impl Reader {
         answers: &[Answer],
         slopes: &Slopes,
         constant: Option<Vec<f64>>,
+        calibration: Option<&Calibration>,
     ) -> Result<Self> {
         let shape = version.shape();
         if n_outputs == 0 || n_outputs > usize::from(u16::MAX) {
@@ -151,17 +157,23 @@ impl Reader {
         let n = usize::from(shape.n_qubits);
         let shots = shape.setting_shots();
         let settings = (0..usize::from(shape.settings)).map(|j| Run::new(j * shots, shots)).collect();
+        if let Some(calibration) = calibration.filter(|own| own.n_qubits() != n) {
+            let expected = format!("one of {n} qubits, as the version has");
+            return Err(Error::shape("calibration", expected, calibration.n_qubits().to_string()));
+        }
+        let mut directions = calibration.map(Calibration::directions);
         let gradient = (entries.iter().enumerate())
             .map(|(e, entry)| {
                 width(&format!("entries[{e}]"), &entry.setting, n)?;
                 let factor = 1.0 / (version.share(e) * f64::from(shape.teach_shots));
-                gradient_masks(entry, n_outputs, slopes, factor)
+                gradient_masks(entry, n_outputs, slopes, factor, directions.as_mut())
                     .map_err(|error| error.named(format!("entries[{e}]")))
             })
             .collect::<Result<_>>()?;
         let values = values(&version, n_outputs, entries, answers)?;
-        let n_parameters = slopes.columns;
-        Ok(Reader { version, n_outputs, n_parameters, gradient, settings, values, constant })
+        let calibrated = directions.is_some();
+        let n_parameters = slopes.columns * if calibrated { 1 + DIRECTIONS } else { 1 };
+        Ok(Reader { version, n_outputs, n_parameters, gradient, settings, values, constant, calibrated })
     }
 
     /// The version that it reads.
@@ -174,7 +186,7 @@ impl Reader {
         self.n_outputs
     }
 
-    /// Number of derivatives that are counted.
+    /// Number of derivatives that are counted, with a calibration together with what they are wrong by.
     pub fn n_parameters(&self) -> usize {
         self.n_parameters
     }
@@ -220,7 +232,13 @@ fn width(name: &str, setting: &Setting, n_qubits: usize) -> Result<()> {
     Ok(())
 }
 
-fn gradient_masks(entry: &Entry, n_outputs: usize, slopes: &Slopes, factor: f64) -> Result<Masks> {
+fn gradient_masks(
+    entry: &Entry,
+    n_outputs: usize,
+    slopes: &Slopes,
+    factor: f64,
+    directions: Option<&mut Directions<'_>>,
+) -> Result<Masks> {
     let parameters = slopes.rows.len();
     let mut collect = Collect::new(&entry.setting);
     for (row, sum) in &entry.readings {
@@ -233,7 +251,7 @@ fn gradient_masks(entry: &Entry, n_outputs: usize, slopes: &Slopes, factor: f64)
             collect.add(output as u32, *column, sum, slope * factor)?;
         }
     }
-    let masks = collect.finish();
+    let masks = collect.finish(directions)?;
     if !masks.are_finite() {
         return Err(Error::invalid("readings", "finite coefficients, also divided by shares", "others"));
     }
@@ -250,7 +268,7 @@ fn value_masks(setting: &Setting, sums: &[(usize, PauliSum)], n_outputs: usize) 
         // The number that an output contributes to is its answer.
         collect.add(*output as u32, *output as u32, sum, 1.0)?;
     }
-    Ok(collect.finish())
+    collect.finish(None)
 }
 
 fn values(version: &Version, n_outputs: usize, entries: &[Entry], answers: &[Answer]) -> Result<Values> {

@@ -5,9 +5,12 @@ use crate::masks::Masks;
 use crate::stored::{Put, Take, opened, sealed};
 use crate::version::Version;
 use efl_core::Result;
+use efl_core::estimate::DIRECTIONS;
 
 const MARK: [u8; 8] = *b"EFLREAD\0";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// In the last field, beside 1 for constant weights: the errors of a calibration follow. Format 1 had none.
+const CALIBRATED: u8 = 2;
 
 impl Reader {
     /// The reader as bytes.
@@ -45,9 +48,12 @@ impl Reader {
                 masks.iter().for_each(|masks| masks.put(put));
             }
         }
-        put.u8(self.constant.is_some().into());
+        put.u8(u8::from(self.constant.is_some()) | if self.calibrated { CALIBRATED } else { 0 });
         if let Some(weights) = &self.constant {
             put.f64s(weights);
+        }
+        if self.calibrated {
+            self.gradient.iter().for_each(|masks| masks.put_wrong(put));
         }
     }
 
@@ -57,7 +63,7 @@ impl Reader {
         let (n_outputs, n_parameters) = (take.u16()?, take.u32()?);
         take.check(n_outputs > 0 && n_parameters > 0, || "it reads nothing".to_owned())?;
         let (n, outputs) = (u32::from(shape.n_qubits), u32::from(n_outputs));
-        let gradient =
+        let mut gradient: Vec<Masks> =
             (0..entries).map(|_| Masks::read(take, n, outputs, n_parameters)).collect::<Result<_>>()?;
         let masks = |take: &mut Take<'_>| Masks::read(take, n, outputs, outputs);
         let values = match take.u8()? {
@@ -77,11 +83,19 @@ impl Reader {
             2 => Values::Entries((0..entries).map(|_| masks(take)).collect::<Result<_>>()?),
             other => return Err(take.damaged(format!("answers of kind {other} do not exist"))),
         };
-        let constant = match take.u8()? {
-            0 => None,
-            1 => Some(take.f64s()?),
-            other => return Err(take.damaged(format!("weights of kind {other} do not exist"))),
-        };
+        let kind = take.u8()?;
+        take.check(kind <= 1 | CALIBRATED, || format!("weights of kind {kind} do not exist"))?;
+        let (constant, calibrated) =
+            (if kind & 1 == 1 { Some(take.f64s()?) } else { None }, kind & CALIBRATED > 0);
+        if calibrated {
+            for masks in &mut gradient {
+                masks.read_wrong(take)?;
+            }
+            let columns = n_parameters as usize / (1 + DIRECTIONS);
+            let fits = columns * (1 + DIRECTIONS) == n_parameters as usize
+                && gradient.iter().all(|masks| masks.columns() <= columns);
+            take.check(fits, || "it has no room for the errors of its calibration".to_owned())?;
+        }
         let sound = |weights: &Vec<f64>| {
             weights.len() == usize::from(n_outputs) && weights.iter().all(|w| w.is_finite())
         };
@@ -89,6 +103,6 @@ impl Reader {
         let shots = shape.setting_shots();
         let settings = (0..usize::from(shape.settings)).map(|j| Run::new(j * shots, shots)).collect();
         let (n_outputs, n_parameters) = (n_outputs.into(), n_parameters as usize);
-        Ok(Reader { version, n_outputs, n_parameters, gradient, settings, values, constant })
+        Ok(Reader { version, n_outputs, n_parameters, gradient, settings, values, constant, calibrated })
     }
 }

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test binary uses a part
 
 use efl_core::bits::philox::{philox, unit_interval};
+use efl_core::estimate::Calibration;
 use efl_core::gates::{Clifford, CliffordGate};
 use efl_core::pauli::{PauliSum, PauliWord};
 use efl_core::stabiliser::Setting;
@@ -188,9 +189,32 @@ impl Roster {
     }
 
     pub fn reader(&self, constant: Option<Vec<f64>>) -> Reader {
+        self.calibrated(constant, None)
+    }
+
+    /// A reader that says how wrong a calibration may be.
+    pub fn calibrated(&self, constant: Option<Vec<f64>>, calibration: Option<&Calibration>) -> Reader {
         let Roster { version, n_outputs, entries, answers, slopes, columns } = self;
         let slopes = Slopes::table(slopes, *columns).unwrap();
-        Reader::new(version.clone(), *n_outputs, entries, answers, &slopes, constant).unwrap()
+        Reader::new(version.clone(), *n_outputs, entries, answers, &slopes, constant, calibration).unwrap()
+    }
+
+    /// The roster whose readings are those by which its own are wrong in a direction of a calibration.
+    pub fn wrong(&self, calibration: &Calibration, direction: usize) -> Roster {
+        let (mut found, mut directions) = (self.clone(), calibration.directions());
+        for entry in &mut found.entries {
+            for (_, sum) in &mut entry.readings {
+                let coefficients: Vec<f64> = sum
+                    .iter()
+                    .map(|(word, c)| {
+                        let parity = entry.setting.reveal(word).unwrap().unwrap();
+                        c * directions.of(&parity.mask).unwrap().1[direction]
+                    })
+                    .collect();
+                *sum = PauliSum::new(sum.words(), &coefficients).unwrap();
+            }
+        }
+        found
     }
 
     pub fn parameters(&self) -> usize {

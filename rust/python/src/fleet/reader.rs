@@ -5,6 +5,7 @@ use super::version::FleetVersion;
 use super::{column, count, narrow, table};
 use crate::boundary::enter;
 use crate::error::{OrRaise, shape, wrong_type};
+use crate::estimate::Calibration;
 use crate::experiment::Experiment;
 use crate::pauli::PauliSum;
 use crate::setting::Setting;
@@ -68,7 +69,7 @@ impl FleetReader {
 #[pymethods]
 impl FleetReader {
     #[new]
-    #[pyo3(signature = (version, *, n_outputs, n_parameters, entries, answers=None, slopes=None, weights=None))]
+    #[pyo3(signature = (version, *, n_outputs, n_parameters, entries, answers=None, slopes=None, weights=None, calibration=None))]
     #[expect(clippy::too_many_arguments, reason = "named in Python")]
     fn new(
         py: Python<'_>,
@@ -79,6 +80,7 @@ impl FleetReader {
         answers: Option<Vec<Bound<'_, PyAny>>>,
         slopes: Option<PyReadonlyArray2<'_, f64>>,
         weights: Option<PyReadonlyArray1<'_, f64>>,
+        calibration: Option<PyRef<'_, Calibration>>,
     ) -> PyResult<Self> {
         let n_outputs = count("n_outputs", n_outputs)?;
         let n_parameters = count("n_parameters", n_parameters)?;
@@ -100,8 +102,12 @@ impl FleetReader {
             answers.iter().enumerate().map(|(i, value)| answer(i, value)).collect::<PyResult<_>>()?;
         let weights = weights.map(|weights| weights.as_array().to_vec());
         let version = (*version.0).clone();
-        enter(py, |_| core::Reader::new(version, n_outputs, &entries, &answers, &slopes, weights))
-            .map(|reader| FleetReader(Arc::new(reader)))
+        let calibration = calibration.map(|calibration| calibration.0.clone());
+        let calibration = calibration.as_deref();
+        enter(py, |_| {
+            core::Reader::new(version, n_outputs, &entries, &answers, &slopes, weights, calibration)
+        })
+        .map(|reader| FleetReader(Arc::new(reader)))
     }
 
     #[getter]
