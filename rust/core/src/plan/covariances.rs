@@ -126,7 +126,8 @@ mod tests {
 
     /// Means of all parities of some outcomes, by counting.
     fn means(n: usize, outcomes: &[usize]) -> Vec<f64> {
-        let sign = |mask: usize, o: &usize| if (o & mask).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+        let sign =
+            |mask: usize, o: &usize| if (o & mask).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
         let all = outcomes.len() as f64;
         (0..1usize << n).map(|mask| outcomes.iter().map(|o| sign(mask, o)).sum::<f64>() / all).collect()
     }
@@ -154,7 +155,7 @@ mod tests {
                 let x: Vec<f64> = places.iter().map(|p| f64::from(p % 5) - 1.0).collect();
                 let value = |o: &usize, place: &u32| {
                     let (mask, sign) = masks[*place as usize];
-                    if (o & mask).count_ones() % 2 == 0 { sign } else { -sign }
+                    if (o & mask).count_ones().is_multiple_of(2) { sign } else { -sign }
                 };
                 let mean =
                     |of: &dyn Fn(&usize) -> f64| outcomes.iter().map(of).sum::<f64>() / outcomes.len() as f64;
