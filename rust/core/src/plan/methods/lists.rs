@@ -7,18 +7,20 @@
 
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Size;
-use crate::design::allocate::{DirectMeasurement, Problem};
+use crate::design::allocate::{DirectMeasurement, Problem, Shares};
 use crate::design::families::Grouping;
 use crate::design::objective::{Goal, Objective};
 use crate::design::search::{ColumnGeneration, ListDesign, MAX_WORDS, lower_bound};
 use crate::design::{Mix, Route};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
+use crate::pauli::Sums;
 use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start, size_of};
 use crate::plan::candidates::Candidates;
 use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -69,7 +71,35 @@ pub(super) fn search(
     routes: &[Route],
     start: Start<'_>,
 ) -> Result<Solution> {
-    minimise(solver, &solver.objective(solver.open.clone()), grouping, routes, start)
+    let Some(together) = &solver.together else {
+        let objective = solver.objective(solver.open.clone());
+        let posed =
+            Posed { sums: solver.observables.sums(), objective: &objective, direct: direct(solver, routes) };
+        return minimise(solver, &posed, grouping, routes, start.list());
+    };
+    let start = start.list().map(|list| {
+        let mix = together.gathered(&list.shares.mix);
+        let mix = if list.shares.mix.is_empty() { Vec::new() } else { mix };
+        Cow::Owned(ListDesign { shares: Shares { mix, ..list.shares.clone() }, ..(*list).clone() })
+    });
+    let sums = together.sums(solver.observables.sums());
+    let direct = together.direct(solver.structure, routes);
+    let posed = Posed { sums: &sums, objective: together.objective(), direct };
+    let found = minimise(solver, &posed, grouping, routes, start)?;
+    Ok(match found.list() {
+        Some(list) => {
+            let mix = together.spread(&list.shares.mix);
+            Solution::of(ListDesign { shares: Shares { mix, ..list.shares.clone() }, ..list.clone() })
+        }
+        None => found,
+    })
+}
+
+/// What a search makes small, and what else measures it.
+struct Posed<'a> {
+    sums: &'a Sums,
+    objective: &'a Objective,
+    direct: Vec<DirectMeasurement>,
 }
 
 /// The best shares of direct measurements alone.
@@ -77,33 +107,28 @@ pub(super) fn direct_only(solver: &Solver<'_>, route: Route, start: Start<'_>) -
     let mut weights = solver.weights.clone();
     weights.iter_mut().take(solver.structure.n_observables()).for_each(|w| *w = 0.0);
     let objective = Objective::of(weights, vec![false; solver.open.len()]);
-    minimise(solver, &objective, Grouping::QubitWise, &[route], start)
+    // Each shift has circuits of its own: what parameters contribute to a sum does not vary together.
+    let sums = solver.observables.sums();
+    let posed = Posed { sums, objective: &objective, direct: direct(solver, &[route]) };
+    minimise(solver, &posed, Grouping::QubitWise, &[route], start.list())
 }
 
 fn minimise(
     solver: &Solver<'_>,
-    objective: &Objective,
+    posed: &Posed<'_>,
     grouping: Grouping,
     routes: &[Route],
-    start: Start<'_>,
+    start: Option<Cow<'_, ListDesign>>,
 ) -> Result<Solution> {
     let options = &solver.structure.options;
-    let (sums, direct) = (solver.observables.sums(), direct(solver, routes));
-    let start = start.list();
+    let Posed { sums, objective, ref direct } = *posed;
     let start = start.as_deref();
     let follows = start.is_some_and(|s| s.routes == routes && !s.shares.mix.is_empty());
     // A former design is close: the search only has to follow the angles.
     let effort = solver.effort(follows);
     let connectivity = options.connectivity;
-    let search = ColumnGeneration {
-        sums,
-        objective,
-        direct: &direct,
-        grouping,
-        connectivity,
-        effort,
-        thorough: false,
-    };
+    let search =
+        ColumnGeneration { sums, objective, direct, grouping, connectivity, effort, thorough: false };
     let mut found = search.run(start, options.goal == Goal::Max, solver.cancel)?;
     // A former design is thin already: what was added to it may stay, as long as it is not much.
     let grown = start.is_none_or(|s| !follows || 4 * found.families.len() > 5 * s.families.len());
