@@ -124,8 +124,7 @@ pub fn tilted(n: usize) -> ProductState {
 }
 
 /// Two layers of QAOA for a ring of four nodes, each gate with a parameter of its own or with that of its layer; and how
-/// the former follow from the latter. Two gates of the last layer
-/// are undone at once, so that their words cancel in the sum.
+/// the former follow from the latter. Two gates of the last layer are undone at once: their words cancel in the sum.
 pub fn ring(shared: bool) -> (Case, Chain) {
     const ANGLES: [f64; 4] = [0.7, -0.4, 1.1, 0.9];
     let mut layers: Vec<(usize, f64, Vec<Vec<(usize, Letter)>>)> = Vec::new();

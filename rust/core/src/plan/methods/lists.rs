@@ -71,10 +71,39 @@ pub(super) fn search(
     routes: &[Route],
     start: Start<'_>,
 ) -> Result<Solution> {
+    posed(solver, grouping, routes, start, Objective::clone)
+}
+
+/// The best shares of direct measurements alone.
+pub(super) fn direct_only(solver: &Solver<'_>, route: Route, start: Start<'_>) -> Result<Solution> {
+    let first = solver.structure.n_observables();
+    posed(solver, Grouping::QubitWise, &[route], start, |objective| {
+        let mut weights = objective.weights().to_vec();
+        weights.iter_mut().take(first).for_each(|w| *w = 0.0);
+        let closed = vec![false; weights.len()];
+        Objective::of(weights, closed)
+    })
+}
+
+/// What a search makes small, and what else measures it.
+struct Posed<'a> {
+    sums: &'a Sums,
+    objective: &'a Objective,
+    direct: &'a [DirectMeasurement],
+}
+
+/// The best design for the derivatives, or for their sums, where what counts is made from what counts for the solver.
+fn posed(
+    solver: &Solver<'_>,
+    grouping: Grouping,
+    routes: &[Route],
+    start: Start<'_>,
+    counts: impl Fn(&Objective) -> Objective,
+) -> Result<Solution> {
+    let rows = solver.observables.sums();
     let Some(together) = &solver.together else {
-        let objective = solver.objective(solver.open.clone());
-        let posed =
-            Posed { sums: solver.observables.sums(), objective: &objective, direct: direct(solver, routes) };
+        let objective = counts(&solver.objective(solver.open.clone()));
+        let posed = Posed { sums: rows, objective: &objective, direct: &direct(solver, routes) };
         return minimise(solver, &posed, grouping, routes, start.list());
     };
     let start = start.list().map(|list| {
@@ -82,9 +111,9 @@ pub(super) fn search(
         let mix = if list.shares.mix.is_empty() { Vec::new() } else { mix };
         Cow::Owned(ListDesign { shares: Shares { mix, ..list.shares.clone() }, ..(*list).clone() })
     });
-    let sums = together.sums(solver.observables.sums());
-    let direct = together.direct(solver.structure, routes);
-    let posed = Posed { sums: &sums, objective: together.objective(), direct };
+    let (sums, direct) = (together.sums(rows), together.direct(solver.structure, routes));
+    let objective = counts(together.objective());
+    let posed = Posed { sums: &sums, objective: &objective, direct: &direct };
     let found = minimise(solver, &posed, grouping, routes, start)?;
     Ok(match found.list() {
         Some(list) => {
@@ -95,24 +124,6 @@ pub(super) fn search(
     })
 }
 
-/// What a search makes small, and what else measures it.
-struct Posed<'a> {
-    sums: &'a Sums,
-    objective: &'a Objective,
-    direct: Vec<DirectMeasurement>,
-}
-
-/// The best shares of direct measurements alone.
-pub(super) fn direct_only(solver: &Solver<'_>, route: Route, start: Start<'_>) -> Result<Solution> {
-    let mut weights = solver.weights.clone();
-    weights.iter_mut().take(solver.structure.n_observables()).for_each(|w| *w = 0.0);
-    let objective = Objective::of(weights, vec![false; solver.open.len()]);
-    // Each shift has circuits of its own: what parameters contribute to a sum does not vary together.
-    let sums = solver.observables.sums();
-    let posed = Posed { sums, objective: &objective, direct: direct(solver, &[route]) };
-    minimise(solver, &posed, Grouping::QubitWise, &[route], start.list())
-}
-
 fn minimise(
     solver: &Solver<'_>,
     posed: &Posed<'_>,
@@ -121,7 +132,7 @@ fn minimise(
     start: Option<Cow<'_, ListDesign>>,
 ) -> Result<Solution> {
     let options = &solver.structure.options;
-    let Posed { sums, objective, ref direct } = *posed;
+    let Posed { sums, objective, direct } = *posed;
     let start = start.as_deref();
     let follows = start.is_some_and(|s| s.routes == routes && !s.shares.mix.is_empty());
     // A former design is close: the search only has to follow the angles.
