@@ -478,6 +478,7 @@ class Plan:
         theta: NDArray[np.float64],
         names: list[str] | None,
         weights: NDArray[np.float64] | None = None,
+        slopes: NDArray[np.float64] | None = None,
     ) -> Plan: ...
     def held_at(self, theta: NDArray[np.float64], names: list[str]) -> Plan: ...
     def at_state(

@@ -212,3 +212,35 @@ def test_designs_follow_the_scales():
     equal = efl.plan(plan.circuit, [plan.observables[0]])
     of_equal = equal["clifford"].variances @ plan.slopes**2
     assert plan.best.variances.sum() < 0.9 * of_equal.sum()
+
+
+def test_gates_of_one_argument_are_one_derivative_to_designs():
+    """A layer of gates costs what the same layer costs as one evolution."""
+    edges = [(0, 1), (1, 2), (2, 3), (0, 3), (0, 2)]
+    weights = [0.9, 0.4, 0.7, 0.3, 0.5]
+    cost = qml.dot(weights, [qml.Z(a) @ qml.Z(b) for a, b in edges])
+    mixer = qml.dot([1.0] * 4, [qml.X(w) for w in range(4)])
+    angles = qml.numpy.array([0.7, -0.4, 1.1, 0.9])
+
+    def apart(angles):
+        for w in range(4):
+            qml.Hadamard(w)
+        for layer in range(2):
+            for (a, b), weight in zip(edges, weights, strict=True):
+                qml.IsingZZ(2 * weight * angles[2 * layer], wires=[a, b])
+            for w in range(4):
+                qml.RX(2 * angles[2 * layer + 1], wires=w)
+        return qml.expval(cost)
+
+    def whole(angles):
+        for w in range(4):
+            qml.Hadamard(w)
+        for layer in range(2):
+            qml.evolve(cost, angles[2 * layer])
+            qml.evolve(mixer, angles[2 * layer + 1])
+        return qml.expval(cost)
+
+    device = qml.device("default.qubit", wires=4)
+    of_gates, of_layers = (efl.plan(qml.QNode(function, device))(angles) for function in (apart, whole))
+    for name in ("product", "clifford", "echo", "mixture"):
+        assert of_gates[name].cost <= 1.01 * of_layers[name].cost, name

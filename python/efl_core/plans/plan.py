@@ -214,7 +214,7 @@ class Plan:
             wanted = listed("methods", methods, "the name of a method, or a sequence of them")
         names = None if wanted is None else [self[name].name for name in wanted]
         if redesign:
-            native = self._native.at(circuit._theta, names, self._weights(self._chain, self._options.goal))
+            native = self._design(self._chain, self._options.goal, circuit, names)
         else:
             native = self._native.held_at(circuit._theta, list(self._rows) if names is None else names)
         made = self._other(native, circuit, replace(self._options, state=None))
@@ -269,7 +269,7 @@ class Plan:
         """
         own = replace(self._options, state=None) if options is None else options
         names = None if methods is None else list(methods)
-        native = self._native.at(circuit._theta, names, self._weights(chain, own.goal))
+        native = self._design(chain, own.goal, circuit, names)
         asked = options is not None
         return Plan(
             native,
@@ -295,6 +295,14 @@ class Plan:
         return Plan(
             self._native, self._circuit, self._observables, self._options, of_qnode=False, chain=chain
         )
+
+    def _design(
+        self, chain: Chain | None, goal: Goal, circuit: Circuit, names: list[str] | None
+    ) -> _native.Plan:
+        """Design at the angles of a circuit, for derivatives through a chain rule."""
+        # What varies together counts where an argument feeds several parameters.
+        slopes = chain.slopes if chain is not None and chain.is_shared else None
+        return self._native.at(circuit._theta, names, self._weights(chain, goal), slopes)
 
     def _weights(self, chain: Chain | None, goal: Goal) -> NDArray[np.float64] | None:
         """Return what derivatives by parameters count in designs; None where they are equal."""

@@ -8,11 +8,14 @@ use efl_core::bits::parallel::{Cancel, num_threads, set_num_threads};
 use efl_core::circuit::{Angle, Circuit};
 use efl_core::design::Options;
 use efl_core::error::Error;
+use efl_core::experiment::Chain;
 use efl_core::pauli::Letter;
 use efl_core::plan::{Method, NotApplicable, Plan};
 use efl_core::stabiliser::Connectivity;
 use efl_core::state::ProductState;
-use plans::{Case, applies, assert_close, case, gradient, listed, mean_gradient, quick, sum, tilted};
+use plans::{
+    Case, applies, assert_close, case, chained_cost, gradient, listed, mean_gradient, quick, ring, sum, tilted,
+};
 
 #[test]
 fn a_method_says_why_it_does_not_apply() {
@@ -43,7 +46,7 @@ fn a_method_says_why_it_does_not_apply() {
     assert!(matches!(needed, Some(NotApplicable::TwoQubitGates { .. })), "{needed:?}");
     // A row that was not asked for.
     let plan = Plan::new(&pair, &[sum(&[("ZZ", 1.0)])], &[0.1, 0.2], None, quick(), &Cancel::new()).unwrap();
-    let some = plan.some_at(&[0.3, 0.4], &[Method::Echo], None, &Cancel::new()).unwrap();
+    let some = plan.some_at(&[0.3, 0.4], &[Method::Echo], None, None, &Cancel::new()).unwrap();
     assert_eq!(some.row(Method::Shift).note, Some(NotApplicable::NotAsked));
     assert!(applies(some.row(Method::Echo)));
     // An input state of another width is an error, not a note.
@@ -231,4 +234,34 @@ fn a_plan_is_the_same_with_any_number_of_threads() {
             assert_eq!(a, b, "{method:?}");
         }
     }
+}
+
+#[test]
+fn derivatives_that_add_up_are_designed_for_as_their_sum() {
+    let (cancel, input) = (Cancel::new(), ProductState::zero(4));
+    let ((apart, chain), (shared, _)) = (ring(false), ring(true));
+    let plan = apart.plan_on(Some(&input), quick());
+    let weights: Vec<f64> = (0..18).map(|k| if (8..12).contains(&k) { 2.25 } else { 1.0 }).collect();
+    let before = plan.some_at(&apart.theta, &Method::ALL, Some(&weights), None, &cancel).unwrap();
+    let after = plan.some_at(&apart.theta, &Method::ALL, Some(&weights), Some(&chain), &cancel).unwrap();
+    let whole = shared.plan_on(Some(&input), quick());
+    let exact = apart.gradient(&input);
+    for method in [Method::Product, Method::Clifford, Method::Echo, Method::Mixture] {
+        let cost = chained_cost(&after, method, &chain);
+        // One parameter for all gates of an argument is the same problem.
+        let own = 4.0 * whole.row(method).cost;
+        assert!(cost <= own * 1.02, "{method:?} {cost} {own}");
+        let former = chained_cost(&before, method, &chain);
+        assert!(cost <= former * 1.01, "{method:?} {cost} {former}");
+        // Each parameter is measured, whatever cancels in the sums.
+        let found = mean_gradient(&after.experiments(method, &cancel).unwrap(), &apart.theta, &input, 18);
+        assert_close(&found, &exact, 1e-9, method.name());
+        assert!(after.row(method).variances.iter().all(|v| v.is_finite()));
+        assert!(after.gain(method).unwrap() > 0.99, "{method:?} {:?}", after.gain(method));
+    }
+    // Covariances count: without them the list of settings costs more.
+    let [plain, summed] = [&before, &after].map(|plan| chained_cost(plan, Method::Clifford, &chain));
+    assert!(summed < 0.97 * plain, "{summed} {plain}");
+    let narrow = Chain::new(1, 1, &[1.0]).unwrap();
+    assert!(plan.some_at(&apart.theta, &Method::ALL, None, Some(&narrow), &cancel).is_err());
 }

@@ -80,22 +80,25 @@ impl Plan {
     }
 
     /// The plan at other angles, everything structural kept; of some methods only, if they are named; for a mean with
-    /// these weights, if there are some.
-    #[pyo3(signature = (theta, names, weights=None))]
+    /// these weights, if there are some; with slopes of the parameters by arguments, for derivatives that add up.
+    #[pyo3(signature = (theta, names, weights=None, slopes=None))]
     fn at(
         &self,
         py: Python<'_>,
         theta: PyReadonlyArray1<'_, f64>,
         names: Option<Vec<String>>,
         weights: Option<PyReadonlyArray1<'_, f64>>,
+        slopes: Option<PyReadonlyArray2<'_, f64>>,
     ) -> PyResult<Self> {
         let weights = weights.map(|weights| weights.as_array().to_vec());
+        let chain = slopes.map(|slopes| chain(&slopes)).transpose()?;
         let theta = theta.as_array().to_vec();
         let methods = match names {
             Some(names) => names.iter().map(|name| method(name)).collect::<PyResult<_>>()?,
             None => Method::ALL.to_vec(),
         };
-        enter(py, |cancel| self.0.some_at(&theta, &methods, weights.as_deref(), cancel)).map(Plan)
+        enter(py, |cancel| self.0.some_at(&theta, &methods, weights.as_deref(), chain.as_ref(), cancel))
+            .map(Plan)
     }
 
     /// The plan at other angles with the settings and shares of this one, of the methods whose designs serve there.

@@ -39,6 +39,23 @@ impl Chain {
         Ok(Chain { n_parameters, arguments: (0..n_arguments).map(of).collect() })
     }
 
+    /// For every parameter the one argument that it depends on, with its slope; none where there are several, or none.
+    pub(crate) fn fed(&self) -> Vec<Option<(usize, f64)>> {
+        let mut fed = vec![Vec::new(); self.n_parameters];
+        for (argument, parameters) in self.arguments.iter().enumerate() {
+            parameters.iter().for_each(|&(k, slope)| fed[k].push((argument, slope)));
+        }
+        fed.into_iter().map(|own| if let [one] = own[..] { Some(one) } else { None }).collect()
+    }
+
+    /// Refuses a chain of other parameters than those of a circuit.
+    pub(crate) fn check(&self, n_parameters: usize) -> Result<()> {
+        if self.n_parameters == n_parameters {
+            return Ok(());
+        }
+        Err(Error::shape("chain", format!("{n_parameters} rows"), self.n_parameters.to_string()))
+    }
+
     /// How many derivatives by arguments there are of so many observables.
     pub(crate) fn n_rows(&self, n_observables: usize) -> usize {
         n_observables * self.arguments.len()

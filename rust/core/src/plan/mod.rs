@@ -25,6 +25,7 @@ mod run;
 mod sampled;
 mod solve;
 mod solver;
+mod together;
 mod tuned;
 
 pub use known::State;
@@ -40,6 +41,7 @@ use crate::circuit::Size;
 use crate::design::objective::first_near_least;
 use crate::design::{Goal, Options};
 use crate::error::{Error, Result};
+use crate::experiment::Chain;
 use crate::heisenberg::GradientObservables;
 use crate::pauli::PauliSum;
 use crate::state::ProductState;
@@ -84,7 +86,7 @@ pub struct Plan {
     observables: GradientObservables,
     rows: Vec<Row>,
     solutions: Vec<Solution>,
-    /// The cost of the designs of the plan before at these angles.
+    /// How many times more the designs of the plan before cost at these angles.
     former: Option<Vec<f64>>,
     /// Derivatives that are not known to be zero, in a plan for a state.
     moving: Option<Vec<bool>>,
@@ -103,25 +105,29 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Self> {
         let structure = Arc::new(Candidates::new(circuit, observables, input, options, cancel)?);
-        Plan::of(structure, theta, None, &Method::ALL, None, cancel)
+        Plan::of(structure, theta, None, &Method::ALL, (None, None), cancel)
     }
 
     /// The plan at other angles. Everything structural is kept, and designs start from those of this plan.
     pub fn at(&self, theta: &[f64], cancel: &Cancel) -> Result<Self> {
-        self.some_at(theta, &Method::ALL, None, cancel)
+        self.some_at(theta, &Method::ALL, None, None, cancel)
     }
 
     /// The plan at other angles, of some methods only: the rows of the others say that they were not asked for. With
     /// `weights`, one for each derivative, designs are for a mean with these, unless they are for the largest variance.
+    /// With a `chain`, derivatives that add up to one by an argument count as their sum, covariances included; the weight
+    /// of each then is that of the argument times the square of its slope.
     pub fn some_at(
         &self,
         theta: &[f64],
         methods: &[Method],
         weights: Option<&[f64]>,
+        chain: Option<&Chain>,
         cancel: &Cancel,
     ) -> Result<Self> {
+        chain.map_or(Ok(()), |chain| chain.check(self.structure.circuit.n_parameters()))?;
         let goal = weights.map(|weights| Goal::Weighted(weights.to_vec()));
-        Plan::of(self.structure.clone(), theta, Some(self), methods, goal.as_ref(), cancel)
+        Plan::of(self.structure.clone(), theta, Some(self), methods, (goal.as_ref(), chain), cancel)
     }
 
     /// The plan at other angles with the settings and shares of this one: no search, and unbiased all the same. Of some
@@ -161,19 +167,15 @@ impl Plan {
         theta: &[f64],
         former: Option<&Plan>,
         methods: &[Method],
-        goal: Option<&Goal>,
+        (goal, chain): (Option<&Goal>, Option<&Chain>),
         cancel: &Cancel,
     ) -> Result<Self> {
         let observables = structure.observables(theta, cancel)?;
         let goal = goal.unwrap_or(&structure.options.goal);
-        let solver = Solver::new(&structure, &observables, theta, goal, cancel)?;
-        let former_costs = match former {
-            None => None,
-            Some(plan) => Some(map(plan.solutions.len(), cancel, |i| {
-                let asked = methods.contains(&Method::ALL[i]);
-                if asked { solver.cost(&plan.solutions[i]) } else { Ok(f64::INFINITY) }
-            })?),
-        };
+        let mut solver = Solver::new(&structure, &observables, theta, goal, cancel)?;
+        if let Some(chain) = chain {
+            solver.add_up(chain);
+        }
         let solutions = solver.solve(methods, former.map(|plan| &plan.solutions[..]))?;
         if solutions.iter().all(|solution| solution.design().is_none()) {
             let runs = |s: &Solution| match s.reason() {
@@ -195,7 +197,15 @@ impl Plan {
         }
         let row = |i: usize| solver.row(Method::ALL[i], &solutions[i]);
         let rows = map(Method::ALL.len(), cancel, row)?;
-        let (theta, former) = (theta.to_vec(), former_costs);
+        let gains = |plan: &Plan| {
+            map(solutions.len(), cancel, |i| {
+                let asked = methods.contains(&Method::ALL[i]);
+                let before = if asked { solver.cost(&plan.solutions[i])? } else { f64::INFINITY };
+                let cost = solver.cost(&solutions[i])?;
+                Ok(if cost == 0.0 { 1.0 } else { before / cost })
+            })
+        };
+        let (theta, former) = (theta.to_vec(), former.map(gains).transpose()?);
         Ok(Plan {
             structure,
             theta,
@@ -245,9 +255,8 @@ impl Plan {
     /// infinite where it does not measure all that is needed now.
     pub fn gain(&self, method: Method) -> Option<f64> {
         let cost = self.row(method).cost;
-        let before = self.former.as_ref()?[method.index()];
-        let known = cost.is_finite() && !self.row(method).bound;
-        known.then(|| if cost == 0.0 { 1.0 } else { before / cost })
+        let gain = self.former.as_ref()?[method.index()];
+        (cost.is_finite() && !self.row(method).bound).then_some(gain)
     }
 
     /// The angles.

@@ -9,6 +9,7 @@ use super::methods::approach;
 use super::not_applicable::NotApplicable;
 use super::solver::Solver;
 use crate::bits::parallel::map;
+use crate::design::Goal;
 use crate::error::Result;
 use std::cmp::Reverse;
 
@@ -26,9 +27,21 @@ impl Solver<'_> {
         Ok(Some(variances))
     }
 
-    /// The mean variance of a solution, infinite where there is none.
+    /// The mean variance of a solution, infinite where there is none; of sums where derivatives are added up.
     pub(super) fn cost(&self, solution: &Solution) -> Result<f64> {
+        if let Some((together, list)) = self.together.as_ref().zip(solution.list()) {
+            return Ok(together.figure(self.structure, self.observables.sums(), list, false));
+        }
         Ok(self.variances(solution)?.map_or(f64::INFINITY, |variances| self.mean(&variances)))
+    }
+
+    /// What the goal makes small, infinite where there is no solution.
+    pub(super) fn figure_of(&self, solution: &Solution) -> Result<f64> {
+        let max = self.structure.options.goal == Goal::Max;
+        if let Some((together, list)) = self.together.as_ref().zip(solution.list()) {
+            return Ok(together.figure(self.structure, self.observables.sums(), list, max));
+        }
+        Ok(self.variances(solution)?.map_or(f64::INFINITY, |variances| self.figure(&variances)))
     }
 
     /// The solutions of all methods by their index; those of a former plan are a start. Methods that do not start from

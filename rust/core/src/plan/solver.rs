@@ -5,10 +5,12 @@
 
 use super::candidates::Candidates;
 use super::not_applicable::NotApplicable;
+use super::together::Together;
 use crate::bits::parallel::Cancel;
 use crate::circuit::Operation;
 use crate::design::objective::{Goal, Objective};
 use crate::error::Result;
+use crate::experiment::Chain;
 use crate::heisenberg::GradientObservables;
 
 /// How much less effort a plan takes that follows another one.
@@ -30,6 +32,8 @@ pub(crate) struct Solver<'a> {
     pub(super) open: Vec<bool>,
     /// Why some derivatives are not counted by methods that need their words.
     pub(super) partial: Option<NotApplicable>,
+    /// Derivatives that count as sums.
+    pub(super) together: Option<Together>,
 }
 
 impl<'a> Solver<'a> {
@@ -64,7 +68,23 @@ impl<'a> Solver<'a> {
             limit: options.max_terms,
             channel: !structure.circuit.operations().iter().all(Operation::is_unitary),
         });
-        Ok(Solver { structure, observables, theta, cancel, weights, live, known, open, partial })
+        Ok(Solver {
+            structure,
+            observables,
+            theta,
+            cancel,
+            weights,
+            live,
+            known,
+            open,
+            partial,
+            together: None,
+        })
+    }
+
+    /// Lets derivatives that a chain rule adds up count as sums.
+    pub(super) fn add_up(&mut self, chain: &Chain) {
+        self.together = Together::new(chain, self.structure.n_observables(), &self.weights, &self.open);
     }
 
     /// The effort of a search, less if it follows a former design.

@@ -5,7 +5,7 @@ use crate::dense::Random;
 use efl_core::bits::parallel::Cancel;
 use efl_core::circuit::{Angle, Circuit};
 use efl_core::design::Options;
-use efl_core::experiment::Experiment;
+use efl_core::experiment::{Chain, Experiment, chained};
 use efl_core::gates::Clifford;
 use efl_core::heisenberg::{Truncation, value_and_gradient};
 use efl_core::pauli::{Letter, PauliSum};
@@ -121,4 +121,44 @@ pub fn tilted(n: usize) -> ProductState {
         [polar.sin() * azimuth.cos(), polar.sin() * azimuth.sin(), polar.cos()]
     };
     ProductState::from_bloch((0..n).map(bloch).collect()).unwrap()
+}
+
+/// Two layers of QAOA for a ring of four nodes, each gate with a parameter of its own or with that of its layer; and how
+/// the former follow from the latter. Two gates of the last layer are undone at once: their words cancel in the sum.
+pub fn ring(shared: bool) -> (Case, Chain) {
+    const ANGLES: [f64; 4] = [0.7, -0.4, 1.1, 0.9];
+    let mut layers: Vec<(usize, f64, Vec<Vec<(usize, Letter)>>)> = Vec::new();
+    for argument in 0..4 {
+        let edge = |q: usize| vec![(q, Letter::Z), ((q + 1) % 4, Letter::Z)];
+        let words = (0..4).map(|q| if argument % 2 == 0 { edge(q) } else { vec![(q, Letter::X)] });
+        layers.push((argument, if argument == 2 { 1.5 } else { 1.0 }, words.collect()));
+    }
+    let last = (0..2).map(|q| vec![(q, Letter::X)]).collect();
+    layers.push((3, -1.0, last));
+    let gates: usize = layers.iter().map(|(_, _, words)| words.len()).sum();
+    let mut circuit = Circuit::new(4, if shared { 4 } else { gates }).unwrap();
+    (0..4).for_each(|q| circuit.clifford(Clifford::H, &[q]).unwrap());
+    let (mut theta, mut slopes) = (Vec::new(), Vec::new());
+    for (argument, scale, words) in layers {
+        for word in words {
+            let angle = if shared {
+                Angle::Trainable { parameter: argument, scale, offset: 0.0 }
+            } else {
+                Angle::parameter(theta.len())
+            };
+            circuit.rotation(word, angle).unwrap();
+            theta.push(scale * ANGLES[argument]);
+            slopes.extend((0..4).map(|i| if i == argument { scale } else { 0.0 }));
+        }
+    }
+    let cut = [("ZZII", 1.0), ("IZZI", 0.5), ("IIZZ", -0.8), ("ZIIZ", 1.2)];
+    let theta = if shared { ANGLES.to_vec() } else { theta };
+    (Case { circuit, observables: vec![sum(&cut)], theta }, Chain::new(gates, 4, &slopes).unwrap())
+}
+
+/// The sum over arguments of the variances of one shot.
+pub fn chained_cost(plan: &Plan, method: Method, chain: &Chain) -> f64 {
+    let runs = plan.experiments(method, &Cancel::new()).unwrap();
+    let runs: Vec<_> = runs.iter().map(|(experiment, share)| (experiment, *share)).collect();
+    chained(&runs, chain, 1, &Cancel::new()).unwrap().iter().sum()
 }

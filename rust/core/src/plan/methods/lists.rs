@@ -7,18 +7,20 @@
 
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Size;
-use crate::design::allocate::{DirectMeasurement, Problem};
+use crate::design::allocate::{DirectMeasurement, Problem, Shares};
 use crate::design::families::Grouping;
 use crate::design::objective::{Goal, Objective};
 use crate::design::search::{ColumnGeneration, ListDesign, MAX_WORDS, lower_bound};
 use crate::design::{Mix, Route};
 use crate::ensemble::Ensemble;
 use crate::error::Result;
+use crate::pauli::Sums;
 use crate::plan::approach::{Approach, Design, Figures, Solution, Source, Start, size_of};
 use crate::plan::candidates::Candidates;
 use crate::plan::method::Method;
 use crate::plan::not_applicable::NotApplicable;
 use crate::plan::solver::Solver;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -69,41 +71,75 @@ pub(super) fn search(
     routes: &[Route],
     start: Start<'_>,
 ) -> Result<Solution> {
-    minimise(solver, &solver.objective(solver.open.clone()), grouping, routes, start)
+    posed(solver, grouping, routes, start, Objective::clone)
 }
 
 /// The best shares of direct measurements alone.
 pub(super) fn direct_only(solver: &Solver<'_>, route: Route, start: Start<'_>) -> Result<Solution> {
-    let mut weights = solver.weights.clone();
-    weights.iter_mut().take(solver.structure.n_observables()).for_each(|w| *w = 0.0);
-    let objective = Objective::of(weights, vec![false; solver.open.len()]);
-    minimise(solver, &objective, Grouping::QubitWise, &[route], start)
+    let first = solver.structure.n_observables();
+    posed(solver, Grouping::QubitWise, &[route], start, |objective| {
+        let mut weights = objective.weights().to_vec();
+        weights.iter_mut().take(first).for_each(|w| *w = 0.0);
+        let closed = vec![false; weights.len()];
+        Objective::of(weights, closed)
+    })
+}
+
+/// What a search makes small, and what else measures it.
+struct Posed<'a> {
+    sums: &'a Sums,
+    objective: &'a Objective,
+    direct: &'a [DirectMeasurement],
+}
+
+/// The best design for the derivatives, or for their sums, where what counts is made from what counts for the solver.
+fn posed(
+    solver: &Solver<'_>,
+    grouping: Grouping,
+    routes: &[Route],
+    start: Start<'_>,
+    counts: impl Fn(&Objective) -> Objective,
+) -> Result<Solution> {
+    let rows = solver.observables.sums();
+    let Some(together) = &solver.together else {
+        let objective = counts(&solver.objective(solver.open.clone()));
+        let posed = Posed { sums: rows, objective: &objective, direct: &direct(solver, routes) };
+        return minimise(solver, &posed, grouping, routes, start.list());
+    };
+    let start = start.list().map(|list| {
+        let mix = together.gathered(&list.shares.mix);
+        let mix = if list.shares.mix.is_empty() { Vec::new() } else { mix };
+        Cow::Owned(ListDesign { shares: Shares { mix, ..list.shares.clone() }, ..(*list).clone() })
+    });
+    let (sums, direct) = (together.sums(rows), together.direct(solver.structure, routes));
+    let objective = counts(together.objective());
+    let posed = Posed { sums: &sums, objective: &objective, direct: &direct };
+    let found = minimise(solver, &posed, grouping, routes, start)?;
+    Ok(match found.list() {
+        Some(list) => {
+            let mix = together.spread(&list.shares.mix);
+            Solution::of(ListDesign { shares: Shares { mix, ..list.shares.clone() }, ..list.clone() })
+        }
+        None => found,
+    })
 }
 
 fn minimise(
     solver: &Solver<'_>,
-    objective: &Objective,
+    posed: &Posed<'_>,
     grouping: Grouping,
     routes: &[Route],
-    start: Start<'_>,
+    start: Option<Cow<'_, ListDesign>>,
 ) -> Result<Solution> {
     let options = &solver.structure.options;
-    let (sums, direct) = (solver.observables.sums(), direct(solver, routes));
-    let start = start.list();
+    let Posed { sums, objective, direct } = *posed;
     let start = start.as_deref();
     let follows = start.is_some_and(|s| s.routes == routes && !s.shares.mix.is_empty());
     // A former design is close: the search only has to follow the angles.
     let effort = solver.effort(follows);
     let connectivity = options.connectivity;
-    let search = ColumnGeneration {
-        sums,
-        objective,
-        direct: &direct,
-        grouping,
-        connectivity,
-        effort,
-        thorough: false,
-    };
+    let search =
+        ColumnGeneration { sums, objective, direct, grouping, connectivity, effort, thorough: false };
     let mut found = search.run(start, options.goal == Goal::Max, solver.cancel)?;
     // A former design is thin already: what was added to it may stay, as long as it is not much.
     let grown = start.is_none_or(|s| !follows || 4 * found.families.len() > 5 * s.families.len());

@@ -42,15 +42,11 @@ impl Approach for Mixture {
         if matches!(own, Solution::Absent(NotApplicable::NoDirectMeasurement)) {
             return Ok(own);
         }
-        let goal = |solution: &Solution| -> Result<f64> {
-            let variances = solver.variances(solution)?;
-            Ok(variances.map_or(f64::INFINITY, |variances| solver.figure(&variances)))
-        };
-        let (mut least, mut best) = (goal(&own)?, own);
+        let (mut least, mut best) = (solver.figure_of(&own)?, own);
         for part in PARTS.map(|method| &all[method.index()]) {
             let Some(found) = part.list() else { continue };
             let mut needed = solver.weights.iter().zip(&found.shares.mix).filter(|(w, _)| **w > 0.0);
-            let value = goal(part)?;
+            let value = solver.figure_of(part)?;
             if value < least && needed.all(|(_, mix)| *mix != Mix::NONE) {
                 (best, least) = (Solution::of(as_mixture(found, solver.structure)), value);
             }
