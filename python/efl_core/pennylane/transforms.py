@@ -66,7 +66,8 @@ def deferred(tape: QuantumScript) -> QuantumScript:
         if getattr(op, "postselect", None) is not None:
             raise InvalidInputError(
                 f"tape: expected measurements without postselection, got {described(op)}; a value that some "
-                "outcomes are left out of is a quotient of expectation values"
+                "outcomes are left out of is a quotient: return qml.probs(op=[m, ...]) of this measurement m "
+                "and of what is read after it, and divide probabilities by their sum"
             )
     given = tape.get_parameters(trainable_only=False)
     [found], _ = qml.defer_measurements(tape)
