@@ -46,9 +46,13 @@ impl Approach for Mixture {
             let variances = solver.variances(solution)?;
             Ok(variances.map_or(f64::INFINITY, |variances| solver.figure(&variances)))
         };
+        let parts = PARTS.map(|method| &all[method.index()]);
+        let parts: Vec<_> = parts.into_iter().filter_map(|part| Some((part, part.list()?))).collect();
+        if parts.is_empty() {
+            return Ok(own); // there is nothing to compare with
+        }
         let (mut least, mut best) = (goal(&own)?, own);
-        for part in PARTS.map(|method| &all[method.index()]) {
-            let Some(found) = part.list() else { continue };
+        for (part, found) in parts {
             let mut needed = solver.weights.iter().zip(&found.shares.mix).filter(|(w, _)| **w > 0.0);
             let value = goal(part)?;
             if value < least && needed.all(|(_, mix)| *mix != Mix::NONE) {
