@@ -83,12 +83,17 @@ def _detached(tape: QuantumScript) -> QuantumScript:
     """
     if not any(isinstance(p, ArrayBox) for p in tape.get_parameters(trainable_only=False)):
         return tape
-    operations = []
-    for op in tape.operations:
-        if isinstance(op, NOT_ANGLES) and any(isinstance(d, np.ndarray) for d in op.data):
-            plain = [np.asarray(d) if isinstance(d, np.ndarray) else d for d in op.data]
-            op = qml.ops.functions.bind_new_parameters(op, plain)
-        operations.append(op)
+    operations = list(tape.operations)
+    marked = [
+        i
+        for i, op in enumerate(operations)
+        if isinstance(op, NOT_ANGLES) and any(isinstance(d, np.ndarray) for d in op.data)
+    ]
+    if not marked:
+        return tape
+    for i in marked:
+        plain = [np.asarray(d) if isinstance(d, np.ndarray) else d for d in operations[i].data]
+        operations[i] = qml.ops.functions.bind_new_parameters(operations[i], plain)
     found = tape.copy(operations=operations)
     found.trainable_params = qml.math.get_trainable_indices(found.get_parameters(trainable_only=False))
     return found
