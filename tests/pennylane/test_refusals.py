@@ -73,21 +73,6 @@ def test_measurements(measured):
         efl.shadow_grad(tape)
 
 
-def test_too_few_shots():
-    def model(theta):
-        qml.StronglyEntanglingLayers(theta, wires=range(3))
-        return qml.expval(qml.Z(0))
-
-    theta = trainable(np.ones((2, 3, 3)))
-    device = qml.device("default.qubit")
-    options = {"shots": 1, "method": "echo"}
-    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
-    with pytest.raises(
-        ValueError, match=r"shots: expected at least 2, one for each circuit of a setting .* 1"
-    ):
-        qml.grad(qnode)(theta)
-
-
 def test_methods_that_do_not_apply():
     with pytest.raises(ValueError, match=r"method: .*commuting"):
         run(options={"shots": 100, "method": "block", "device_options": {"connectivity": "none"}})

@@ -182,7 +182,8 @@ def make_plans(
         chosen = choose(
             circuit,
             options.method,
-            shots=shots,
+            # Where settings are drawn, values have those of their own.
+            shots=shots if options.settings_per_step is None else max(1.0, shots - own),
             max_tapes=most_runs,
             options=PlanOptions(
                 connectivity=options.connectivity,
@@ -279,7 +280,8 @@ def _choose_list(
 ) -> Chosen:
     """Choose a method that has a list of circuits and settings: the cheapest, or the one that is named.
 
-    One shot is for settings of the final state, as an echo or a shift is two circuits.
+    One shot is for a setting of the final state, where there are some: of an echo or a shift it is for one of
+    two circuits, at twice the variance.
     """
     base = kept_plan(circuit, options)
     known = Costs.of(base, chain, Figure(None, math.inf, options.target))

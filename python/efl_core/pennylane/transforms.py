@@ -66,7 +66,8 @@ def deferred(tape: QuantumScript) -> QuantumScript:
         if getattr(op, "postselect", None) is not None:
             raise InvalidInputError(
                 f"tape: expected measurements without postselection, got {described(op)}; a value that some "
-                "outcomes are left out of is a quotient of expectation values"
+                "outcomes are left out of is a quotient: return qml.probs(op=[m, ...]) of this measurement m "
+                "and of what is read after it, and divide probabilities by their sum"
             )
     given = tape.get_parameters(trainable_only=False)
     [found], _ = qml.defer_measurements(tape)
@@ -82,12 +83,17 @@ def _detached(tape: QuantumScript) -> QuantumScript:
     """
     if not any(isinstance(p, ArrayBox) for p in tape.get_parameters(trainable_only=False)):
         return tape
-    operations = []
-    for op in tape.operations:
-        if isinstance(op, NOT_ANGLES) and any(isinstance(d, np.ndarray) for d in op.data):
-            plain = [np.asarray(d) if isinstance(d, np.ndarray) else d for d in op.data]
-            op = qml.ops.functions.bind_new_parameters(op, plain)
-        operations.append(op)
+    operations = list(tape.operations)
+    marked = [
+        i
+        for i, op in enumerate(operations)
+        if isinstance(op, NOT_ANGLES) and any(isinstance(d, np.ndarray) for d in op.data)
+    ]
+    if not marked:
+        return tape
+    for i in marked:
+        plain = [np.asarray(d) if isinstance(d, np.ndarray) else d for d in operations[i].data]
+        operations[i] = qml.ops.functions.bind_new_parameters(operations[i], plain)
     found = tape.copy(operations=operations)
     found.trainable_params = qml.math.get_trainable_indices(found.get_parameters(trainable_only=False))
     return found

@@ -14,7 +14,8 @@ use efl_core::plan::{Method, NotApplicable, Plan};
 use efl_core::stabiliser::Connectivity;
 use efl_core::state::ProductState;
 use plans::{
-    Case, applies, assert_close, case, chained_cost, gradient, listed, mean_gradient, quick, ring, sum, tilted,
+    Case, applies, assert_close, case, chained_cost, gradient, listed, mean_gradient, quick, ring, sum,
+    tilted,
 };
 
 #[test]

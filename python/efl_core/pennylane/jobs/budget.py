@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.jobs.wanted import Wanted
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Plans
+from efl_core.pennylane.planning import Plans, TooFewShotsError
 from efl_core.pennylane.value_plans import ValuePlan
 from efl_core.plans import Cost
 
@@ -97,21 +97,21 @@ def _for_values(plans: Plans, totals: Sequence[int], target: float | None) -> li
     # So many that the values get the error of what the others measure.
     part = values.cost / (values.cost + cost)
     found = [min(max(round(total * part), values.n_settings), total) for total in totals]
-    chosen = plans.chosen
-    least = 0
-    if chosen is not None and chosen.row.cost > 0:
-        least = 1 if plans.settings_per_step is None else chosen.circuits_per_draw
-    if least:
-        _check_values(values, min(totals), least)
-        found = [min(count, total - least) for count, total in zip(found, totals, strict=True)]
+    if plans.chosen is not None and plans.chosen.row.cost > 0:
+        _check_values(values, min(totals))
+        rest = plans.chosen.circuits_per_draw
+        found = [
+            min(count, max(values.n_settings, total - rest))
+            for count, total in zip(found, totals, strict=True)
+        ]
     return found
 
 
-def _check_values(values: ValuePlan, shots: int, others: int) -> None:
+def _check_values(values: ValuePlan, shots: int) -> None:
     """Refuse fewer shots than the settings of the values, which are not drawn, leave for derivatives."""
-    if shots < values.n_settings + others:
+    if shots < values.n_settings + 1:
         raise InvalidInputError(
-            f"shots: expected at least {values.n_settings + others}, {values.n_settings} of them for the "
+            f"shots: expected at least {values.n_settings + 1}, {values.n_settings} of them for the "
             f"settings that values are read in, got {shots}; diff_method=efl.shadow_grad measures no values "
             "but those that derivatives of qml.var follow from"
         )
@@ -166,6 +166,12 @@ def _share(wanted: Wanted, plans: Plans, total: int, words: int, values: int, pi
     moved = plans.chosen is not None and plans.chosen.row.cost > 0
     if words and wanted.by_gates and moved and words >= total:
         raise InvalidInputError(f"shots: expected more, as coefficients alone take {words}, got {total}")
+    settings = plans.chosen.row.settings if moved and plans.chosen is not None else None
+    if plans.settings_per_step is None and wanted.by_gates and total - words < (settings or 0):
+        raise TooFewShotsError(
+            f"shots: expected at least {settings} for the derivatives, one for each circuit and setting, got "
+            f"{total - words} beside those of the values"
+        )
     return Share(total - words if wanted.by_gates else 0, words, values)
 
 

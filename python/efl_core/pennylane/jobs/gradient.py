@@ -11,7 +11,6 @@ vector.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -169,24 +168,28 @@ def gradient_job(
         options = replace(options, connectivity=connectivity_of(options.noise, wanted.circuit.wires))
     if options.cost is None:
         options = replace(options, cost=known_cost(device.device, options.mode))
-    planned = partial(
-        make_plans,
-        wanted.circuit,
-        [coefficient.sum for coefficient in wanted.coefficients],
-        shots=math.inf if wanted.shots is None else min(wanted.shots),
-        copies=wanted.copies,
-        values=values or not wanted.outputs.is_linear,
-        chain=None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates)),
-    )
+    chained = None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates))
+    equal = has_equal_shots(options.mode, device.device, options.equal_shots)
+
+    def planned(options: Options) -> tuple[Plans, Budget]:
+        plans = make_plans(
+            wanted.circuit,
+            [coefficient.sum for coefficient in wanted.coefficients],
+            options,
+            shots=math.inf if wanted.shots is None else min(wanted.shots),
+            copies=wanted.copies,
+            values=values or not wanted.outputs.is_linear,
+            chain=chained,
+        )
+        return plans, share(wanted, plans, options, value_target=value_target, equal=equal)
+
     try:
-        plans = planned(options)
+        plans, budget = planned(options)
     except TooFewShotsError:
         if options.settings_per_step is not None:
             raise
         options = replace(options, settings_per_step="auto")
-        plans = planned(options)
-    equal = has_equal_shots(options.mode, device.device, options.equal_shots)
-    budget = share(wanted, plans, options, value_target=value_target, equal=equal)
+        plans, budget = planned(options)
     seeds = Seeds.of_circuit(options.seed, wanted.circuit)
     step = None
     if options.settings_per_step is not None and plans.chosen is not None:

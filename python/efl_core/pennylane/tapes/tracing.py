@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pennylane.operation import Operator
 
 from efl_core.errors import InvalidInputError
+from efl_core.pennylane.tapes.gates import ROTATIONS
 
 __all__ = ["Form", "bound", "decompose", "described", "trace"]
 
@@ -70,6 +71,10 @@ def bound(operation: Operator, data: Sequence[Any]) -> Operator:
 
 
 def _bound(operation: Operator, data: list[Any]) -> Operator:
+    if operation.name in ROTATIONS:  # which are most gates, and do not have to be made anew
+        changed = copy.copy(operation)
+        changed.data = tuple(data)
+        return changed
     # PennyLane 0.45 takes the coefficients of an evolution's generator for its data, and the operands of a
     # change of basis in the wrong order.
     if isinstance(operation, qml.ops.Evolution):

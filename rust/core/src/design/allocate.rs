@@ -16,8 +16,7 @@
 //! Invariant: a word that is needed is revealed by a setting with a share above zero, however small.
 //! Cost: a few passes over the incidences of words and settings per sweep.
 
-use super::alike::Alike;
-use super::objective::{Objective, weighed_scores};
+use super::objective::Objective;
 use super::route::{Mix, PerRoute, Route};
 use crate::bits::parallel::Cancel;
 use crate::error::{Error, Result};
@@ -79,15 +78,16 @@ impl Problem<'_> {
     /// Optimal shares. `start` is a former solution of a similar problem (its lengths may be shorter), which saves
     /// most of the steps; `effort` bounds the number of incidences that are visited.
     pub fn solve(&self, start: Option<&Shares>, effort: u64, cancel: &Cancel) -> Result<Shares> {
-        self.descend(start, effort, false, cancel)
+        self.descend(start, effort, self.sums.entries(), false, cancel)
     }
 
     /// Optimal shares as [`Problem::solve`] finds them; if `open`, every row keeps all its routes, as a search for more
-    /// settings needs it.
+    /// settings needs it. A step in the weights counts as twice so many `entries` of rows.
     pub(crate) fn descend(
         &self,
         start: Option<&Shares>,
         effort: u64,
+        entries: usize,
         open: bool,
         cancel: &Cancel,
     ) -> Result<Shares> {
@@ -112,9 +112,8 @@ impl Problem<'_> {
                 left = left.max((effort / 8) as i64);
             }
             (0..STEPS).fold(now.value, |value, _| solver.step(value));
-            // A step in the weights passes over every entry of the rows, twice.
-            let entries = if solver.single { 0 } else { 2 * self.sums.entries() as u64 };
-            left -= (STEPS as u64 * solver.incidences + entries) as i64;
+            let passed = if solver.single { 0 } else { 2 * entries as u64 };
+            left -= (STEPS as u64 * solver.incidences + passed) as i64;
         }
     }
 }
@@ -162,10 +161,7 @@ struct Solver<'a> {
     routes: Vec<PerRoute<bool>>,
     /// Whether every row has one route only.
     single: bool,
-    /// Rows that need no shares of their own; none where rows have one route only.
-    alike: Option<Alike>,
-    /// What the first row of every kind counts, and the others not at all.
-    weights: Vec<f64>,
+    weights: &'a [f64],
     incidences: u64,
     scores: Vec<f64>,
     /// Coefficients of the direct measurements in the objective.
@@ -229,11 +225,9 @@ impl<'a> Solver<'a> {
                 old.copied().unwrap_or_else(|| Mix::of(|w| if routes[r][w] { 1.0 / open } else { 0.0 }))
             })
             .collect();
-        let alike = (!single).then(|| Alike::new(sums, objective, direct));
         let mut solver = Solver {
             problem,
-            weights: alike.as_ref().map_or_else(|| weights.to_vec(), |alike| alike.weights(weights)),
-            alike,
+            weights,
             shares: from(start.map(|s| &s.families), families.len()),
             direct: from(start.map(|s| &s.direct), direct.len()),
             mix,
@@ -259,8 +253,8 @@ impl<'a> Solver<'a> {
     /// Scores of the words and costs of the direct measurements from the mix.
     fn rescore(&mut self) {
         let Problem { sums, direct, .. } = *self.problem;
-        let weights = &self.weights;
-        self.scores = weighed_scores(weights, sums, &self.mix);
+        let weights = self.weights;
+        self.scores = self.problem.objective.scores_of_mix(sums, &self.mix);
         for (cost, measurement) in self.costs.iter_mut().zip(direct) {
             let route = measurement.route;
             let row = |&(r, v): &(u32, f64)| weights[r as usize] * self.mix[r as usize][route].powi(2) * v;
@@ -431,9 +425,6 @@ impl<'a> Solver<'a> {
     fn result(&mut self) -> Shares {
         let (value, slopes, direct) = self.slopes();
         let steepest = slopes.iter().chain(&direct).fold(0.0, |a: f64, b| a.max(*b));
-        if let Some(alike) = &self.alike {
-            alike.spread(&mut self.mix);
-        }
         Shares {
             families: self.shares.clone(),
             direct: self.direct.clone(),

@@ -101,6 +101,7 @@ pub fn design(
                 grouping,
                 connectivity,
                 effort,
+                entries: 0, // there is nothing to share with
                 thorough: sums.len() <= FEW_SUMS,
             };
             let mut found = search.run(None, max, cancel)?;

@@ -7,7 +7,7 @@
 //! that takes.
 //! Cost: [`Options::effort`] words are visited per search.
 
-mod alike;
+pub(crate) mod alike;
 pub(crate) mod allocate;
 mod commuting;
 pub(crate) mod designed;

@@ -171,22 +171,17 @@ impl Objective {
     /// What a word contributes to the objective, times the probability that it is revealed, when settings carry only
     /// their part of each row.
     pub(crate) fn scores_of_mix(&self, sums: &Sums, mix: &[Mix]) -> Vec<f64> {
-        weighed_scores(&self.weights, sums, mix)
-    }
-}
-
-/// [`Objective::scores_of_mix`] for other weights.
-pub(super) fn weighed_scores(weights: &[f64], sums: &Sums, mix: &[Mix]) -> Vec<f64> {
-    let mut scores = vec![0.0; sums.words().len()];
-    for r in 0..sums.len() {
-        let weight = weights[r] * mix[r][Route::Settings].powi(2);
-        if weight > 0.0 {
-            let (columns, coefficients) = sums.row(r);
-            columns.iter().zip(coefficients).for_each(|(&c, v)| scores[c as usize] += weight * v * v);
+        let mut scores = vec![0.0; sums.words().len()];
+        for r in 0..sums.len() {
+            let weight = self.weights[r] * mix[r][Route::Settings].powi(2);
+            if weight > 0.0 {
+                let (columns, coefficients) = sums.row(r);
+                columns.iter().zip(coefficients).for_each(|(&c, v)| scores[c as usize] += weight * v * v);
+            }
         }
+        if !scores.is_empty() && sums.words().get(0).is_identity() {
+            scores[0] = 0.0; // known without shots
+        }
+        scores
     }
-    if !scores.is_empty() && sums.words().get(0).is_identity() {
-        scores[0] = 0.0; // known without shots
-    }
-    scores
 }

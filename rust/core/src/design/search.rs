@@ -86,6 +86,9 @@ pub(crate) struct ColumnGeneration<'a> {
     /// The two-qubit gates of the settings.
     pub(crate) connectivity: Connectivity,
     pub(crate) effort: u64,
+    /// Entries of all rows, those of a kind too, by which effort is counted where settings share rows with echoes and
+    /// shifts: a search among fewer rows takes less time, and is as long.
+    pub(crate) entries: usize,
     /// Whether families at hand are improved and branches searched: it pays for a few sums of many words, and not for the
     /// many derivatives of a gradient, whose shares take most of the effort.
     pub(crate) thorough: bool,
@@ -132,7 +135,6 @@ impl ColumnGeneration<'_> {
             self.prune(&mut families, &mut shares);
         }
         let mut pricing = Pricing::new(&pool, self.effort, self.thorough);
-        let entries = if self.direct.is_empty() { 0 } else { self.sums.entries() as i64 };
         let mut idle = 0;
         let (solution, patience) = if self.thorough { (SOLUTION, PATIENCE) } else { (DEAR, usize::MAX) };
         while pricing.left > 0 && idle < patience {
@@ -147,7 +149,7 @@ impl ColumnGeneration<'_> {
             shares = self.solve(&families, Some(&shares), self.effort / 16, true, cancel)?;
             idle = if before - shares.value > STALLED * before { 0 } else { idle + 1 };
             let incidences: i64 = families.iter().map(|f| f.members.len() as i64).sum();
-            pricing.left -= (incidences + entries) * solution;
+            pricing.left -= (incidences + self.entries as i64) * solution;
             self.prune(&mut families, &mut shares);
         }
         shares = self.solve(&families, Some(&shares), self.effort / 8, false, cancel)?;
@@ -167,7 +169,7 @@ impl ColumnGeneration<'_> {
         let members: Vec<Vec<u32>> = families.iter().map(|f| f.members.clone()).collect();
         let problem =
             Problem { sums: self.sums, objective: self.objective, families: &members, direct: self.direct };
-        problem.descend(start, effort, open, cancel)
+        problem.descend(start, effort, self.entries, open, cancel)
     }
 
     /// Adds families until every word that counts is revealed: the missing ones, heaviest first, and what else fits.

@@ -75,18 +75,20 @@ impl Gathered {
         for same in order.chunk_by(|i, j| step(i) == step(j)) {
             let shots = |i: usize| runs[i].1.shots() as f64;
             for &i in same {
-                found[i].iter().for_each(|row| self.values[row.row] += row.first / shots(i));
+                let shots = shots(i);
+                found[i].iter().for_each(|row| self.values[row.row] += row.first / shots);
             }
             let Some(first) = runs[same[0]].0.draw() else {
                 for &i in same {
-                    found[i].iter().for_each(|row| row.add_to(&mut self.strata[row.row], shots(i)));
+                    let shots = shots(i);
+                    found[i].iter().for_each(|row| row.add_to(&mut self.strata[row.row], shots));
                 }
                 continue;
             };
             let mut drawn = vec![DrawnSums::default(); self.values.len()];
             for &i in same {
-                let place = runs[i].0.draw().map_or(0, |draw| draw.place);
-                found[i].iter().for_each(|row| drawn[row.row].add(place, row, shots(i)));
+                let (place, shots) = (runs[i].0.draw().map_or(0, |draw| draw.place), shots(i));
+                found[i].iter().for_each(|row| drawn[row.row].add(place, row, shots));
             }
             let count = first.of.count as f64;
             for (strata, sums) in self.strata.iter_mut().zip(drawn).filter(|(_, sums)| sums.shots > 0.0) {
@@ -188,12 +190,17 @@ pub(super) fn sums_over(
     let (n, different) = (experiment.n_qubits(), outcomes.weights.len());
     let passes = different * sums.entries();
     let parities = (n <= MAX_PARITIES && n << n < 2 * passes).then(|| all_parities(n, outcomes));
+    let mut terms = Vec::new();
     let moment = |(j, &row): (usize, &usize)| {
         cancel.check()?;
         let (columns, coefficients) = sums.row(j);
         let pairs = columns.len() / 2 <= 4 * different;
         let (first, second) = match &parities {
-            Some(parities) if pairs => by_parities(parities, columns, coefficients, masks),
+            Some(parities) if pairs => {
+                terms.clear();
+                terms.extend(signed(columns, coefficients, masks));
+                by_parities(parities, &terms)
+            }
             _ => by_outcomes(outcomes, columns, coefficients, masks),
         };
         Ok(RowSums { row, first, second, mixed: coefficients.iter().map(|c| c * c).sum() })
@@ -230,15 +237,21 @@ fn by_outcomes(
     (first, second)
 }
 
-/// [`by_outcomes`] from the sums of all parities: the square of a parity is one, and a product of two is that of the
-/// difference of their masks.
-fn by_parities(parities: &[f64], columns: &[u32], coefficients: &[f64], masks: &[Parity]) -> (f64, f64) {
-    let terms: Vec<(usize, f64)> = (columns.iter().zip(coefficients))
-        .map(|(&column, &c)| {
-            let parity = &masks[column as usize];
-            (parity.mask[0] as usize, if parity.negative { -c } else { c })
-        })
-        .collect();
+/// The masks of the terms of a reading, with signed coefficients.
+fn signed<'a>(
+    columns: &'a [u32],
+    coefficients: &'a [f64],
+    masks: &'a [Parity],
+) -> impl Iterator<Item = (usize, f64)> + 'a {
+    columns.iter().zip(coefficients).map(|(&column, &c)| {
+        let parity = &masks[column as usize];
+        (parity.mask[0] as usize, if parity.negative { -c } else { c })
+    })
+}
+
+/// [`by_outcomes`] from the sums of all parities, for signed terms by their masks: the square of a parity is one, and a
+/// product of two is that of the difference of their masks.
+fn by_parities(parities: &[f64], terms: &[(usize, f64)]) -> (f64, f64) {
     let first = terms.iter().map(|(mask, c)| c * parities[*mask]).sum();
     let square = |(i, (a, c)): (usize, &(usize, f64))| {
         let cross: f64 = terms[..i].iter().map(|(b, d)| d * parities[a ^ b]).sum();
@@ -281,7 +294,8 @@ mod tests {
         let counts = all_parities(5, &outcomes);
         for j in 0..sums.len() {
             let (columns, coefficients) = sums.row(j);
-            let fast = by_parities(&counts, columns, coefficients, &masks);
+            let terms: Vec<_> = signed(columns, coefficients, &masks).collect();
+            let fast = by_parities(&counts, &terms);
             let slow = by_outcomes(&outcomes, columns, coefficients, &masks);
             assert!((fast.0 - slow.0).abs() < 1e-9 && (fast.1 - slow.1).abs() < 1e-9, "{fast:?} {slow:?}");
         }

@@ -127,6 +127,18 @@ impl Sums {
         (0..self.len()).map(|j| of(self.row(j))).collect()
     }
 
+    /// Some of the sums, over the same list of words.
+    pub(crate) fn rows(&self, rows: &[usize]) -> Self {
+        let (mut starts, mut columns, mut coefficients) = (vec![0], Vec::new(), Vec::new());
+        for &j in rows {
+            let (own, numbers) = self.row(j);
+            columns.extend_from_slice(own);
+            coefficients.extend_from_slice(numbers);
+            starts.push(columns.len());
+        }
+        Sums { words: self.words.clone(), starts, columns, coefficients }
+    }
+
     /// Number of sums.
     pub fn len(&self) -> usize {
         self.starts.len() - 1

@@ -4,7 +4,8 @@
 //! Of R draws, experiments whose share is at least `1 / R` of what is left are run always. The others are drawn by
 //! systematic sampling, with a start that goes on evenly from step to step, so that over a few steps each is run in
 //! proportion to its share. An experiment that was drawn is read divided by its probability: the gradient is unbiased,
-//! whatever the number of draws and shots. An echo or a shift is one draw of two circuits.
+//! whatever the number of draws and shots. An echo or a shift is one draw of two circuits, or of one of them where there is
+//! one shot.
 //!
 //! Invariant: a function of the plan, the numbers, the seed and the step. Cost: the words of the derivatives, and the
 //! experiments that are run.
@@ -65,7 +66,7 @@ impl Plan {
         cancel: &Cancel,
     ) -> Result<Vec<(Experiment, u64)>> {
         let (sources, shares) = self.list(method)?;
-        let units = units(&sources, &shares);
+        let units = units(&sources, &shares, shots);
         let Some(choice) = choose_for(&units, shots, step.draws, start(seed, step.number))? else {
             return self.allocate(method, shots, seed, cancel);
         };
@@ -80,7 +81,7 @@ impl Plan {
     /// and for several as if they were independent.
     pub fn exact_step(&self, method: Method, shots: u64, draws: usize, cancel: &Cancel) -> Result<Vec<f64>> {
         let (sources, shares) = self.list(method)?;
-        let units = units(&sources, &shares);
+        let units = units(&sources, &shares, shots);
         let Some(choice) = choose_for(&units, shots, draws, 0.0)? else {
             let of_one = self.exact(method, cancel)?;
             return Ok(of_one.into_iter().map(|v| v / shots as f64).collect());
@@ -204,15 +205,16 @@ impl List<'_> {
                 choice.rest * seen.map(term).sum::<f64>()
             })
             .collect();
-        for (i, source) in self.sources.iter().enumerate().filter(|(i, _)| to_draw[*i] > 0.0) {
-            let (readings, route, circuits) = match source {
+        let of_units = self.units.iter().flat_map(|unit| unit.sources.clone().map(|i| (i, unit.share)));
+        for (i, share) in of_units.filter(|(i, _)| to_draw[*i] > 0.0) {
+            let (readings, route) = match &self.sources[i] {
                 Source::Family(_) => continue,
-                Source::Setting(_, readings) => (*readings, None, 1.0),
-                Source::Turned { pair, route, .. } => (pair.readings(), Some(*route), 2.0),
+                Source::Setting(_, readings) => (*readings, None),
+                Source::Turned { pair, route, .. } => (pair.readings(), Some(*route)),
             };
             for (row, square) in readings.second_moments() {
                 let part = route.map_or(1.0, |route| plan.part(self.method, first + row, route)).powi(2);
-                second[row] += part * square * choice.rest / (circuits * self.shares[i]);
+                second[row] += part * square * choice.rest / share;
             }
         }
         second
@@ -246,12 +248,12 @@ fn choose_for(units: &[Unit], shots: u64, draws: usize, start: f64) -> Result<Op
     Ok(Some(Choice { most, ..choose(units, draws, start) }))
 }
 
-/// Circuits that differ by the sign of a turn belong together.
-fn units(sources: &[Source<'_>], shares: &[f64]) -> Vec<Unit> {
+/// Circuits that differ by the sign of a turn belong together, where there are shots for both.
+fn units(sources: &[Source<'_>], shares: &[f64], shots: u64) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     for (i, share) in shares.iter().enumerate() {
         match (&sources[i], units.last_mut()) {
-            (Source::Turned { plus: true, .. }, Some(unit)) => {
+            (Source::Turned { plus: true, .. }, Some(unit)) if shots > 1 => {
                 unit.sources.end = i + 1;
                 unit.share += share;
             }

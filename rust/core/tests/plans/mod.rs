@@ -123,11 +123,14 @@ pub fn tilted(n: usize) -> ProductState {
     ProductState::from_bloch((0..n).map(bloch).collect()).unwrap()
 }
 
+/// What one word is made of.
+type Letters = Vec<(usize, Letter)>;
+
 /// Two layers of QAOA for a ring of four nodes, each gate with a parameter of its own or with that of its layer; and how
 /// the former follow from the latter. Two gates of the last layer are undone at once: their words cancel in the sum.
 pub fn ring(shared: bool) -> (Case, Chain) {
     const ANGLES: [f64; 4] = [0.7, -0.4, 1.1, 0.9];
-    let mut layers: Vec<(usize, f64, Vec<Vec<(usize, Letter)>>)> = Vec::new();
+    let mut layers: Vec<(usize, f64, Vec<Letters>)> = Vec::new();
     for argument in 0..4 {
         let edge = |q: usize| vec![(q, Letter::Z), ((q + 1) % 4, Letter::Z)];
         let words = (0..4).map(|q| if argument % 2 == 0 { edge(q) } else { vec![(q, Letter::X)] });

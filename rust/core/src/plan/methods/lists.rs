@@ -7,6 +7,7 @@
 
 use crate::bits::parallel::{Cancel, map};
 use crate::circuit::Size;
+use crate::design::alike::Alike;
 use crate::design::allocate::{DirectMeasurement, Problem, Shares};
 use crate::design::families::Grouping;
 use crate::design::objective::{Goal, Objective};
@@ -133,13 +134,27 @@ fn minimise(
 ) -> Result<Solution> {
     let options = &solver.structure.options;
     let Posed { sums, objective, direct } = *posed;
-    let start = start.as_deref();
+    let alike = Alike::new(sums, objective, direct);
+    let start = start.map(|start| {
+        let mut start = start.into_owned();
+        start.shares.mix = alike.merge(&start.shares.mix);
+        start
+    });
+    let start = start.as_ref();
     let follows = start.is_some_and(|s| s.routes == routes && !s.shares.mix.is_empty());
     // A former design is close: the search only has to follow the angles.
     let effort = solver.effort(follows);
     let connectivity = options.connectivity;
-    let search =
-        ColumnGeneration { sums, objective, direct, grouping, connectivity, effort, thorough: false };
+    let search = ColumnGeneration {
+        sums: &alike.sums,
+        objective: &alike.objective,
+        direct: &alike.direct,
+        grouping,
+        connectivity,
+        effort,
+        entries: if direct.is_empty() { 0 } else { sums.entries() },
+        thorough: false,
+    };
     let mut found = search.run(start, options.goal == Goal::Max, solver.cancel)?;
     // A former design is thin already: what was added to it may stay, as long as it is not much.
     let grown = start.is_none_or(|s| !follows || 4 * found.families.len() > 5 * s.families.len());
@@ -147,12 +162,14 @@ fn minimise(
         found = search.thin(found, solver.cancel)?;
     }
     found.routes = routes.to_vec();
-    let Some(most) = options.max_settings else { return Ok(Solution::of(found)) };
-    found = search.limit(found, most, solver.cancel)?;
-    let runs = found.runs();
-    if runs > most {
-        return Ok(Solution::Absent(NotApplicable::Crowded { runs, most }));
+    if let Some(most) = options.max_settings {
+        found = search.limit(found, most, solver.cancel)?;
+        let runs = found.runs();
+        if runs > most {
+            return Ok(Solution::Absent(NotApplicable::Crowded { runs, most }));
+        }
     }
+    found.shares.mix = alike.spread(&found.shares.mix);
     Ok(Solution::of(found))
 }
 

@@ -42,9 +42,13 @@ impl Approach for Mixture {
         if matches!(own, Solution::Absent(NotApplicable::NoDirectMeasurement)) {
             return Ok(own);
         }
+        let parts = PARTS.map(|method| &all[method.index()]);
+        let parts: Vec<_> = parts.into_iter().filter_map(|part| Some((part, part.list()?))).collect();
+        if parts.is_empty() {
+            return Ok(own); // there is nothing to compare with
+        }
         let (mut least, mut best) = (solver.figure_of(&own)?, own);
-        for part in PARTS.map(|method| &all[method.index()]) {
-            let Some(found) = part.list() else { continue };
+        for (part, found) in parts {
             let mut needed = solver.weights.iter().zip(&found.shares.mix).filter(|(w, _)| **w > 0.0);
             let value = solver.figure_of(part)?;
             if value < least && needed.all(|(_, mix)| *mix != Mix::NONE) {
