@@ -468,6 +468,7 @@ class Plan:
         goal: str = "mean",
         weights: NDArray[np.float64] | None = None,
         value_weight: float = 0.0,
+        valued: Sequence[bool] | None = None,
         effort: int | None = None,
         max_terms: int | None = None,
         max_settings: int | None = None,

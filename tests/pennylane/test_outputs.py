@@ -180,6 +180,34 @@ def test_plans_price_the_probabilities():
     assert plan.best.shots > 0
 
 
+def test_what_no_parameter_moves_gets_no_shots():
+    def beside_a_large_one(theta):
+        gates(theta)
+        qml.RX(0.3, wires=3)
+        return qml.var(qml.Z(0)), qml.var(qml.Hermitian(100 * MATRIX, 3))
+
+    device = qml.device("default.qubit", wires=4)
+    qnode = qml.QNode(beside_a_large_one, device, diff_method=efl.shadow_grad)
+    found, stderr = efl.gradient_with_errors(qnode, shots=40_000, seed=3)(THETA)
+    value = efl.shadow_grad.last_report().value
+    alone = node(lambda: qml.var(qml.Z(0)))
+    assert np.all(np.abs(found[0] - exact(lambda: qml.var(qml.Z(0)))) < 5 * stderr[0] + 1e-9)
+    assert not found[1].any()
+    assert not stderr[1].any()
+    assert abs(value[0] - alone(THETA)) < 0.05
+    assert np.isnan(value[1])
+    bars = efl.gradient_with_errors(alone, shots=40_000, seed=3)(THETA)[1]
+    assert np.square(stderr[0]).sum() < 1.1 * np.square(bars).sum()
+
+
+def test_the_constant_of_an_observable_does_not_blur_its_variance():
+    shifted = efl.gradient_with_errors(node(lambda: qml.var(ENERGY + 30.0 * qml.I(0))), shots=2_000, seed=3)
+    found, stderr = shifted(THETA)
+    again, same = efl.gradient_with_errors(node(lambda: qml.var(ENERGY)), shots=2_000, seed=3)(THETA)
+    np.testing.assert_allclose(found, again, atol=1e-9)
+    np.testing.assert_allclose(stderr, same, atol=1e-9)
+
+
 def test_coefficients_of_variances_are_not_trained():
     def model(theta, weight):
         qml.RY(theta, wires=0)

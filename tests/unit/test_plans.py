@@ -552,7 +552,7 @@ def test_the_command_line_plans(tmp_path, monkeypatch, capsys):
 
 def test_the_options_are_stated_alike_for_callers_and_for_the_plan():
     fields = {field.name: field for field in dataclasses.fields(PlanOptions)}
-    assert list(fields) == list(PlanKeywords.__annotations__)
+    assert list(fields) == [*PlanKeywords.__annotations__, "valued"]  # which only transforms say
     assert PlanOptions().target == 0.01
     with pytest.raises(dataclasses.FrozenInstanceError):
         PlanOptions().target = 0.1

@@ -26,6 +26,7 @@ from efl_core.pennylane.caches import Cache
 from efl_core.pennylane.execution.tapes import balanced
 from efl_core.pennylane.keys import kept_letters, key_of
 from efl_core.pennylane.options import Options, SettingsPerStep
+from efl_core.pennylane.tapes.outputs import Outputs
 from efl_core.pennylane.value_plans import ValuePlan, plan_values
 from efl_core.plans import Cost, Plan, PlanOptions, PlanRow, made_plan, preferred
 
@@ -126,6 +127,8 @@ class Plans:
     words: ValuePlan | None
     """Derivatives by coefficients: values of what they multiply."""
     values: ValuePlan | None
+    asked: tuple[int, ...] | None
+    """The observables that values are of; none, where derivatives need none that does not vanish."""
     most_runs: float
     """The longest batch, for one copy of a shot vector and without settings of the values' own."""
     settings_per_step: SettingsPerStep | None = None
@@ -164,14 +167,27 @@ def make_plans(
     shots: float,
     copies: int,
     values: bool,
+    outputs: Outputs,
     chain: Chain | None = None,
 ) -> Plans:
-    """Plan the derivatives of a circuit, those that are values of ``words``, and its values on demand.
+    """Plan the derivatives of a circuit, those that are values of ``words``, and its values.
 
-    The derivatives are those by what a chain rule computes the parameters of the circuit from.
+    The derivatives are those by what a chain rule computes the parameters of the circuit from. Values are
+    measured on demand; those alone that derivatives of the outputs are multiplied by, without.
     """
     of_words = plan_values(words) if words else None
-    of_values = plan_values(circuit.observables) if values else None
+    own_options = PlanOptions(
+        connectivity=options.connectivity,
+        cost=options.cost,
+        target=PlanOptions().target if options.target is None else options.target,
+        mitigate=options.mitigate,
+    )
+    asked: tuple[int, ...] | None = None
+    if values:
+        asked = tuple(range(len(circuit.observables)))
+    elif not outputs.is_linear:
+        asked = outputs.multipliers(_moving(circuit, own_options))
+    of_values = plan_values([circuit.observables[m] for m in asked]) if asked else None
     own = 0 if of_values is None else of_values.n_settings
     tapes_per_run = 1
     if options.calibration is not None:
@@ -185,12 +201,10 @@ def make_plans(
             # Where settings are drawn, values have those of their own.
             shots=shots if options.settings_per_step is None else max(1.0, shots - own),
             max_tapes=most_runs,
-            options=PlanOptions(
-                connectivity=options.connectivity,
-                value_weight=1 / circuit.n_parameters if values else 0.0,
-                cost=options.cost,
-                target=PlanOptions().target if options.target is None else options.target,
-                mitigate=options.mitigate,
+            options=replace(
+                own_options,
+                value_weight=1 / circuit.n_parameters if asked else 0.0,
+                valued=None if asked is None else tuple(m in asked for m in range(len(circuit.observables))),
             ),
             chain=None if chain is None else chain.compact,
             sampled=options.settings_per_step is not None,
@@ -204,7 +218,17 @@ def make_plans(
         )
         drawn = Drawn(observables, options.ensemble)
     alone = options.noise is not None
-    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step, alone)
+    return Plans(chosen, drawn, of_words, of_values, asked, most_runs, options.settings_per_step, alone)
+
+
+def _moving(circuit: Circuit, options: PlanOptions) -> list[bool]:
+    """Say which observables have a derivative that does not vanish identically."""
+    n_observables = len(circuit.observables)
+    if not circuit.n_parameters:
+        return [False] * n_observables
+    known = (row.variances for row in kept_plan(circuit, replace(options, effort=1)) if row.applies)
+    variances = next((found for found in known if found is not None), np.ones((n_observables, 1)))
+    return [bool(own.any()) for own in variances]
 
 
 def choose(
@@ -340,7 +364,7 @@ def kept_plan(circuit: Circuit, options: PlanOptions) -> Plan:
     pattern = tuple(turns % 4) if special else ()
     goal = options.goal if isinstance(options.goal, str) else "mean"  # weights come with the angles
     limits = options.limits().values()
-    wanted = (options.connectivity, options.value_weight, goal, options.mitigate, *limits)
+    wanted = (options.connectivity, options.value_weight, options.valued, goal, options.mitigate, *limits)
     key = (key_of(circuit), key_of(circuit.observables), wanted, pattern)
 
     def make() -> Plan:

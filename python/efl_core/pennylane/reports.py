@@ -58,7 +58,8 @@ class Report:
     dropped: Dropped
     """What truncation left out."""
     value: NDArray[np.float64] = field(repr=False)
-    """Values by row, if they were measured with the gradient; a shot vector leads."""
+    """Values by row, if they were measured with the gradient; a shot vector leads. NaN where only others
+    were, which the derivatives of ``qml.var`` follow from."""
     value_stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     audit: AuditReport | None = field(repr=False)

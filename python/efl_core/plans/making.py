@@ -124,6 +124,7 @@ def made_plan(
         goal=goal,
         weights=weights,
         value_weight=options.value_weight,
+        valued=options.valued,
         connectivity=options.connectivity,
         mitigated=bool(options.mitigate),
         **options.limits(),

@@ -71,6 +71,8 @@ class PlanOptions:
     state: State | None = None
     noise: Any = None
     mitigate: bool = False
+    valued: tuple[bool, ...] | None = None
+    """The observables whose values have a weight; all, if not given. Transforms alone say which they need."""
 
     def __post_init__(self) -> None:
         error = real("target", self.target)

@@ -45,7 +45,7 @@ pub(crate) struct Plan(core::Plan);
 #[pymethods]
 impl Plan {
     #[new]
-    #[pyo3(signature = (*, circuit, theta, observables, bloch, connectivity, goal="mean", weights=None, value_weight=0.0, effort=None, max_terms=None, max_settings=None, mitigated=false))]
+    #[pyo3(signature = (*, circuit, theta, observables, bloch, connectivity, goal="mean", weights=None, value_weight=0.0, valued=None, effort=None, max_terms=None, max_settings=None, mitigated=false))]
     #[expect(clippy::too_many_arguments, reason = "all are named in a call")]
     fn new(
         py: Python<'_>,
@@ -57,6 +57,7 @@ impl Plan {
         goal: &str,
         weights: Option<PyReadonlyArray1<'_, f64>>,
         value_weight: f64,
+        valued: Option<Vec<bool>>,
         effort: Option<u64>,
         max_terms: Option<usize>,
         max_settings: Option<usize>,
@@ -66,6 +67,7 @@ impl Plan {
         let options = Options {
             goal: self::goal(goal, weights)?,
             value_weight,
+            valued,
             connectivity: read_connectivity(connectivity)?,
             effort: effort.unwrap_or(standard.effort),
             max_terms: max_terms.unwrap_or(standard.max_terms),

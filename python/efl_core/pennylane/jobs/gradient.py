@@ -178,7 +178,8 @@ def gradient_job(
             options,
             shots=math.inf if wanted.shots is None else min(wanted.shots),
             copies=wanted.copies,
-            values=values or not wanted.outputs.is_linear,
+            values=values,
+            outputs=wanted.outputs,
             chain=chained,
         )
         return plans, share(wanted, plans, options, value_target=value_target, equal=equal)

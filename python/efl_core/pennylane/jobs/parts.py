@@ -92,7 +92,7 @@ def write_copies(
                 designed_part(wanted, final, plans, share.gates, budget.piece, seed, correction, number)
             )
         own = None
-        if plans.values is not None:
-            own = ValuePart(wanted.circuit.observables, values, wanted.outputs, correction)
+        if plans.asked is not None:
+            own = ValuePart(wanted.circuit.observables, plans.asked, values, wanted.outputs, correction)
         copies.append(Copy(final, tuple(parts), own))
     return tuple(copies)

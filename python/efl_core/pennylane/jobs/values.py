@@ -52,7 +52,7 @@ class Values:
     """The values of observables, and the results of the tape that are made of them."""
 
     value: Row
-    """Of the rows of the results."""
+    """Of the rows of the results; NaN where no derivative asks for it."""
     stderr: Row
     """Their standard errors."""
     readout: Readout | None
@@ -64,6 +64,9 @@ class ValuePart:
     """Values, from settings of their own and from others of the same state."""
 
     sums: tuple[PauliSum, ...]
+    """All observables."""
+    asked: tuple[int, ...]
+    """Those whose values are estimated."""
     runs: tuple[Run, ...]
     outputs: Outputs
     correction: Correction
@@ -77,12 +80,17 @@ class ValuePart:
         """Return the values and their standard errors."""
         settings = [run.setting for run in self.runs]
         measured = [*others, *zip(settings, outcomes, strict=True)]
-        if not measured:  # nothing but multiples of the identity
-            value = np.array([float(total.coefficients.sum()) for total in self.sums])
-            return self._made_of(value, np.zeros(len(value)), None)
-        snaps = value_snapshots(measured)
-        found = self._estimate(snaps, self.sums)
-        return self._made_of(np.asarray(found.value), np.asarray(found.stderr), snaps)
+        sums = [self.sums[m] for m in self.asked]
+        value, stderr = np.full((2, len(self.sums)), np.nan)
+        snaps = None
+        if measured:
+            snaps = value_snapshots(measured)
+            found = self._estimate(snaps, sums)
+            value[list(self.asked)], stderr[list(self.asked)] = found.value, found.stderr
+        else:  # nothing but multiples of the identity
+            value[list(self.asked)] = [total.coefficients.sum() for total in sums]
+            stderr[list(self.asked)] = 0.0
+        return self._made_of(value, stderr, snaps)
 
     def _estimate(self, snaps: Snapshots, sums: Sequence[PauliSum]) -> Estimate:
         read, calibration = self.correction.sums(sums), self.correction.calibration
@@ -92,17 +100,22 @@ class ValuePart:
         if self.outputs.is_linear:
             return Values(value, stderr, None)
         variances = np.square(stderr)
-        readout = self.outputs.readout(value, variances)
-        errors = np.zeros(len(readout.slopes))
-        if snaps is not None:
+        # What is not known multiplies derivatives that vanish.
+        readout = self.outputs.readout(np.nan_to_num(value), np.nan_to_num(variances))
+        rows = self.outputs.values(value, variances)
+        known = np.flatnonzero(~np.isnan(rows))
+        errors = np.full(len(rows), np.nan)
+        if snaps is None:
+            errors[known] = 0.0
+        elif len(known):
             combined = [
-                sum((self.sums[i] * row[i] for i in np.flatnonzero(row)), 0 * self.sums[0])
-                for row in readout.slopes
+                sum((self.sums[m] * row[m] for m in np.flatnonzero(row)), 0 * self.sums[0])
+                for row in readout.slopes[known]
             ]
-            errors = np.asarray(self._estimate(snaps, combined).stderr)
+            errors[known] = self._estimate(snaps, combined).stderr
         # What is left where a slope is zero: the square of a value that may as well be another.
-        blurred = readout.blur @ variances / 2
-        return Values(self.outputs.values(value, variances), np.sqrt(errors**2 + blurred), readout)
+        blurred = readout.blur @ np.nan_to_num(variances) / 2
+        return Values(rows, np.sqrt(errors**2 + blurred), readout)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +153,7 @@ def value_job(
     runs = value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES))
     wires: Sequence[Hashable] = tape.wires
     correction = correction_of(options, wires)
-    part = ValuePart(circuit.observables, runs, outputs, correction)
+    part = ValuePart(circuit.observables, tuple(range(len(circuit.observables))), runs, outputs, correction)
     return ValueJob(
         part,
         submit(

@@ -4,14 +4,19 @@
 |---|---|---|---|
 | ``expval(O)`` | O | <O> | 1 |
 | ``probs`` | the projector on each outcome | <P_b> | 1 |
-| ``var(O)`` | O, and O^2 if that is no number | <O^2> - <O>^2 | -2 <O>, and 1 |
+| ``var(O)`` | s A, and A^2 if that is no number | <A^2> - <s A>^2 / s^2 | -2 <s A> / s^2, and 1 |
 | ``sample``, ``counts`` beside those | none | none | |
+
+A is O without its multiple of the identity, which no variance depends on; s is its size, the root of the sum
+of its squared coefficients. So both observables of a variance count as much as they do in its row, and
+outputs are weighed against each other in the units of their rows.
 
 Invariant: rows and observables have the order of the measurements. Where every row is an observable nothing
 is computed.
 Cost: probabilities of k wires are 2^k observables over the 2^k words of Z.
 """
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,7 +64,9 @@ class Output:
     """Of its result."""
     is_variance: bool = False
     square: float | None = None
-    """Of the observable of a variance, if that is a number."""
+    """Of what a variance is of, if that is a number."""
+    scale: float = 1.0
+    """Of the first observable of a variance."""
 
     @property
     def n_rows(self) -> int:
@@ -98,6 +105,10 @@ class Outputs:
         """Whether every row is an observable."""
         return not any(item.is_variance for item in self.items)
 
+    def multipliers(self, moving: Sequence[bool]) -> tuple[int, ...]:
+        """Return the observables whose values multiply derivatives, of those that are ``moving`` at all."""
+        return tuple(item.first for item in self.items if item.is_variance and moving[item.first])
+
     def values(self, values: Table, variances: Table) -> Table:
         """Return the rows, from the values of observables and their variances; without bias."""
         if self.is_linear:
@@ -114,7 +125,7 @@ class Outputs:
     def _variance(item: Output, values: Table, variances: Table) -> Table:
         mean = values[item.first]
         second = values[item.first + 1] if item.square is None else item.square
-        return np.array([second - mean * mean + variances[item.first]])
+        return np.array([second - (mean * mean - variances[item.first]) / item.scale**2])
 
     def readout(self, values: Table, variances: Table) -> Readout:
         """Return the derivatives of the rows by the observables."""
@@ -123,9 +134,9 @@ class Outputs:
             for i in range(item.n_rows):
                 slopes[item.row + i, item.first + i] = 1.0
             if item.is_variance:
-                slopes[item.row, item.first] = -2.0 * values[item.first]
+                slopes[item.row, item.first] = -2.0 * values[item.first] / item.scale**2
                 slopes[item.row, item.first + 1 : item.first + item.count] = 1.0
-                blur[item.row, item.first] = 4.0 * variances[item.first]
+                blur[item.row, item.first] = 4.0 * variances[item.first] / item.scale**4
         return Readout(slopes, blur)
 
 
@@ -165,11 +176,13 @@ def read_outputs(
     row = 0
     for measurement in measurements:
         own, shape = _observables(measurement, qubits)
-        is_variance, constant = isinstance(measurement, VarianceMP), None
-        if is_variance:
+        item = Output(len(sums), len(own), row, shape)
+        if isinstance(measurement, VarianceMP):
+            own, scale = _centred(*own)
             constant = _constant(own[1])
             own = own[: 1 if constant is not None else 2]
-        items.append(Output(len(sums), len(own), row, shape, is_variance, constant))
+            item = Output(len(sums), len(own), row, shape, True, constant, scale)
+        items.append(item)
         sums += own
         row += items[-1].n_rows
     return Outputs(tuple(items)), tuple(sums)
@@ -207,6 +220,19 @@ def _diagonal(
     """Return the observable of numbers that are computed from measured bits, one for each outcome."""
     projectors = _projectors(qml.probs(wires=measurement.wires), qubits)
     return sum((p * float(v) for p, v in zip(projectors, values, strict=True)), 0 * projectors[0])
+
+
+def _centred(total: PauliSum, square: PauliSum) -> tuple[list[PauliSum], float]:
+    """Return ``s A``, ``A**2`` and s; see above."""
+    n = total.n_qubits
+    shift = total.coefficient("I" * n)
+    moved = [(word, factor) for word, factor in total.terms() if word.weight]
+    scale = math.sqrt(sum(factor**2 for _, factor in moved)) or 1.0
+    squared = square - total * (2.0 * shift) + PauliSum([("I" * n, shift**2)])
+    least = ROUNDING * (scale**2 + shift**2)  # a word that cancels is not to be measured
+    left = [(word, factor) for word, factor in squared.terms() if abs(factor) > least or not word.weight]
+    scaled = [(word, scale * factor) for word, factor in moved]
+    return [PauliSum(scaled, n_qubits=n), PauliSum(left, n_qubits=n)], scale
 
 
 def _constant(total: PauliSum) -> float | None:

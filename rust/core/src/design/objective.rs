@@ -50,15 +50,17 @@ impl Objective {
             let mut terms = sums.terms(r);
             terms.any(|(word, c)| c != 0.0 && !word.is_identity())
         };
-        Objective::among(sums, n_values, goal, value_weight, varies)
+        Objective::among(sums, n_values, goal, value_weight, |_| true, varies)
     }
 
-    /// Weights as [`Objective::new`] gives them, where of the derivatives only those that are `live` count.
+    /// Weights as [`Objective::new`] gives them, where of the values only those that are `valued` count, and of the
+    /// derivatives those that are `live`.
     pub(crate) fn among(
         sums: &Sums,
         n_values: usize,
         goal: &Goal,
         value_weight: f64,
+        valued: impl Fn(usize) -> bool,
         live: impl Fn(usize) -> bool,
     ) -> Result<Self> {
         let largest = sums.largest();
@@ -94,7 +96,9 @@ impl Objective {
             weights.iter_mut().for_each(|w| *w /= total);
         }
         let constant = |r: usize| sums.terms(r).all(|(word, _)| word.is_identity());
-        (0..n_values).filter(|&r| !constant(r)).for_each(|r| weights[r] = value_weight / n_values as f64);
+        let count = (0..n_values).filter(|&r| valued(r)).count() as f64;
+        let counts = |r: &usize| valued(*r) && !constant(*r);
+        (0..n_values).filter(counts).for_each(|r| weights[r] = value_weight / count);
         Ok(Objective { weights, by_settings: vec![true; sums.len()] })
     }
 

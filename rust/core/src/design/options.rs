@@ -11,6 +11,8 @@ pub struct Options {
     pub goal: Goal,
     /// Weight of the values of the observables in designs on the final state, against 1 for the derivatives together.
     pub value_weight: f64,
+    /// The observables whose values those are; all of them, if this is not given.
+    pub valued: Option<Vec<bool>>,
     /// Two-qubit gates that settings may use.
     pub connectivity: Connectivity,
     /// Work of a search, in words visited.
@@ -30,6 +32,7 @@ impl Default for Options {
         Options {
             goal: Goal::Mean,
             value_weight: 0.0,
+            valued: None,
             connectivity: Connectivity::All,
             effort: search::EFFORT,
             max_terms: 20_000,

@@ -104,6 +104,10 @@ impl Plan {
         options: Options,
         cancel: &Cancel,
     ) -> Result<Self> {
+        if let Some(valued) = options.valued.as_ref().filter(|valued| valued.len() != observables.len()) {
+            let expected = format!("one entry per observable, {}", observables.len());
+            return Err(Error::shape("valued", expected, valued.len().to_string()));
+        }
         let structure = Arc::new(Candidates::new(circuit, observables, input, options, cancel)?);
         Plan::of(structure, theta, None, &Method::ALL, (None, None), cancel)
     }

@@ -59,8 +59,10 @@ impl<'a> Solver<'a> {
             })
             .collect();
         let options = &structure.options;
-        let weights =
-            Objective::among(sums, first, goal, options.value_weight, |r| live[r])?.weights().to_vec();
+        let valued = |r: usize| options.valued.as_ref().is_none_or(|valued| valued[r]);
+        let weights = Objective::among(sums, first, goal, options.value_weight, valued, |r| live[r])?
+            .weights()
+            .to_vec();
         let open = structure.by_settings(observables);
         let derivatives = known.iter().zip(&weights).filter(|(k, w)| !**k && **w > 0.0).count();
         let partial = (derivatives > 0).then(|| NotApplicable::Uncounted {
