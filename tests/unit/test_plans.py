@@ -276,6 +276,19 @@ def test_settings_keep_to_the_connectivity(plan):
             assert len(wires) == 1 or abs(wires[0] - wires[1]) == 1
 
 
+def test_echoes_that_are_too_long_and_too_many_are_not_written_down():
+    circuit = efl.Circuit(2, parameters=np.linspace(0, 1, 100))
+    for k in range(100):
+        (circuit.rx if k % 2 else circuit.ry)(efl.Parameter(k), 0).clifford("CNOT", 0, 1)
+        for _ in range(1000):
+            circuit.clifford("S", 1)
+    words = [a + b for a in "IXYZ" for b in "IXYZ"][1:]
+    found = efl.plan(circuit, efl.PauliSum([(word, 1.0) for word in words]))
+    assert "more than 100000000 gates" in found["echo"].note
+    assert {"clifford", "mixture", "shift"} <= set(found.methods)
+    assert "echo" not in found.methods
+
+
 def test_long_sums_are_bounded_and_left_to_others(plan):
     bounded = efl.plan(plan.circuit, "IZII", max_terms=2)
     assert bounded["clifford"].bound

@@ -137,6 +137,20 @@ impl Pair for Echo {
     }
 }
 
+/// How many gates the echoes of `observables` have at most, all of them together: each is about as long as the circuit,
+/// and there are as many as words have layers, unless some share one.
+pub(crate) fn most_steps(
+    rotations: &RotationLayers,
+    observables: &[PauliSum],
+    cancel: &Cancel,
+) -> Result<u64> {
+    let words = Sums::from_sums(rotations.circuit().n_qubits(), observables)?.words().to_words();
+    let layers = map(words.len(), cancel, |column| {
+        Ok(rotations.by_layer(&rotations.relevant(&words[column])?).len() as u64)
+    })?;
+    Ok(layers.iter().sum::<u64>() * rotations.circuit().operations().len() as u64)
+}
+
 /// The echoes that measure the gradients of `observables`, layer by layer. The
 /// connectivity is that of the rotations before the readout; without two-qubit gates a layer may take several echoes.
 ///

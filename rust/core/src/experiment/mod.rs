@@ -18,6 +18,7 @@ mod states;
 
 pub use chain::{Chain, chained, chained_exact};
 pub use draws::{Draw, Draws};
+pub(crate) use echo::most_steps;
 pub use echo::{Echo, echoes};
 pub use pair::Pair;
 pub use shift::{Reach, Shift, shifts};

@@ -12,12 +12,15 @@ use crate::design::families::{Grouping, WordPool};
 use crate::design::search::MAX_WORDS;
 use crate::design::{DirectMeasurement, Options, Route};
 use crate::error::{Error, Result};
-use crate::experiment::{Echo, Pair, Reach, Readings, Shift, ShiftRule, echoes, shift_rule};
+use crate::experiment::{Echo, Pair, Reach, Readings, Shift, ShiftRule, echoes, most_steps, shift_rule};
 use crate::heisenberg::{GradientObservables, GradientTemplate};
 use crate::pauli::{PauliSum, Sums};
 use crate::stabiliser::{Connectivity, Setting};
 use crate::state::ProductState;
 use std::sync::Arc;
+
+/// Gates of all echoes together, 8 bytes each. Beyond, echoes are too many to win: each is for a layer of a word.
+const MOST_STEPS: u64 = 100_000_000;
 
 /// The structural part of a plan: words, layers, the circuits of echoes and shifts.
 #[derive(Debug)]
@@ -67,7 +70,10 @@ impl Candidates {
         let gradients = within(&acting, observables, options.max_terms, cancel)?;
         let connectivity = options.connectivity;
         let echoes = match (&layers, &noisy) {
-            (Ok(layers), None) => Ok(echoes(layers, observables, connectivity, cancel)?),
+            (Ok(layers), None) if most_steps(layers, observables, cancel)? <= MOST_STEPS => {
+                Ok(echoes(layers, observables, connectivity, cancel)?)
+            }
+            (Ok(_), None) => Err(NotApplicable::TooManySteps { limit: MOST_STEPS }),
             (Err(reason), _) | (_, Some(reason)) => Err(reason.clone()),
         };
         let wide = groups(&sums, connectivity, cancel)?;

@@ -33,6 +33,11 @@ pub enum NotApplicable {
     },
     /// The register has one qubit only.
     OneQubit,
+    /// The circuits of the method are too long and too many to be written down.
+    TooManySteps {
+        /// The largest number of gates of all of them together that is allowed.
+        limit: u64,
+    },
     /// The words of all derivatives together are too many for a list of settings.
     TooManyWords {
         /// The number of words.
@@ -89,6 +94,9 @@ impl fmt::Display for NotApplicable {
             }
             NotApplicable::TwoQubitGates { what } => {
                 write!(f, "{what} need two-qubit gates, and connectivity is \"none\"")
+            }
+            NotApplicable::TooManySteps { limit } => {
+                write!(f, "its circuits have more than {limit} gates, all of them together")
             }
             NotApplicable::OneQubit => f.write_str("a block needs two qubits"),
             NotApplicable::TooManyWords { words, .. } => {
