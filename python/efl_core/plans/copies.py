@@ -277,8 +277,8 @@ def _expected(
     if not pairs:
         return 0.0, 0.0
     random, threshold = np.random.default_rng(0), table.threshold(error)
-    spread = np.sqrt((1 - squares**2).clip(0) / pairs)
-    masks = [squares + spread * random.normal(size=len(squares)) > threshold for _ in range(DRAWS)]
+    plus = ((1 + squares) / 2).clip(0, 1)
+    masks = [2 * random.binomial(pairs, plus) / pairs - 1 > threshold for _ in range(DRAWS)]
     shots = [table.signed(kept, error, connectivity).shots for kept in masks]
     return float(np.mean(shots)), float(np.mean([kept.sum() for kept in masks]))
 
