@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from efl_core.fleet import Fleet
     from efl_core.pennylane import (
         Audit,
+        bell_snapshots,
         calibrate,
         echo_grad,
         gradient_with_errors,
@@ -118,6 +119,7 @@ __all__ = [
     "__version__",
     "alignment_gradient",
     "bell_setting",
+    "bell_snapshots",
     "calibrate",
     "circuit",
     "coherence",
@@ -160,6 +162,7 @@ __all__ = [
 _LATER = {
     "Audit": "efl_core.pennylane",
     "Fleet": "efl_core.fleet",
+    "bell_snapshots": "efl_core.pennylane",
     "calibrate": "efl_core.pennylane",
     "echo_grad": "efl_core.pennylane",
     "gradient_with_errors": "efl_core.pennylane",

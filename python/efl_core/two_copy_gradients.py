@@ -21,7 +21,7 @@ from efl_core.arguments import described, integer, real
 from efl_core.circuits import Circuit, simulate
 from efl_core.designs import Connectivity, read_connectivity
 from efl_core.ensembles import Ensemble
-from efl_core.errors import InputTypeError, InvalidInputError, ShapeError
+from efl_core.errors import InputTypeError, InvalidInputError, ResourceLimitError, ShapeError
 from efl_core.estimates import estimate
 from efl_core.gradients import gradient_observables
 from efl_core.observables import Observable, PauliSum, PauliWord
@@ -32,12 +32,14 @@ from efl_core.two_copies import bell_setting, twice, two_copies
 if TYPE_CHECKING:
     from pennylane import QNode
 
-__all__ = ["Asked", "Measure", "TwoCopyGradient", "measure_state", "two_copy_gradient"]
+__all__ = ["Asked", "Measure", "TwoCopyGradient", "fresh_seed", "measure_state", "two_copy_gradient"]
 
 Floats = NDArray[np.float64]
 # Sizes come from squares where these are so many times that of the threshold and of a signed value's error: a
 # sign is then wrong with a probability of 4e-6.
 FAR = 20.0
+# Widest circuits whose two copies are simulated: 2^26 amplitudes are 1 GiB.
+WIDEST = 13
 Measure: TypeAlias = Callable[[Circuit, Ensemble, NDArray[np.intp]], Snapshots]
 """Prepares the state of a circuit and measures it in a list of settings, each as often as its count says."""
 
@@ -171,7 +173,7 @@ def two_copy_gradient(
     >>> found = efl.two_copy_gradient(circuit, ["ZZ", "XY", "IZ"], error=0.2, seed=1)
     >>> exact = [efl.propagate(circuit, word).gradient for word in ("ZZ", "XY", "IZ")]
     >>> bool((abs(found.gradient - exact) < 4 * found.stderr + 1e-9).all()), found.pairs
-    (True, 625)
+    (True, 626)
     """
     accuracy = read_accuracy(options.get("error", 0.1), options.get("deviations", 1.0))
     weight = real("value_weight", options.get("value_weight", 0.0))
@@ -181,7 +183,7 @@ def two_copy_gradient(
     read_connectivity(connectivity)
     asked = Asked(*accuracy, weight, connectivity)
     seed = options.get("seed")
-    key = _fresh() if seed is None else integer("seed", seed, 0, 2**64 - 1)
+    key = fresh_seed() if seed is None else integer("seed", seed, 0, 2**64 - 1)
     unknown = set(options) - set(TwoCopyKeywords.__annotations__)
     if unknown:
         raise InputTypeError(f"two_copy_gradient() got an unexpected option {min(unknown)!r}")
@@ -196,7 +198,8 @@ def two_copy_gradient(
     return of_qnode(circuit, observables, asked, key)
 
 
-def _fresh() -> int:
+def fresh_seed() -> int:
+    """Return a seed of fresh entropy."""
     return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
 
 
@@ -207,6 +210,11 @@ def _simulated(circuit: Circuit, seed: int) -> Measure:
 
 def measure_state(circuit: Circuit, state: NDArray[np.complex128], seed: int) -> Measure:
     """Return what measures a state, and two copies of it where the circuit asked for is twice as wide."""
+    if circuit.n_qubits > WIDEST:
+        raise ResourceLimitError(
+            f"circuit: expected at most {WIDEST} qubits, as two copies are simulated as one vector, got "
+            f"{circuit.n_qubits}: measure elsewhere (measure=)"
+        )
     seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(2, np.uint64)]
 
     def measure(asked: Circuit, ensemble: Ensemble, counts: NDArray[np.intp]) -> Snapshots:

@@ -74,6 +74,17 @@ def test_pairs_of_a_device_are_those_of_two_states():
     assert (np.abs(found.gradient.ravel() - slopes) <= 5 * found.stderr.ravel() + 1e-9).all()
 
 
+@pytest.mark.parametrize("name", ["default.qubit", "default.mixed"])
+def test_squares_of_a_qnode(name):
+    device = qml.device(name, wires=list("abcdef"), seed=3)
+    snaps = efl.bell_snapshots(on(device), shots=5000, seed=1)(ANGLES, X)
+    found = efl.word_squares(snaps, ["ZIY", "IXZ"])
+    assert (np.abs(found.value - exact()[1] ** 2) < 5 * found.stderr).all()
+    assert found.shots == 5000
+    with pytest.raises(efl.InputTypeError, match="qnode: expected a PennyLane QNode, got function"):
+        efl.bell_snapshots(lambda: None, shots=9)
+
+
 def test_words_of_the_users_own():
     device = qml.device("default.qubit")
     found = efl.two_copy_gradient(on(device), ["ZIY", "IXZ"], error=0.1, seed=1)(ANGLES, X)

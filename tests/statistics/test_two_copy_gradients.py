@@ -158,3 +158,19 @@ def test_a_printed_plan_names_two_copies_only_where_they_may_win():
     assert "two copies" not in str(plan.retarget(0.05))
     assert cost.wins is None
     assert "the state decides" in str(cost)
+
+
+def test_a_plan_with_weights_or_a_memory():
+    circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
+    circuit = circuit.clifford("CZ", 0, 1)
+    plan = efl.plan(circuit, ["ZZ", "XX"], target=0.3, goal=[[1.0, 0.0], [0.0, 0.0]])
+    assert plan.two_copies().words == 1
+    remembered = efl.plan(circuit, "ZZ", target=0.3, state=efl.Memory())
+    assert remembered.two_copies().shots is None
+    with pytest.raises(efl.InvalidInputError, match="deviations: expected"):
+        plan.two_copies(deviations=0)
+
+
+def test_too_wide_to_be_simulated():
+    with pytest.raises(efl.ResourceLimitError, match="at most 13 qubits, as two copies"):
+        efl.two_copy_gradient(efl.Circuit(14, [0.1]).ry(efl.Parameter(0), 0), "Z" * 14)

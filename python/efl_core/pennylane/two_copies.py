@@ -1,4 +1,4 @@
-"""Gradients of QNodes from two copies: the circuit twice on one device, then once in settings.
+"""QNodes from two copies: the circuit twice on one device; for gradients then once in settings.
 
 Simulators of state vectors run the circuit once, and both stages are drawn from its state. Other devices
 get the circuit twice at once, on twice the wires, with a Bell readout as one tape of all pairs; then a tape
@@ -10,7 +10,7 @@ Cost: two submissions; by state vectors one, and ``4**n`` numbers.
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pennylane as qml
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pennylane.devices import Device
 from pennylane.tape import QuantumScript
 
+from efl_core.arguments import integer
 from efl_core.circuits import Circuit
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.errors import InputTypeError, InvalidInputError
@@ -30,9 +31,51 @@ from efl_core.pennylane.tapes import from_tape
 from efl_core.pennylane.tapes.numbers import with_numbers
 from efl_core.pennylane.uncertainty import linearised, trained_arguments
 from efl_core.snapshots import Snapshots
-from efl_core.two_copy_gradients import Asked, Measure, TwoCopyGradient, measure_state
+from efl_core.two_copies import bell_setting, two_copies
+from efl_core.two_copy_gradients import Asked, Measure, TwoCopyGradient, fresh_seed, measure_state
 
-__all__ = ["of_qnode"]
+__all__ = ["bell_snapshots", "of_qnode"]
+
+
+def bell_snapshots(
+    qnode: qml.QNode, *, shots: SupportsIndex, seed: SupportsIndex | None = None
+) -> Callable[..., Snapshots]:
+    """Return a function of the QNode's arguments that measures two copies of its state in the Bell basis.
+
+    Parameters
+    ----------
+    qnode
+        The QNode; what it returns does not matter. Its device needs twice the wires of the circuit, unless
+        it is a simulator of state vectors.
+    shots
+        Pairs of copies.
+    seed
+        Decides simulated outcomes.
+
+    Examples
+    --------
+    >>> import pennylane as qml
+    >>> @qml.qnode(qml.device("default.qubit"))
+    ... def bell(angle):
+    ...     qml.RY(angle, wires=0)
+    ...     qml.CNOT(wires=[0, 1])
+    ...     return qml.expval(qml.Z(0))
+    >>> snaps = efl.bell_snapshots(bell, shots=2000, seed=1)(0.8)
+    >>> efl.word_squares(snaps, ["ZZ", "XX"]).value.round(1)  # 1 and sin(0.8)**2
+    array([1. , 0.5])
+    """
+    if not isinstance(qnode, qml.QNode):
+        raise InputTypeError(f"qnode: expected a PennyLane QNode, got {type(qnode).__name__}")
+    count = np.array([integer("shots", shots, 1)])
+    key = integer("seed", fresh_seed() if seed is None else seed, 0, 2**64 - 1)
+
+    def measured(*args: object, **kwargs: object) -> Snapshots:
+        tape = tape_of(qnode, args, kwargs)
+        circuit = from_tape(tape)
+        bell = Ensemble.settings([bell_setting(circuit.n_qubits)])
+        return _on_device(qnode.device, with_numbers(tape), circuit, key)(two_copies(circuit), bell, count)
+
+    return measured
 
 
 def of_qnode(

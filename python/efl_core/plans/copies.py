@@ -7,7 +7,8 @@ the threshold.
 
 Invariant: the mean square of the error bars is at most that of the error asked for, however many words are
 left out.
-Cost: one design of settings for the words that are large; at a state, four of them and its vector.
+Cost: one design of settings for the words that are large; of a prediction at a state, 2 to 32 of them and a
+vector.
 """
 
 import math
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["Signed", "TwoCopyCost", "WordTable", "least_copies", "read_accuracy", "two_copy_cost"]
 
 Floats = NDArray[np.float64]
-# Noise of the first stage that a prediction at a state is averaged over.
-DRAWS = 4
-# A printed plan looks at no more derivatives than that for the line on two copies.
+# Words, over all draws of the first stage's noise that a prediction at a state is averaged over.
+DRAWN = 5000
+# A printed plan looks at no more derivatives and words than that for the line on two copies.
 MANY = 20_000
 
 
@@ -223,7 +224,7 @@ def least_copies(plan: "Plan") -> int | None:
     best, native = plan.best.shots, plan._native.observables
     size = len(plan.observables) * plan.circuit.n_parameters
     incomplete = plan._options.mitigate or any(row.bound for row in plan)  # sums too long for settings
-    if not best or incomplete or plan.slopes is not None or size > MANY:
+    if not best or incomplete or plan.slopes is not None or max(size, native.n_words) > MANY:
         return None
     rows = [native.row(len(plan.observables) + i) for i in range(size)]
     norms = np.array([row.l2_norm**2 for row in rows if len(row)])
@@ -278,7 +279,8 @@ def _expected(
         return 0.0, 0.0
     random, threshold = np.random.default_rng(0), table.threshold(error)
     plus = ((1 + squares) / 2).clip(0, 1)
-    masks = [2 * random.binomial(pairs, plus) / pairs - 1 > threshold for _ in range(DRAWS)]
+    draws = range(min(32, max(2, DRAWN // len(squares))))
+    masks = [2 * random.binomial(pairs, plus) / pairs - 1 > threshold for _ in draws]
     shots = [table.signed(kept, error, connectivity).shots for kept in masks]
     return float(np.mean(shots)), float(np.mean([kept.sum() for kept in masks]))
 
