@@ -274,7 +274,7 @@ def _run(
     pairs = table.pairs(asked.error, asked.deviations)
     threshold, squares = 0.0, _Squares.none()
     if pairs:
-        threshold = math.sqrt(table.threshold(asked.error))
+        threshold = table.threshold(asked.error)
         bell = Ensemble.settings([bell_setting(circuit.n_qubits)])
         squares = _Squares.of(_taken(measure, two_copies(circuit), bell, np.array([pairs])), table.words)
     kept = squares.value > threshold**2

@@ -139,7 +139,7 @@ def test_a_table_counts_words_by_what_they_add_to_the_mean_square():
     table = WordTable.of(rows, np.array([0.25, 0.75, 0.0]))
     assert dict(zip([w.label for w in table.words], table.squares, strict=True)) == {"XX": 1.75, "ZZ": 6.75}
     assert table.constants.tolist() == [5, 0, 0]
-    assert table.threshold(0.5) == pytest.approx(0.25 / 8.5)
+    assert table.threshold(0.5) == pytest.approx(0.5 / 8.5**0.5)
     assert (table.pairs(0.5, 1), table.pairs(0.5, 2)) == (1156, 4624)
 
 
@@ -174,3 +174,17 @@ def test_a_plan_with_weights_or_a_memory():
 def test_too_wide_to_be_simulated():
     with pytest.raises(efl.ResourceLimitError, match="at most 13 qubits, as two copies"):
         efl.two_copy_gradient(efl.Circuit(14, [0.1]).ry(efl.Parameter(0), 0), "Z" * 14)
+
+
+def test_errors_beyond_all_sizes_and_below_all_pairs():
+    circuit = efl.Circuit(1, parameters=[0.4]).ry(efl.Parameter(0), 0)
+    found = efl.two_copy_gradient(circuit, "Z", error=1e200, seed=1)
+    assert (found.threshold, found.pairs) == (1, 4)  # no word is larger than 1
+    nothing = efl.two_copy_gradient(circuit, "Y", error=0.1)
+    assert (nothing.gradient, nothing.stderr, nothing.copies) == (0, 0, 0)
+    for call in (
+        efl.plan(circuit, "Z").two_copies,
+        lambda error: efl.two_copy_gradient(circuit, "Z", error=error),
+    ):
+        with pytest.raises(efl.InvalidInputError, match="error: expected one that fewer than"):
+            call(1e-200)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Signed", "TwoCopyCost", "WordTable", "least_copies", "read_accuracy", "two_copy_cost"]
 
 Floats = NDArray[np.float64]
+# Beyond, a number of pairs is no plan.
+MOST_PAIRS = 1e15
 # Words, over all draws of the first stage's noise that a prediction at a state is averaged over.
 DRAWN = 5000
 # A printed plan looks at no more derivatives and words than that for the line on two copies.
@@ -84,14 +86,18 @@ class WordTable:
         return WordTable(tuple(places), tuple(coefficients), constants, squares)
 
     def threshold(self, error: float) -> float:
-        """Return the square below which a word is left as zero."""
+        """Return the size below which a word is left as zero; no word is larger than 1."""
         total = float(self.squares.sum())
-        return error**2 / total if total > 0 else math.inf
+        return min(1.0, error / math.sqrt(total)) if total > 0 else 0.0
 
     def pairs(self, error: float, deviations: float) -> int:
-        """Return how many pairs tell the threshold from zero by so many standard errors: two equal halves."""
-        threshold = self.threshold(error)
-        return pairs_for(threshold, deviations) if threshold < math.inf else 0
+        """Return how many pairs tell the square of the threshold from zero by so many standard errors."""
+        if not self.words:
+            return 0
+        found = pairs_for(self.threshold(error), deviations)
+        if not found < MOST_PAIRS:
+            raise InvalidInputError.of("error", f"one that fewer than {MOST_PAIRS:g} pairs reach", error)
+        return int(found)
 
     def signed(self, kept: NDArray[np.bool_], error: float, connectivity: Connectivity = "all") -> "Signed":
         """Return the second stage, in which the words that are kept get the threshold as their error."""
@@ -103,7 +109,7 @@ class WordTable:
         ensemble = design(words, "clifford", goal=weights, connectivity=connectivity)
         variance = float(weights @ np.asarray(ensemble.predicted_variance(words)) / weights.sum())
         # Two shots or more in every setting, for a spread.
-        shots = np.ceil(np.array(ensemble.probabilities) * (variance / threshold * (1 - 1e-12)))
+        shots = np.ceil(np.array(ensemble.probabilities) * (variance / threshold**2 * (1 - 1e-12)))
         return Signed(ensemble, np.maximum(2, shots).astype(np.intp))
 
 
@@ -209,7 +215,7 @@ def two_copy_cost(plan: "Plan", error: float | None, deviations: float) -> TwoCo
     return TwoCopyCost(
         error=wanted,
         words=len(table.words),
-        threshold=math.sqrt(threshold) if math.isfinite(threshold) else 0.0,
+        threshold=threshold,
         pairs=pairs,
         shots=shots,
         most_shots=most,
@@ -223,20 +229,24 @@ def least_copies(plan: "Plan") -> int | None:
     """Return what two copies take if all words are small; None if the best method takes no more."""
     best, native = plan.best.shots, plan._native.observables
     size = len(plan.observables) * plan.circuit.n_parameters
-    incomplete = plan._options.mitigate or any(row.bound for row in plan)  # sums too long for settings
-    if not best or incomplete or plan.slopes is not None or max(size, native.n_words) > MANY:
+    other = plan._options.mitigate or plan.slopes is not None or not isinstance(plan._options.goal, str)
+    incomplete = any(row.bound for row in plan)  # sums are too long for settings
+    if not best or other or incomplete or max(size, native.n_words) > MANY:
         return None
     rows = [native.row(len(plan.observables) + i) for i in range(size)]
-    norms = np.array([row.l2_norm**2 for row in rows if len(row)])
-    if not len(norms):
+    norms = [row.l2_norm for row in rows if len(row)]
+    if not norms:
         return None
-    least = 2 * pairs_for(plan.target**2 / float(norms.mean()), 1.0)
-    return least if least < best else None
+    rms = math.hypot(*norms) / math.sqrt(len(norms))
+    least = 2 * pairs_for(min(1.0, plan.target / rms), 1.0)
+    return int(least) if least < best else None
 
 
-def pairs_for(threshold: float, deviations: float) -> int:
-    """Return how many pairs tell a square from zero by so many standard errors: an even number."""
-    return 2 * max(2, math.ceil((deviations / threshold) ** 2 / 2 * (1 - 1e-12)))
+def pairs_for(threshold: float, deviations: float) -> float:
+    """Return how many pairs tell the square of a threshold from zero: an even number, or infinity."""
+    half = deviations / threshold / threshold if threshold > 0 else math.inf
+    half *= half / 2 * (1 - 1e-12)
+    return 2.0 * max(2, math.ceil(half)) if half < MOST_PAIRS else math.inf
 
 
 def _derivatives(plan: "Plan", parts: Sequence[PauliSum]) -> tuple[list[PauliSum], Floats]:
@@ -280,7 +290,7 @@ def _expected(
     random, threshold = np.random.default_rng(0), table.threshold(error)
     plus = ((1 + squares) / 2).clip(0, 1)
     draws = range(min(32, max(2, DRAWN // len(squares))))
-    masks = [2 * random.binomial(pairs, plus) / pairs - 1 > threshold for _ in draws]
+    masks = [2 * random.binomial(pairs, plus) / pairs - 1 > threshold**2 for _ in draws]
     shots = [table.signed(kept, error, connectivity).shots for kept in masks]
     return float(np.mean(shots)), float(np.mean([kept.sum() for kept in masks]))
 
