@@ -42,13 +42,14 @@ from efl_core.memory import Memory
 from efl_core.noise import Noise
 from efl_core.observables import PauliSum, PauliWord
 from efl_core.parts import entropy, purity, reduced_density_matrix, shadow_kernel, state_overlap
-from efl_core.plans import Cost, Plan, PlanRow, Simulated, plan
+from efl_core.plans import Cost, Plan, PlanRow, Simulated, TwoCopyCost, plan
 from efl_core.pointers import CollectivePointer
 from efl_core.propagation import Dropped, Propagation, Truncation, propagate
 from efl_core.snapshots import Snapshots, sample
 from efl_core.text_files import load_parts, load_snapshots, load_words
 from efl_core.training import Budget, History, Trainer
 from efl_core.two_copies import bell_setting, two_copies, word_squares
+from efl_core.two_copy_gradients import TwoCopyGradient, two_copy_gradient
 from efl_core.whole_state import fidelity, fidelity_gradient, low_rank
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from efl_core.fleet import Fleet
     from efl_core.pennylane import (
         Audit,
+        bell_snapshots,
         calibrate,
         echo_grad,
         gradient_with_errors,
@@ -112,9 +114,12 @@ __all__ = [
     "Tally",
     "Trainer",
     "Truncation",
+    "TwoCopyCost",
+    "TwoCopyGradient",
     "__version__",
     "alignment_gradient",
     "bell_setting",
+    "bell_snapshots",
     "calibrate",
     "circuit",
     "coherence",
@@ -150,12 +155,14 @@ __all__ = [
     "state_overlap",
     "tally",
     "two_copies",
+    "two_copy_gradient",
     "word_squares",
 ]
 
 _LATER = {
     "Audit": "efl_core.pennylane",
     "Fleet": "efl_core.fleet",
+    "bell_snapshots": "efl_core.pennylane",
     "calibrate": "efl_core.pennylane",
     "echo_grad": "efl_core.pennylane",
     "gradient_with_errors": "efl_core.pennylane",

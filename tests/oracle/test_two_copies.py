@@ -121,3 +121,68 @@ def test_magnitudes_of_wide_derivatives():
     exact = [expectation(efl.simulate(circuit), {w.label: c for w, c in one.terms()}) ** 2 for one in sums]
     assert np.max(exact) > 0.02
     assert (np.abs(scale * squares.value - exact) < 5 * scale * squares.stderr).all()
+
+
+def test_two_circuits_at_different_inputs_leave_both_states():
+    one, other = program(), program().at([0.4, -1.1], [-0.3])
+    pair = efl.two_copies(one, other)
+    assert pair.inputs.tolist() == [0.7, -0.3]
+    for inputs in ([0.7, -0.3], [0.1, 2.0]):
+        states = [efl.simulate(one.at([0.4, -1.1], [x])) for x in inputs]
+        whole = efl.simulate(pair.at([0.4, -1.1], inputs))
+        assert abs(np.vdot(np.kron(*states), whole)) == pytest.approx(1)
+
+
+def model(x):
+    circuit = efl.Circuit(2, parameters=[0.8, 0.5])
+    angle = circuit.input(x)
+    circuit.ry(angle, 0).ry(efl.Parameter(0), 0).clifford("CNOT", 0, 1)
+    return circuit.rx(efl.Parameter(1), 1)
+
+
+WORDS = ["XX", "ZI", "YY", "IZ"]
+
+
+def exact_values(x):
+    return np.array([efl.propagate(model(x), word).value for word in WORDS])
+
+
+def test_pairs_estimate_the_square_of_the_mean_over_inputs():
+    """200 batches of 30 pairs, 6 shots each.
+
+    The mean square of deviations over bars is within 0.6 and 1.6: four standard errors of 200 runs.
+    """
+    rng, ensemble = np.random.default_rng(3), efl.Ensemble.settings([efl.bell_setting(2)])
+    grid = np.linspace(-1, 2, 301)
+    truth = np.mean([exact_values(x) for x in grid], axis=0) ** 2  # inputs are drawn from the grid
+    states = [efl.simulate(model(x)) for x in grid]
+    found = []
+    for batch in range(200):
+        drawn = rng.integers(0, len(grid), (30, 2))
+        pairs = [np.kron(states[i], states[j]) for i, j in drawn]
+        snaps = [efl.sample(p, ensemble, shots=6, seed=1000 * batch + k) for k, p in enumerate(pairs)]
+        found.append(efl.word_squares(snaps, WORDS))
+    value, stderr = (np.array([getattr(one, name) for one in found]) for name in ("value", "stderr"))
+    assert (np.abs(value.mean(0) - truth) < 5 * value.std(0) / 200**0.5).all()
+    scores = ((value - truth) ** 2 / stderr**2).mean(0)
+    assert ((scores > 0.6) & (scores < 1.6)).all()
+    assert found[0].shots == 180
+    assert len(found[0]) == 4
+    one = efl.word_squares(snaps, "XX")
+    assert (one.value, one.stderr) == pytest.approx((value[-1, 0], stderr[-1, 0]))
+
+
+def test_a_finite_batch_in_pairs_is_the_mean_over_different_inputs():
+    """Without replacement: the square of the batch's mean less its variance over N, exactly."""
+    own = np.array([exact_values(x) for x in (0.1, 0.5, -0.4, 1.2, 0.9, 1.9)])
+    n = len(own)
+    pairs = np.mean([own[i] * own[j] for i, j in itertools.permutations(range(n), 2)], axis=0)
+    assert pairs == pytest.approx(own.mean(0) ** 2 - own.var(0, ddof=1) / n)
+
+
+def test_pairs_that_agree_still_have_an_error():
+    ensemble = efl.Ensemble.settings([efl.bell_setting(1)])
+    snaps = [efl.sample([1, 0, 0, 0], ensemble, shots=50, seed=seed) for seed in range(4)]
+    found = efl.word_squares(snaps, "Z")
+    assert found.value == 1
+    assert 0.01 < found.stderr < 0.1

@@ -22,6 +22,14 @@ def aligned(states=(LOCAL, LOCAL), circuits=(CIRCUIT, CIRCUIT), labels=(0, 1), g
     return efl.alignment_gradient(states, circuits, labels, gamma=gamma, **options)
 
 
+def bell(n_qubits):
+    return efl.Ensemble.settings([efl.bell_setting(n_qubits)])
+
+
+def signed(**options):
+    return efl.two_copy_gradient(CIRCUIT, "ZZ", **{"error": 0.2, **options})
+
+
 CASES = {
     "no state": (lambda: efl.projected_kernel([], gamma=1), "states: expected at least one state, got none"),
     "no snapshots": (lambda: efl.projected_kernel([LOCAL, 3], gamma=1), r"states\[1\]: expected Snapshots"),
@@ -113,7 +121,46 @@ CASES = {
         lambda: efl.word_squares(WIDE, "Z"),
         "snaps: expected an even number of qubits, as two copies have, got 3",
     ),
-    "arrays for snapshots": (lambda: efl.word_squares([[0, 1]], "Z"), "snaps: expected Snapshots, got list"),
+    "arrays for snapshots": (
+        lambda: efl.word_squares([[0, 1]], "Z"),
+        r"snaps\[0\]: expected Snapshots, got list",
+    ),
+    "a number for snapshots": (lambda: efl.word_squares(3, "Z"), "snaps: expected Snapshots, or a sequence"),
+    "one pair": (lambda: efl.word_squares([PAIR], "Z"), "snaps: expected Snapshots of two pairs or more"),
+    "pairs of two widths": (
+        lambda: efl.word_squares([PAIR, efl.sample([1, *[0] * 15], bell(2), shots=9, seed=1)], {0: "Z"}),
+        r"snaps\[1\]: expected 2 qubits, as the first, got 4",
+    ),
+    "a copy of nothing": (lambda: efl.two_copies(CIRCUIT, "x"), "other: expected a Circuit"),
+    "a wider copy": (lambda: efl.two_copies(CIRCUIT, efl.Circuit(3, [0.9])), "other: expected 2 qubits"),
+    "a copy at other parameters": (
+        lambda: efl.two_copies(CIRCUIT, CIRCUIT.at([0.8])),
+        "other: expected the parameters of the circuit",
+    ),
+    "no error": (lambda: signed(error=0), "error: expected a number above zero"),
+    "a threshold in the noise": (
+        lambda: signed(deviations=0.5),
+        "deviations: expected .* 1 or more",
+    ),
+    "less than no weight": (lambda: signed(value_weight=-1), "value_weight: expected a number that is not"),
+    "no connectivity": (lambda: signed(connectivity="ring"), "connectivity: expected 'all', 'line' or"),
+    "an unknown option": (lambda: signed(shots=9), "got an unexpected option 'shots'"),
+    "no circuit to differentiate": (
+        lambda: efl.two_copy_gradient("Z", "Z"),
+        "circuit: expected a Circuit",
+    ),
+    "nothing measured": (
+        lambda: signed(measure=lambda *_: None),
+        "measure: expected a function that",
+    ),
+    "too little measured": (
+        lambda: signed(measure=lambda _, ensemble, counts: efl.sample([1, *[0] * 15], ensemble, shots=9)),
+        "measure: expected 626 snapshots in 1 settings, as it was asked for, got 9",
+    ),
+    "two copies of a plan without noise": (
+        lambda: efl.plan(CIRCUIT, "ZZ", mitigate=True).two_copies(),
+        "plan: expected derivatives of the state as it is",
+    ),
     "a word of both copies": (lambda: efl.word_squares(PAIR, "ZZ"), "words: expected"),
     "a word that is none": (lambda: efl.word_squares(PAIR, ["Z", "Q"]), r"words\[1\]: expected"),
     "a sum": (lambda: efl.word_squares(PAIR, [efl.PauliSum({"Z": 0.5})]), r"words\[0\]: expected"),

@@ -17,6 +17,7 @@ from efl_core.pennylane.rates import NoiseFit, learn_noise
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.tapes import from_qnode, from_tape, trainable
 from efl_core.pennylane.transforms import echo_grad, shadow_grad
+from efl_core.pennylane.two_copies import bell_snapshots
 from efl_core.pennylane.uncertainty import gradient_with_errors
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AuditReport",
     "NoiseFit",
     "Report",
+    "bell_snapshots",
     "calibrate",
     "echo_grad",
     "from_qnode",

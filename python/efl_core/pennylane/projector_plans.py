@@ -46,6 +46,7 @@ class ProjectorPlan:
 
     cost: Cost | None = None
     redesign_pays: bool = False
+    least_copies: int | None = None
 
     @property
     def best(self) -> PlanRow:

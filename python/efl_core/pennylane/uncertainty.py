@@ -21,7 +21,7 @@ from efl_core.pennylane.options import Options
 from efl_core.pennylane.tapes.outputs import n_outcomes, with_wires
 from efl_core.pennylane.transforms import echo_grad, expand, shadow_grad
 
-__all__ = ["gradient_with_errors"]
+__all__ = ["gradient_with_errors", "linearised", "trained_arguments"]
 
 
 def gradient_with_errors(
@@ -74,8 +74,8 @@ def gradient_with_errors(
     read = Options.read(options)
 
     def measured(*args: object, **kwargs: object) -> tuple[Any, Any]:
-        trained = _trained(args, argnums)
-        batched, tapes, jacobians = _linearised(qnode, args, kwargs, trained)
+        trained = trained_arguments(args, argnums)
+        batched, tapes, jacobians = linearised(qnode, args, kwargs, trained)
         device = Found(qnode.device if read.device is None else read.device, "option")
         jobs = [
             gradient_job(with_wires(tape, device.device), read, device, slopes=_joined(matrices))
@@ -101,7 +101,7 @@ def gradient_with_errors(
     return measured
 
 
-def _trained(args: Sequence[object], argnums: int | Sequence[int] | None) -> list[int]:
+def trained_arguments(args: Sequence[object], argnums: int | Sequence[int] | None) -> list[int]:
     """Return which arguments a gradient is taken by."""
     if argnums is not None:
         given = list(argnums) if isinstance(argnums, Sequence) else [argnums]
@@ -130,7 +130,7 @@ def _joined(matrices: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     return np.concatenate([matrix.reshape(len(matrix), -1) for matrix in matrices], axis=1)
 
 
-def _linearised(
+def linearised(
     qnode: qml.QNode, args: Sequence[object], kwargs: Mapping[str, object], trained: Sequence[int]
 ) -> tuple[bool, list[QuantumScript], list[list[NDArray[np.float64]]]]:
     """Return whether there is a broadcast, its tapes, and by tape and argument d(parameters)/d(argument)."""

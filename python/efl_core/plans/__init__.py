@@ -12,6 +12,7 @@ every method. A plan for a state (`Plan.at_state`) has those of the state, given
 `Plan.exact_error` is for the state that is prepared, by simulation.
 """
 
+from efl_core.plans.copies import TwoCopyCost
 from efl_core.plans.making import made_plan, plan
 from efl_core.plans.options import Cost, PlanKeywords, PlanOptions
 from efl_core.plans.plan import Plan
@@ -27,6 +28,7 @@ __all__ = [
     "PlanRow",
     "Simulated",
     "State",
+    "TwoCopyCost",
     "made_plan",
     "plan",
     "preferred",

@@ -17,6 +17,7 @@ from efl_core.ensembles import Ensemble
 from efl_core.errors import InputTypeError, InvalidInputError
 from efl_core.experiments import Experiment
 from efl_core.observables import PauliSum
+from efl_core.plans.copies import TwoCopyCost, least_copies, two_copy_cost
 from efl_core.plans.options import Cost, PlanOptions
 from efl_core.plans.rows import PlanRow, RowReader, preferred
 from efl_core.plans.runs import Method, Simulated
@@ -418,6 +419,35 @@ class Plan:
         if counts.dtype.kind == "c" or not (counts > 0).all():
             raise InvalidInputError("shots: expected numbers above zero")
         return {row.name: np.sqrt(row.cost / counts) for row in self if row.shots is not None}
+
+    @property
+    def least_copies(self) -> int | None:
+        """What `two_copies` takes if all words are small; None if the best method takes no more."""
+        return least_copies(self)
+
+    def two_copies(self, error: float | None = None, *, deviations: float = 1.0) -> TwoCopyCost:
+        """Return what the gradient takes from two copies of the state, beside the best method on one.
+
+        Squares of all words from pairs of copies in the Bell basis, then the signs of those that are large
+        (`efl_core.two_copy_gradient`): for thousands of wide words that do not commute, at a large error.
+        In a plan for a state that is known the figures are those at the state; else bounds.
+
+        Parameters
+        ----------
+        error
+            The RMS of the error bars; the plan's target if not given.
+        deviations
+            As of `two_copy_gradient`.
+
+        >>> import efl_core as efl
+        >>> circuit = efl.Circuit(2, parameters=[0.4, 0.3]).ry(efl.Parameter(0), 0).ry(efl.Parameter(1), 1)
+        >>> print(efl.plan(circuit.clifford("CZ", 0, 1), ["ZZ", "XX"]).two_copies(0.2))
+        Two copies, 2 words, to an RMS error of 0.2
+          first  626 pairs in the Bell basis: the squares of all words
+          then   up to 25 shots in settings on one copy: the signs of words above 0.2
+          copies 1,252 to 1,277, against 25 of 'product': two copies take more
+        """
+        return two_copy_cost(self, error, deviations)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Plot the RMS error against shots, a line for each method and the target; needs matplotlib."""

@@ -110,6 +110,9 @@ def _notes(plan: "Plan") -> list[str]:
     if plan.state is not None:
         averages = [row.name for row in plan if row.applies and not row.at_state]
         lines += [f"on average over all states: {', '.join(averages)}"] if averages else []
+    if plan.least_copies is not None:
+        least = f"{plan.least_copies:,} copies or more"
+        lines.append(f"two copies of the state may take fewer, {least}: plan.two_copies() compares.")
     lines += [f"not here: {row.name} ({row.note})" for row in plan if row.shots is None]
     lines += [f"{row.name}: {row.note}" for row in plan if row.shots is not None and row.note]
     best = plan.best

@@ -25,7 +25,7 @@ from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.runs import Draw, Job, Outcome
 from efl_core.snapshots import sample
 
-__all__ = ["state_tapes"]
+__all__ = ["read_state", "state_tape", "state_tapes"]
 
 LOGGER = logging.getLogger("efl_core")
 # Experiments that are simulated together; those of a circuit are neighbours.
@@ -37,17 +37,12 @@ def state_tapes(
 ) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], list[Outcome]]]:
     """Return the tapes of the circuits that are executed, and what samples all jobs from their states."""
     executed = {id(job.program): job.program for job in jobs if not job.program.is_simulated}
-    given = None if device is None else device.wires
-    named = _naming(wires) if given is None else [qml.Identity(wires)]
-    tapes = [
-        QuantumScript([*named, *p.operations], [qml.state()], shots=None, trainable_params=[])
-        for p in executed.values()
-    ]
+    tapes = [state_tape(p.operations, wires, device) for p in executed.values()]
 
     def read(results: Sequence[Any]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         for program, result in zip(executed, results, strict=True):
-            state = _on_wires(result, wires if given is None else given, wires)
+            state = read_state(result, wires, device)
             runs: dict[int, tuple[Setting, int, int]] = {}
             for i, job in enumerate(jobs):
                 if id(job.program) != program:
@@ -61,6 +56,14 @@ def state_tapes(
         return [outcomes[i] for i in range(len(jobs))]
 
     return tapes, read
+
+
+def state_tape(
+    operations: Sequence[Operator], wires: Sequence[Hashable], device: Device | None
+) -> QuantumScript:
+    """Return the tape of the state that some operations leave."""
+    named = [qml.Identity(wires)] if device is not None and device.wires is not None else _naming(wires)
+    return QuantumScript([*named, *operations], [qml.state()], shots=None, trainable_params=[])
 
 
 def _naming(wires: Sequence[Hashable]) -> list[Operator]:
@@ -90,8 +93,9 @@ def _in_parts(runs: Sequence[tuple[_native.Experiment, int, int]], circuit: Circ
         yield from _native.simulated(runs[start : start + PART], circuit._theta, circuit.bloch)
 
 
-def _on_wires(result: Any, given: Sequence[Hashable], wires: Sequence[Hashable]) -> NDArray[np.complex128]:  # noqa: ANN401
-    """Return a state vector on the wires wanted; others are in |0>."""
+def read_state(result: Any, wires: Sequence[Hashable], device: Device | None) -> NDArray[np.complex128]:  # noqa: ANN401
+    """Return the result of `state_tape`: a vector on the wires wanted; others are in |0>."""
+    given: Sequence[Hashable] = wires if device is None or device.wires is None else device.wires
     state = np.asarray(qml.math.unwrap(qml.math.toarray(result)), dtype=np.complex128)
     if state.shape != (2 ** len(given),):
         raise InvalidInputError(

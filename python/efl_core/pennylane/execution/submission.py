@@ -28,7 +28,7 @@ from efl_core.pennylane.execution.state import state_tapes
 from efl_core.pennylane.execution.tapes import Twirl, plain_tapes
 from efl_core.plans import Cost
 
-__all__ = ["Mode", "Submission", "has_equal_shots", "known_cost", "submit"]
+__all__ = ["Mode", "Submission", "has_equal_shots", "known_cost", "submit", "suiting_mode"]
 
 Mode: TypeAlias = Literal["state", "broadcast", "tapes"]
 
@@ -80,7 +80,7 @@ def submit(
         How qubits are flipped before the readout, where that is calibrated.
     """
     if mode is None:
-        mode = _suiting(device, jobs, len(wires))
+        mode = suiting_mode(device, jobs, len(wires))
     if twirl is not None and mode != "tapes":
         name = "it" if device is None else device.name
         raise InvalidInputError(
@@ -131,7 +131,7 @@ def has_equal_shots(mode: Mode | None, device: Device | None, asked: bool | None
     return mode == "broadcast" or isinstance(device, LegacyDeviceFacade)
 
 
-def _suiting(device: Device | None, jobs: Sequence[Job], n_qubits: int) -> Mode:
+def suiting_mode(device: Device | None, jobs: Sequence[Job], n_qubits: int) -> Mode:
     """Return the mode that suits a device: state vectors where they are at hand and fit, else tapes."""
     n_circuits = len({id(job.program) for job in jobs if not job.program.is_simulated})
     known = device is not None and device.name in STATE_VECTORS and not hasattr(device, "original_device")
