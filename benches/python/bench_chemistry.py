@@ -3,8 +3,8 @@
 Written as excitations, `qml.SingleExcitation` and `qml.DoubleExcitation`, and as `qml.UCCSD` writes them: 640
 rotations in ladders of some 11,000 gates, with one angle in many of them. Each gradient in a process of its
 own, from near the Hartree-Fock state, with 200,000 shots on a simulator of state vectors: the first, with its
-plan, and another at other angles. Time is that of the wall, with as many threads as there are cores; memory is
-the most that the process held.
+plan, and another at other angles. Time is that of the wall, with as many threads as there are cores; memory
+is the most that the process held.
 
 Goals: the first of excitations in at most 20 s and 2 GB; UCCSD in at most 3 GB. Checks: errors are as the
 error bars say (a false alarm once in 10,000).
