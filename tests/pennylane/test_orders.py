@@ -83,6 +83,34 @@ def test_hessians_by_jax(max_diff, differentiate):
         differentiate(qnode)(jnp.array(THETA))
 
 
+def test_derivatives_of_the_transform_itself():
+    """Nobody but the user asks here: where they differentiate what it returns, the answer would be 0."""
+    qnode = qml.QNode(model, qml.device("default.qubit"))
+    tape = qml.workflow.construct_tape(qnode)(trainable(THETA))
+
+    def of_qnode(theta):
+        return qml.numpy.hstack(efl.shadow_grad(qnode, shots=20_000, seed=1)(theta))
+
+    def of_tape(theta):
+        batch, read = efl.shadow_grad(tape.bind_new_parameters(list(theta), [0, 1]), shots=20_000, seed=1)
+        return qml.numpy.hstack(read(qml.execute(batch, qml.device("default.qubit"), diff_method=None)))
+
+    for gradient in (of_qnode, of_tape):
+        assert np.allclose(gradient(trainable(THETA)), EXACT, atol=0.05)
+        with pytest.raises(ValueError, match=FIRST):
+            qml.jacobian(gradient)(trainable(THETA))
+
+
+@pytest.mark.parametrize(
+    "differentiate", [lambda f: jax.hessian(jax.jit(f)), lambda f: jax.jacrev(jax.jit(jax.grad(f)))]
+)
+def test_hessians_of_what_jax_compiled(differentiate):
+    """With ``max_diff=1`` the callback is PennyLane's own, and JAX refuses it."""
+    qnode, _ = made(2)
+    with pytest.raises(ValueError, match=FIRST):
+        differentiate(qnode)(jnp.array(THETA))
+
+
 def test_a_derivative_by_something_else_in_between_is_none_of_the_circuit():
     """The scale of a gradient is differentiated: the circuit's own derivative is differentiated once."""
     qnode, reports = made(2)

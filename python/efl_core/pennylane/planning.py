@@ -126,6 +126,8 @@ class Plans:
     words: ValuePlan | None
     """Derivatives by coefficients: values of what they multiply."""
     values: ValuePlan | None
+    measured: tuple[int, ...]
+    """The observables whose values these are."""
     most_runs: float
     """The longest batch, for one copy of a shot vector and without settings of the values' own."""
     settings_per_step: SettingsPerStep | None = None
@@ -163,15 +165,15 @@ def make_plans(
     *,
     shots: float,
     copies: int,
-    values: bool,
+    values: Sequence[int],
     chain: Chain | None = None,
 ) -> Plans:
-    """Plan the derivatives of a circuit, those that are values of ``words``, and its values on demand.
+    """Plan the derivatives of a circuit, those that are values of ``words``, and ``values`` of observables.
 
     The derivatives are those by what a chain rule computes the parameters of the circuit from.
     """
     of_words = plan_values(words) if words else None
-    of_values = plan_values(circuit.observables) if values else None
+    of_values = plan_values([circuit.observables[i] for i in values]) if values else None
     own = 0 if of_values is None else of_values.n_settings
     tapes_per_run = 1
     if options.calibration is not None:
@@ -204,7 +206,8 @@ def make_plans(
         )
         drawn = Drawn(observables, options.ensemble)
     alone = options.noise is not None
-    return Plans(chosen, drawn, of_words, of_values, most_runs, options.settings_per_step, alone)
+    measured = tuple(values)
+    return Plans(chosen, drawn, of_words, of_values, measured, most_runs, options.settings_per_step, alone)
 
 
 def choose(

@@ -58,7 +58,7 @@ class Report:
     dropped: Dropped
     """What truncation left out."""
     value: NDArray[np.float64] = field(repr=False)
-    """Values by row, if they were measured with the gradient; a shot vector leads."""
+    """Values by row, if all were measured with the gradient; a shot vector leads."""
     value_stderr: NDArray[np.float64] = field(repr=False)
     """Their standard errors."""
     audit: AuditReport | None = field(repr=False)

@@ -78,6 +78,8 @@ class GradientJob:
         readouts = None
         if not self.wanted.outputs.is_linear:
             readouts = tuple(own.readout for own in values if own.readout is not None)
+            if len(self.plans.measured) < self.wanted.outputs.n_observables:
+                values = []
         parts = tuple(parts for parts, _ in found)
         measured = Measured(parts, self.wanted.shape, self.wanted.is_partitioned, readouts)
         audited = None if self.audit is None else self._audited(self.audit, parts, again)
@@ -153,8 +155,8 @@ def gradient_job(
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
-    The values are to have the error ``value_target``; without one they share the shots of the gradient. They
-    are measured too where derivatives follow from them, as those of a variance do.
+    The values are to have the error ``value_target``; without one they share the shots of the gradient. Those
+    that derivatives follow from, as the ones of a variance do, are always measured.
     Steps of a few settings are numbered by ``numbering``, by default that of all transforms. Where
     there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
     """
@@ -178,7 +180,7 @@ def gradient_job(
             options,
             shots=math.inf if wanted.shots is None else min(wanted.shots),
             copies=wanted.copies,
-            values=values or not wanted.outputs.is_linear,
+            values=range(len(wanted.circuit.observables)) if values else wanted.factors,
             chain=chained,
         )
         return plans, share(wanted, plans, options, value_target=value_target, equal=equal)

@@ -92,7 +92,8 @@ def write_copies(
                 designed_part(wanted, final, plans, share.gates, budget.piece, seed, correction, number)
             )
         own = None
-        if plans.values is not None:
-            own = ValuePart(wanted.circuit.observables, values, wanted.outputs, correction)
+        if plans.values is not None or not wanted.outputs.is_linear:
+            sums = wanted.circuit.observables
+            own = ValuePart(sums, plans.measured, values, wanted.outputs, correction)
         copies.append(Copy(final, tuple(parts), own))
     return tuple(copies)

@@ -61,9 +61,12 @@ class Values:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ValuePart:
-    """Values, from settings of their own and from others of the same state."""
+    """Values of some observables, from settings of their own and from others of the same state."""
 
     sums: tuple[PauliSum, ...]
+    """All observables."""
+    measured: tuple[int, ...]
+    """Those of them whose values are measured; the others count as 0."""
     runs: tuple[Run, ...]
     outputs: Outputs
     correction: Correction
@@ -76,13 +79,16 @@ class ValuePart:
     def read(self, outcomes: Sequence[Any], others: Sequence[InSetting] = ()) -> Values:
         """Return the values and their standard errors."""
         settings = [run.setting for run in self.runs]
-        measured = [*others, *zip(settings, outcomes, strict=True)]
-        if not measured:  # nothing but multiples of the identity
-            value = np.array([float(total.coefficients.sum()) for total in self.sums])
-            return self._made_of(value, np.zeros(len(value)), None)
-        snaps = value_snapshots(measured)
-        found = self._estimate(snaps, self.sums)
-        return self._made_of(np.asarray(found.value), np.asarray(found.stderr), snaps)
+        outcomes = [*others, *zip(settings, outcomes, strict=True)]
+        chosen, sums = list(self.measured), [self.sums[i] for i in self.measured]
+        value, stderr = np.zeros((2, len(self.sums)))
+        if not outcomes or not sums:  # nothing but multiples of the identity
+            value[chosen] = [float(total.coefficients.sum()) for total in sums]
+            return self._made_of(value, stderr, None)
+        snaps = value_snapshots(outcomes)
+        found = self._estimate(snaps, sums)
+        value[chosen], stderr[chosen] = found.value, found.stderr
+        return self._made_of(value, stderr, snaps)
 
     def _estimate(self, snaps: Snapshots, sums: Sequence[PauliSum]) -> Estimate:
         read, calibration = self.correction.sums(sums), self.correction.calibration
@@ -94,7 +100,7 @@ class ValuePart:
         variances = np.square(stderr)
         readout = self.outputs.readout(value, variances)
         errors = np.zeros(len(readout.slopes))
-        if snaps is not None:
+        if snaps is not None and len(self.measured) == len(self.sums):
             combined = [
                 sum((self.sums[i] * row[i] for i in np.flatnonzero(row)), 0 * self.sums[0])
                 for row in readout.slopes
@@ -140,7 +146,8 @@ def value_job(
     runs = value_runs(plan, final, shots, piece, seeds.seed(Purpose.VALUES))
     wires: Sequence[Hashable] = tape.wires
     correction = correction_of(options, wires)
-    part = ValuePart(circuit.observables, runs, outputs, correction)
+    every = tuple(range(len(circuit.observables)))
+    part = ValuePart(circuit.observables, every, runs, outputs, correction)
     return ValueJob(
         part,
         submit(

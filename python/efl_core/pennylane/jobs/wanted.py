@@ -53,6 +53,8 @@ class Wanted:
     """Trainable parameters of the tape that turn gates."""
     coefficients: tuple[Coefficient, ...]
     """The others."""
+    factors: tuple[int, ...]
+    """Observables of the variances that some trained gate moves: derivatives follow from their values."""
     shots: tuple[int, ...] | None
     """Shots of every copy of a shot vector; None if they follow from a target."""
 
@@ -101,7 +103,25 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
         )
         for t, (m, place) in places.items()
     )
-    return Wanted(plain, circuit, outputs, by_gates, coefficients, shots)
+    trained = {tape.get_operation(t)[1] for t in by_gates}
+    factors = tuple(
+        item.first + i
+        for item, measurement in zip(outputs.items, tape.measurements, strict=True)
+        for i in range(item.count)
+        if item.is_variance and (noise is not None or _is_moved(measurement, tape.operations, trained))
+    )
+    return Wanted(plain, circuit, outputs, by_gates, coefficients, factors, shots)
+
+
+def _is_moved(measurement: MeasurementProcess, operations: Sequence[Operator], trained: set[int]) -> bool:
+    """Say whether one of the trained operations, by number, is in the light cone of a measurement."""
+    cone = set(measurement.wires)
+    for i in range(len(operations) - 1, -1, -1):
+        if not cone.isdisjoint(operations[i].wires):
+            if i in trained:
+                return True
+            cone |= set(operations[i].wires)
+    return False
 
 
 def _check_measurements(tape: QuantumScript) -> None:
