@@ -64,7 +64,9 @@ def scaled(found, factor):
     """Multiply a nested gradient."""
     if factor == 1:
         return found
-    return tuple(scaled(v, factor) for v in found) if isinstance(found, tuple) else np.asarray(found) * factor
+    if isinstance(found, tuple):
+        return tuple(scaled(v, factor) for v in found)
+    return np.asarray(np.asarray(found) * factor)
 
 
 @substitute.custom_qnode_transform

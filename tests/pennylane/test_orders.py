@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.workflow.jacobian_products import TransformJacobianProducts
 from tests.pennylane.models import trainable
 
 import efl_core as efl
@@ -85,7 +86,8 @@ def test_hessians_by_jax(max_diff, differentiate):
 
 def test_derivatives_of_the_transform_itself():
     """Nobody but the user asks here: where they differentiate what it returns, the answer would be 0."""
-    qnode = qml.QNode(model, qml.device("default.qubit"))
+    device = qml.device("default.qubit")
+    qnode = qml.QNode(model, device)
     tape = qml.workflow.construct_tape(qnode)(trainable(THETA))
 
     def of_qnode(theta):
@@ -93,9 +95,13 @@ def test_derivatives_of_the_transform_itself():
 
     def of_tape(theta):
         batch, read = efl.shadow_grad(tape.bind_new_parameters(list(theta), [0, 1]), shots=20_000, seed=1)
-        return qml.numpy.hstack(read(qml.execute(batch, qml.device("default.qubit"), diff_method=None)))
+        return qml.numpy.hstack(read(qml.execute(batch, device, diff_method=None)))
 
-    for gradient in (of_qnode, of_tape):
+    def of_product(theta):
+        product = TransformJacobianProducts(device.execute, efl.shadow_grad, {"shots": 20_000, "seed": 1})
+        return product.compute_vjp((tape.bind_new_parameters(list(theta), [0, 1]),), (1.0,))[0]
+
+    for gradient in (of_qnode, of_tape, of_product):
         assert np.allclose(gradient(trainable(THETA)), EXACT, atol=0.05)
         with pytest.raises(ValueError, match=FIRST):
             qml.jacobian(gradient)(trainable(THETA))

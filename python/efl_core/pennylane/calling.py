@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from autograd.numpy.numpy_boxes import ArrayBox
+from autograd.tracer import trace_stack
 from numpy.typing import NDArray
 from pennylane.devices import Device
 from pennylane.tape import QuantumScript
@@ -85,8 +86,10 @@ def second_derivative() -> InvalidInputError:
 
 def _is_recorded_twice(parameter: Any) -> bool:  # noqa: ANN401 (of any interface)
     """Say whether somebody differentiates what is done with a parameter within the derivative by it."""
-    if isinstance(parameter, ArrayBox):  # once, where PennyLane applies the chain rule to what is measured
-        return isinstance(parameter._value, ArrayBox) or _jacobian_product() is None
+    while isinstance(parameter, ArrayBox):
+        if parameter._trace <= trace_stack.top:  # which has ended where PennyLane asks
+            return True
+        parameter = parameter._value
     if type(parameter).__name__ in JAX_RECORDS:
         return True
     torch = sys.modules.get("torch")  # whose backward pass records only with create_graph

@@ -114,6 +114,8 @@ def _stacked(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested as they are
     """Stack the results of a broadcast, and its gradients too, which are nested more deeply."""
     if isinstance(results[0], (tuple, list, SequenceBox)):
         return tuple(map(_stacked, zip(*results, strict=True)))
+    if isinstance(results[0], dict):  # counts
+        return tuple(results)
     return qml.math.stack(results)
 
 
