@@ -83,6 +83,16 @@ def test_the_device_says_what_to_write():
         qml.device("efl.fleet", wires=2)
 
 
+def test_counts_of_a_broadcast_are_a_tuple():
+    @qml.set_shots(50)
+    @qml.qnode(qml.device("default.qubit"), diff_method=efl.shadow_grad)
+    def model(theta):
+        qml.RX(theta, wires=0)
+        return qml.counts(wires=0)
+
+    assert model(np.array([0.0, np.pi])) == ({"0": 50}, {"1": 50})
+
+
 def test_a_postselected_measurement_is_refused():
     def postselected(theta):
         qml.RY(theta, wires=0)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane.workflow.jacobian_products import TransformJacobianProducts
 from tests.pennylane.models import trainable
 
 import efl_core as efl
@@ -79,6 +80,39 @@ def test_hessians_by_autograd(max_diff):
 )
 def test_hessians_by_jax(max_diff, differentiate):
     qnode, _ = made(max_diff)
+    with pytest.raises(ValueError, match=FIRST):
+        differentiate(qnode)(jnp.array(THETA))
+
+
+def test_derivatives_of_the_transform_itself():
+    """Nobody but the user asks here: where they differentiate what it returns, the answer would be 0."""
+    device = qml.device("default.qubit")
+    qnode = qml.QNode(model, device)
+    tape = qml.workflow.construct_tape(qnode)(trainable(THETA))
+
+    def of_qnode(theta):
+        return qml.numpy.hstack(efl.shadow_grad(qnode, shots=20_000, seed=1)(theta))
+
+    def of_tape(theta):
+        batch, read = efl.shadow_grad(tape.bind_new_parameters(list(theta), [0, 1]), shots=20_000, seed=1)
+        return qml.numpy.hstack(read(qml.execute(batch, device, diff_method=None)))
+
+    def of_product(theta):
+        product = TransformJacobianProducts(device.execute, efl.shadow_grad, {"shots": 20_000, "seed": 1})
+        return product.compute_vjp((tape.bind_new_parameters(list(theta), [0, 1]),), (1.0,))[0]
+
+    for gradient in (of_qnode, of_tape, of_product):
+        assert np.allclose(gradient(trainable(THETA)), EXACT, atol=0.05)
+        with pytest.raises(ValueError, match=FIRST):
+            qml.jacobian(gradient)(trainable(THETA))
+
+
+@pytest.mark.parametrize(
+    "differentiate", [lambda f: jax.hessian(jax.jit(f)), lambda f: jax.jacrev(jax.jit(jax.grad(f)))]
+)
+def test_hessians_of_what_jax_compiled(differentiate):
+    """With ``max_diff=1`` the callback is PennyLane's own, and JAX refuses it."""
+    qnode, _ = made(2)
     with pytest.raises(ValueError, match=FIRST):
         differentiate(qnode)(jnp.array(THETA))
 

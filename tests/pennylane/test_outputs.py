@@ -102,7 +102,35 @@ def test_a_mixture_of_measurements_is_nested_as_pennylane_does():
     assert np.all(np.abs(qml.jacobian(stacked(qnode))(THETA) - wanted) < 7.5 * stderr + 1e-9)
     report = efl.shadow_grad.last_report()
     assert report.gradient.shape == (6, 6)
-    assert report.value.shape == (6,)  # measured for the variance
+    assert report.value.shape == (6,)
+    assert np.isnan(report.value).tolist() == [True] * 5 + [False]  # measured for the variance of a word
+
+
+@pytest.mark.parametrize("name", ["default.qubit", "default.mixed"])
+def test_variances_that_no_trained_gate_moves_take_no_shots(name):
+    def model(theta, outputs):
+        qml.RX(theta, wires=0)
+        for wire in (1, 2):
+            qml.RX(0.54, wires=wire)
+        return [output() for output in outputs]
+
+    moved = [lambda: qml.var(qml.Z(0))]
+    unmoved = [lambda: qml.var(qml.Hermitian(20 * MATRIX, 1)), lambda: qml.probs(wires=[1, 2])]
+    theta, device = pnp.array(0.54), qml.device(name, wires=3)
+    options = {"shots": 20_000, "seed": 3}
+    qnode = qml.QNode(model, device, diff_method=efl.shadow_grad, gradient_kwargs=options)
+    reports = []
+    for outputs in (moved, moved + unmoved, unmoved):
+        found = qml.jacobian(lambda x, outputs=outputs: pnp.hstack(qnode(x, outputs)))(theta)
+        reports.append(efl.shadow_grad.last_report())
+        wanted = np.sin(1.08) if outputs is not unmoved else 0
+        assert abs(np.ravel(found)[0] - wanted) <= 5 * reports[-1].stderr[0, 0]
+        assert not np.ravel(found)[1:].any()
+    alone, beside, none = reports
+    assert alone.shots == beside.shots == 20_000
+    assert beside.stderr[0, 0] < 1.1 * alone.stderr[0, 0] < 0.05
+    assert none.shots == 0
+    assert not none.stderr.any()
 
 
 def test_the_device_measures_values_and_jacobians_at_once():

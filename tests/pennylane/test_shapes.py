@@ -3,6 +3,7 @@
 import numpy as np
 import pennylane as qml
 import pytest
+from pennylane import numpy as pnp
 from tests.pennylane.models import entangler, exact, layers, stacked, trainable
 
 import efl_core as efl
@@ -139,3 +140,30 @@ def test_a_losing_method_is_warned_of_once():
     with pytest.warns(UserWarning, match="method 'uniform' needs .* times as many shots as"):
         qml.grad(qnode)(theta)
     qml.grad(qnode)(theta)
+
+
+@pytest.mark.parametrize("is_trained", [False, True])
+@pytest.mark.parametrize("shots", [40_000, (40_000, 30_000)])
+@pytest.mark.parametrize("name", ["value", "probabilities", "both"])
+def test_broadcasts_of_a_qnode_that_the_transform_is_applied_to(name, shots, is_trained):
+    """Gradients of the entries are stacked parameter by parameter, each as PennyLane nests it."""
+
+    @qml.qnode(qml.device("default.qubit"))
+    def model(theta, x):
+        qml.RX(theta[0], wires=0)
+        qml.RX(theta[1], wires=0)
+        qml.RY(x, wires=0)
+        if name == "value":
+            return qml.expval(qml.Z(0))
+        return qml.probs(wires=0) if name == "probabilities" else (qml.expval(qml.Z(0)), qml.probs(wires=0))
+
+    args = pnp.array([0.5, 0.8]), pnp.array([1.2, 2.3, 3.4], requires_grad=is_trained)
+    gradient = efl.shadow_grad(qml.set_shots(model, shots), seed=1)(*args)
+    for copy in gradient if isinstance(shots, tuple) else (gradient,):
+        for i, row in enumerate(copy if name == "both" else (copy,)):
+            wanted = qml.jacobian(lambda *a, i=i: model(*a)[i] if name == "both" else model(*a))(*args)
+            parts, wanted = (row, wanted) if is_trained else ((row,), (wanted,))
+            assert len(parts) == len(wanted) == 1 + is_trained
+            for part, by_argument in zip(parts, wanted, strict=True):
+                assert np.shape(part) == np.shape(by_argument)
+                np.testing.assert_allclose(part, by_argument, atol=0.06)

@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from autograd.numpy.numpy_boxes import ArrayBox
+from autograd.tracer import trace_stack
 from numpy.typing import NDArray
 from pennylane.devices import Device
 from pennylane.tape import QuantumScript
@@ -30,7 +31,14 @@ from pennylane.workflow.jacobian_products import (
 
 from efl_core.errors import InvalidInputError
 
-__all__ = ["Found", "find_device", "find_slopes", "find_tapes", "refuse_second_derivatives"]
+__all__ = [
+    "Found",
+    "find_device",
+    "find_slopes",
+    "find_tapes",
+    "refuse_second_derivatives",
+    "second_derivative",
+]
 
 Execute: TypeAlias = Callable[[Sequence[QuantumScript]], Any]
 # What JAX puts in the place of a number whose use it records to differentiate it.
@@ -65,16 +73,23 @@ def refuse_second_derivatives(tape: QuantumScript) -> None:
     """Refuse a gradient whose own derivative is being recorded: it would be zero, and wrong."""
     parameters = tape.get_parameters()
     if any(map(_is_recorded_twice, parameters)):
-        raise InvalidInputError(
-            "diff_method: expected first derivatives, as gradients from snapshots have no further ones, got "
-            'a derivative of one; for a Hessian use diff_method="parameter-shift" and max_diff=2'
-        )
+        raise second_derivative()
+
+
+def second_derivative() -> InvalidInputError:
+    """Return the refusal of a derivative of a gradient."""
+    return InvalidInputError(
+        "diff_method: expected first derivatives, as gradients from snapshots have no further ones, got "
+        'a derivative of one; for a Hessian use diff_method="parameter-shift" and max_diff=2'
+    )
 
 
 def _is_recorded_twice(parameter: Any) -> bool:  # noqa: ANN401 (of any interface)
     """Say whether somebody differentiates what is done with a parameter within the derivative by it."""
-    if isinstance(parameter, ArrayBox):
-        return isinstance(parameter._value, ArrayBox)
+    while isinstance(parameter, ArrayBox):
+        if parameter._trace <= trace_stack.top:  # which has ended where PennyLane asks
+            return True
+        parameter = parameter._value
     if type(parameter).__name__ in JAX_RECORDS:
         return True
     torch = sys.modules.get("torch")  # whose backward pass records only with create_graph

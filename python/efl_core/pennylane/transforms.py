@@ -13,6 +13,7 @@ from typing import Any, Literal, SupportsFloat, SupportsIndex
 
 import numpy as np
 import pennylane as qml
+from autograd.builtins import SequenceBox
 from autograd.numpy.numpy_boxes import ArrayBox
 from numpy.typing import NDArray
 from pennylane.gradients.gradient_transform import _no_trainable_grad, contract_qjac_with_cjac
@@ -25,7 +26,12 @@ from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.estimates import Combine
 from efl_core.pennylane.audits import Audit
-from efl_core.pennylane.calling import find_device, find_slopes, refuse_second_derivatives
+from efl_core.pennylane.calling import (
+    find_device,
+    find_slopes,
+    refuse_second_derivatives,
+    second_derivative,
+)
 from efl_core.pennylane.differentiated import slopes_of
 from efl_core.pennylane.jobs.gradient import gradient_job
 from efl_core.pennylane.noise import NoiseLike
@@ -54,7 +60,8 @@ def expand(tape: QuantumScript, **options: Any) -> Batch:  # noqa: ANN401 (those
         if any(map(qml.math.requires_grad, given)):  # plain numbers say nothing: all of them are trained then
             tape.trainable_params = qml.math.get_trainable_indices(tape.get_parameters(trainable_only=False))
     if tape.batch_size is not None:
-        return qml.transforms.broadcast_expand(tape)  # type: ignore[no-any-return]
+        tapes, _ = qml.transforms.broadcast_expand(tape)
+        return tapes, _stacked
     return [tape], _first
 
 
@@ -101,6 +108,15 @@ def _detached(tape: QuantumScript) -> QuantumScript:
 
 def _first(results: Sequence[Any]) -> Any:  # noqa: ANN401 (whatever they are)
     return results[0]
+
+
+def _stacked(results: Sequence[Any]) -> Any:  # noqa: ANN401 (nested as they are)
+    """Stack the results of a broadcast, and its gradients too, which are nested more deeply."""
+    if isinstance(results[0], (tuple, list, SequenceBox)):
+        return tuple(map(_stacked, zip(*results, strict=True)))
+    if isinstance(results[0], dict):  # counts
+        return tuple(results)
+    return qml.math.stack(results)
 
 
 def _is_kept(op: Operator) -> bool:
@@ -198,9 +214,16 @@ def _within_jit(tape: QuantumScript, options: Options) -> Batch:
         results = qml.execute(job.tapes, device, diff_method=None) if job.tapes else ()
         return job.read(results).gradient.astype(dtype)
 
+    @jax.custom_jvp
+    def measured(*values: Any) -> Any:  # noqa: ANN401 (JAX's arrays)
+        return jax.pure_callback(measure, jax.ShapeDtypeStruct(shape, dtype), *values)  # type: ignore[no-untyped-call]
+
+    @measured.defjvp
+    def _(*_: Any) -> tuple[Any, Any]:  # noqa: ANN401 (numbers, and their derivatives)
+        raise second_derivative()  # of a function that was compiled before it was differentiated twice
+
     def post(_: Sequence[Any]) -> Any:  # noqa: ANN401 (nested tuples of numbers)
-        gradient = jax.pure_callback(measure, jax.ShapeDtypeStruct(shape, dtype), *parameters)  # type: ignore[no-untyped-call]
-        return nested(tape, gradient, jax.numpy.asarray)
+        return nested(tape, measured(*parameters), jax.numpy.asarray)
 
     return [], post
 
