@@ -144,6 +144,14 @@ class Plans:
             return math.inf
         return self.values.cost_in(self.chosen.ensemble)
 
+    @property
+    def fewest(self) -> int:
+        """The fewest shots that run every circuit and setting."""
+        own = [plan.n_settings for plan in (self.words, self.values) if plan is not None]
+        if self.chosen is not None and self.chosen.row.cost > 0:
+            own.append(self.chosen.row.settings or 1)
+        return sum(own) or 1
+
     def draws(self, shots: int) -> int | None:
         """Return how many settings a step of so many shots draws; None where all are run.
 
