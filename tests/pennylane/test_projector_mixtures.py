@@ -89,15 +89,32 @@ def test_gradients_are_those_of_backpropagation(name, method):
     assert np.square(stderr[stderr > 0]).mean() == pytest.approx(report.observed**2, rel=0.01)
 
 
+@pytest.mark.parametrize("method", ["global_clifford", "shift"])
+def test_sums_have_the_variance_that_the_plan_says(method):
+    def measured():
+        return [qml.expval(0.3 * all_wires() - 0.5 * all_wires(1)), qml.expval(five_of_six())]
+
+    x, reports = angles(), []
+    node = model(measured)
+    found, stderr = efl.gradient_with_errors(node, shots=20_000, seed=1, method=method, report=reports)(x)
+    assert (np.abs(found - exact(measured, x)) < 5 * stderr).all()
+    assert reports[0].method == method
+    assert reports[0].observed == pytest.approx(reports[0].predicted, rel=0.1)
+    plan = efl.plan(node, state="prepared")(x)
+    assert np.allclose(plan.predicted_error(20_000, method), stderr, rtol=0.35)
+    bounds = efl.plan(node)(x)
+    assert (bounds.predicted_error(100, method) >= plan.predicted_error(100, method)).all()
+
+
 def test_many_runs_of_a_sum_have_no_bias_and_bars_that_hold():
-    """80 runs of 600 shots: the mean of squared scores has a standard error of 0.16 or less."""
+    """40 runs of 600 shots: the mean of squared scores has a standard error of 0.23 or less."""
     x = angles(1)
     node = model(MIXTURES["sums"])
     truth = exact(MIXTURES["sums"], x)
-    found = [efl.gradient_with_errors(node, shots=600, seed=s)(x) for s in range(80)]
+    found = [efl.gradient_with_errors(node, shots=600, seed=s)(x) for s in range(40)]
     value, stderr = np.array([f[0] for f in found]), np.array([f[1] for f in found])
-    assert (np.abs(value.mean(axis=0) - truth) < 5 * value.std(axis=0) / 80**0.5).all()
-    assert np.mean(((value - truth) / stderr) ** 2) == pytest.approx(1, abs=0.6)
+    assert (np.abs(value.mean(axis=0) - truth) < 5 * value.std(axis=0) / 40**0.5).all()
+    assert np.mean(((value - truth) / stderr) ** 2) == pytest.approx(1, abs=0.7)
 
 
 def test_shots_are_shared_for_the_least_error():

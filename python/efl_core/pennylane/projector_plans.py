@@ -6,6 +6,7 @@ the target (of a bound), or the target (at the state).
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from html import escape
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
@@ -18,7 +19,7 @@ from efl_core.pennylane.jobs.compared import Compared
 from efl_core.pennylane.jobs.mixed import Shares
 from efl_core.pennylane.tapes.projectors import WideProjector
 from efl_core.plans import Cost, Plan, PlanRow, preferred
-from efl_core.plans.table import as_dict, as_html, as_text
+from efl_core.plans.table import as_dict, as_html, as_text, pasted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,10 +44,13 @@ class ProjectorPlan:
     """The plan of the other measurements of the tape."""
     shares: Shares | None = None
     """What both cost beside each other."""
-    of_qnode: bool = True
-    """Whether it was made for a QNode, which can take its shots as they are."""
     redesign_pays: bool = False
     """Nothing is designed."""
+
+    @property
+    def of_qnode(self) -> bool:
+        """Whether a QNode can take the shots of the best method as they are."""
+        return self.words is None
 
     @property
     def circuit(self) -> Circuit:
@@ -154,13 +158,14 @@ class ProjectorPlan:
     def _repr_html_(self) -> str:
         if self.words is None:
             return as_html(self)
-        return f"{as_html(self)}{self.words._repr_html_()}<p>{self._together}</p>"
+        return f"{as_html(self)}{self.words._repr_html_()}<p><small>{escape(self._together)}</small></p>"
 
     @property
     def _together(self) -> str:
         assert self.shares is not None  # beside words
+        assert self.shots is not None
         part = round(100 * (1 - self.shares.of_words))
-        return f"Together: {self.shots:,} shots, {part} % of them for the projectors."
+        return f"Together: {self.shots:,} shots, {part} % of them for the projectors.\n{pasted(self.shots)}"
 
     def __repr__(self) -> str:
         return (

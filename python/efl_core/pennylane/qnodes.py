@@ -117,6 +117,7 @@ def _of_projectors(
     words, _ = words_tape(tape, split)
     circuit = from_tape(words, wires=whole.circuit.wires, inputs=True, noise=options.noise)
     plan = _of_words(words, circuit, qnode, None, options)
+    plan.of_qnode = False  # whose shots are those of both
     outputs = converted(with_numbers(QuantumScript([], words.measurements)), wires=circuit.wires)[1]
     best = ProjectorPlan(compared, cost).best
     shares = shares_of(

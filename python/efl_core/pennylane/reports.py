@@ -24,7 +24,8 @@ class Report:
     """One measured gradient of one tape."""
 
     method: str
-    """The method of the plan, or the kind of the ensemble that was given."""
+    """The method of the plan, or the kind of the ensemble that was given; of words and of wide projectors
+    beside them, as in ``"product + global_clifford"``."""
     mode: str
     """How the settings reached the device: state, broadcast or tapes."""
     found_device: Literal["option", "frame"] | None

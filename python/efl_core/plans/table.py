@@ -19,9 +19,8 @@ from efl_core.plans.states import State, spelled_state
 if TYPE_CHECKING:
     from efl_core.plans import PlanRow
 
-__all__ = ["PlanLike", "as_dict", "as_html", "as_text"]
+__all__ = ["PlanLike", "as_dict", "as_html", "as_text", "pasted"]
 
-_PASTE = '@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
 _CURRENCY = (
     "shots: runs of a circuit, all circuits together, until the RMS error of the derivatives is the target.",
     "worst: until the worst derivative has it. served: shots are of the state that answers are read from.",
@@ -176,8 +175,13 @@ def _notes(plan: PlanLike) -> list[str]:
             f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
         )
     if plan.of_qnode and best.shots and plan.state is None:
-        lines.append(_PASTE.format(shots=best.shots))
+        lines.append(pasted(best.shots))
     return lines
+
+
+def pasted(shots: int) -> str:
+    """Return the line that gives a QNode its shots."""
+    return f'@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
 
 
 def _spelled(shots: int | None) -> str:

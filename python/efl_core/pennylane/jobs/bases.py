@@ -12,6 +12,7 @@ sample a tape for each shot.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,12 @@ def variances_in_bases(whole: Whole, weights: Table, state: NDArray[np.complex12
 
     None where projectors are made of too many vectors.
     """
-    found = whole.derivatives(weights)
-    if found is None:
+    if whole.lifted is None:
         return None
     d = 1 << whole.n_qubits
-    table = np.zeros((len(found), weights.shape[1]))
-    for m, row in enumerate(found):
-        for a, operator in enumerate(row):
+    table = np.zeros((len(whole.lifted), weights.shape[1]))
+    for m, lifted in enumerate(whole.lifted):
+        for a, operator in enumerate(lifted.along(weights.T)):
             total, largest = operator.figures()
             if total == 0:
                 continue
@@ -104,13 +104,14 @@ class BasesFound:
         found, lifted = np.zeros(len(weights)), self.whole.lifted
         own = weights[:, :, list(self.whole.by_gates)]
         used: NDArray[np.bool_] = np.any(own, axis=2)
-        for m, parts in enumerate(lifted):
+        for m, terms in enumerate(lifted):
             alone = np.flatnonzero(used[:, m] & (used.sum(axis=1) == 1))
             if len(alone):
-                _, stderr = _along(parts, self.snaps, own[alone, m], self.calibration)
+                _, stderr = _along(terms, self.snaps, own[alone, m], self.calibration)
                 found[alone] = np.square(stderr[1:])
         for c in np.flatnonzero(used.sum(axis=1) > 1):
-            total = LowRank.total([lifted[m].along(own[c, m]) for m in np.flatnonzero(used[c])])
+            parts = [next(lifted[m].along(own[c, m : m + 1])) for m in np.flatnonzero(used[c])]
+            total = LowRank.total(parts)
             found[c] = _read(total, self.snaps, self.calibration)[1] ** 2
         return found
 
@@ -120,7 +121,7 @@ def _along(
 ) -> tuple[Table, Table]:
     """Return a value and its derivatives by combinations of the parameters, and standard errors."""
     if len(lifted.factors) > 1:
-        operators = [lifted.value(), *(lifted.along(row) for row in weights)]
+        operators = chain([lifted.value()], lifted.along(weights))
         found = np.array([_read(operator, snaps, calibration) for operator in operators])
         return found[:, 0], found[:, 1]
     moved = np.ascontiguousarray(weights @ lifted.tangents[0], dtype=np.complex128)

@@ -7,7 +7,7 @@ on some of the qubits is the sum of those on all, one for each state of the othe
 Cost: ``2**n`` numbers for each parameter and vector.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -90,14 +90,15 @@ class Lifted:
         """Return the sum itself."""
         return LowRank(self.targets, np.diag(self.factors).astype(np.complex128))
 
-    def along(self, weights: Table) -> LowRank:
-        """Return the derivative by a combination of the parameters."""
-        moved = np.einsum("p,bpd->bd", weights, self.tangents)
+    def along(self, weights: Table) -> Iterator[LowRank]:
+        """Return derivatives by combinations of the parameters, a row of weights each."""
         count = len(self.factors)
         crossed = np.zeros((2 * count, 2 * count), dtype=np.complex128)
         crossed[range(count, 2 * count), range(count)] = 0.5j * self.factors
         crossed[range(count), range(count, 2 * count)] = -0.5j * self.factors
-        return LowRank(np.concatenate([self.targets, moved]), crossed)
+        for row in weights:
+            moved = np.array([row @ tangents for tangents in self.tangents])
+            yield LowRank(np.concatenate([self.targets, moved]), crossed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,18 +150,12 @@ class Whole:
         every = np.eye(self.shape[1]) if slopes is None else slopes
         return every[list(self.by_gates)]
 
-    def derivatives(self, weights: Table) -> list[list[LowRank]] | None:
-        """Return the operators that are read, by observable and by column of the weights."""
-        if self.lifted is None:
-            return None
-        return [[own.along(column) for column in weights.T] for own in self.lifted]
-
     def moving(self, weights: Table) -> NDArray[np.bool_]:
-        """Say which derivatives are not identically zero, as far as that is known."""
-        found = self.derivatives(weights)
-        if found is None:
+        """Say which derivatives are not identically zero, as far as that is known, by columns of weights."""
+        if self.lifted is None:
             return np.tile(weights.any(axis=0), (self.shape[0], 1))
-        return np.array([[own.figures()[0] > 0 for own in row] for row in found]).reshape(len(found), -1)
+        found = [[operator.figures()[0] > 0 for operator in own.along(weights.T)] for own in self.lifted]
+        return np.array(found, dtype=bool).reshape(len(found), -1)
 
 
 def read_projectors(tape: QuantumScript, options: Options) -> tuple[Split, Whole]:
