@@ -12,6 +12,7 @@ from tests.oracle.dense import random_state
 import efl_core as efl
 from efl_core.pennylane.jobs.mixed import Shares
 
+pytestmark = pytest.mark.filterwarnings("ignore:method '(shift|global_clifford)' needs")
 WIRES = 6
 DEVICE = qml.device("default.qubit", wires=WIRES)
 
@@ -69,7 +70,6 @@ def exact(measured, x, gates=gates):
     return qml.jacobian(lambda x: qml.math.hstack([qml.math.atleast_1d(v) for v in node(x)]))(x)
 
 
-@pytest.mark.filterwarnings("ignore:method 'shift' needs")
 @pytest.mark.parametrize("method", ["auto", "global_clifford", "shift"])
 @pytest.mark.parametrize("name", MIXTURES)
 def test_gradients_are_those_of_backpropagation(name, method):

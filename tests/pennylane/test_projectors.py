@@ -11,6 +11,7 @@ from tests.oracle.dense import random_state
 
 import efl_core as efl
 
+pytestmark = pytest.mark.filterwarnings("ignore:method '(shift|global_clifford)' needs")
 WIRES = 5
 DEVICE = qml.device("default.qubit", wires=WIRES)
 RANDOM = random_state(WIRES, 3)
@@ -172,6 +173,29 @@ def test_the_cheaper_way_is_taken_by_bounds_on_devices_that_sample(count, method
     assert (reports[0].method, reports[0].best) == (method, method)
     assert reports[0].tapes == (6 if method == "shift" else 200)
     assert (np.abs(found - qml.grad(qml.QNode(model, device))(x)) < 5 * stderr).all()
+
+
+def test_a_method_that_loses_is_warned_of():
+    def model(x):  # a circuit of its own: once said, it is not said again
+        gates(x)
+        qml.S(0)
+        return qml.expval(qml.Projector([0] * WIRES, wires=range(WIRES)))
+
+    with pytest.warns(UserWarning, match="method 'shift' needs .* times as many shots as 'global_clifford'"):
+        efl.gradient_with_errors(qml.QNode(model, DEVICE), shots=500, method="shift")(0.1 * angles())
+
+
+def test_tapes_of_equal_shots():
+    x, reports = angles(), []
+    inner = qml.device("default.qubit", wires=WIRES, seed=8)
+    options = {"mode": "tapes", "equal_shots": True}
+    fleet = qml.device("efl.fleet", inner, shots=5000, method="shift", device_options=options, report=reports)
+    node = qnode(OBSERVABLES["basis state"], fleet)
+    with qml.Tracker(inner) as tracker:
+        found = qml.grad(node)(x)
+    assert np.abs(found - qml.grad(qnode(OBSERVABLES["basis state"]))(x)).max() < 6 * reports[0].stderr.max()
+    # Two circuits for each of ten rotations, and that of the value; what is controlled leaves |00000> alone.
+    assert set(tracker.history["shots"]) == {5000 // 21}
 
 
 def test_misses_leave_an_error():

@@ -38,6 +38,7 @@ __all__ = [
     "best_base",
     "choose",
     "make_plans",
+    "warn_if_losing",
 ]
 
 LOGGER = logging.getLogger("efl_core")
@@ -275,7 +276,7 @@ def choose(
         _warn_if_many(circuit, row)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
-    _warn_if_losing(base, known, method)
+    warn_if_losing(base.circuit, known.rows[method], known.rows[known.best])
     found = _through(base, chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
@@ -300,7 +301,7 @@ def _choose_list(
         row = preferred(lists, lambda row: row.cost)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
-    _warn_if_losing(base, known, method)
+    warn_if_losing(base.circuit, known.rows[method], known.rows[known.best])
     found = _through(base, chain, circuit, [method])
     return Chosen(found, found[method], known.best, known.factor(method), base)
 
@@ -497,16 +498,15 @@ def _promising(costs: dict[str, float]) -> list[str]:
     return [name for name, cost in costs.items() if cost <= near[name] * least or name == "mixture"]
 
 
-def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
+def warn_if_losing(circuit: Circuit, row: PlanRow, best: PlanRow) -> None:
     """Say once for a circuit and a method how much less the best one needs."""
-    cost, least = known.rows[method].cost, known.rows[known.best].cost
+    cost, least = row.cost, best.cost
     if not cost > LOSING * least > 0:
         return
-    told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, method, known.best)
-    if not _TOLD.add(told):
+    if not _TOLD.add((circuit.n_qubits, circuit.n_gates, circuit.n_parameters, row.name, best.name)):
         return
     warnings.warn(
-        f"method {method!r} needs {cost / least:.1f} times as many shots as {known.best!r} for this "
+        f"method {row.name!r} needs {cost / least:.1f} times as many shots as {best.name!r} for this "
         f"circuit (variance of one shot {cost:.3g}, against {least:.3g})",
         UserWarning,
         stacklevel=2,

@@ -201,7 +201,7 @@ class _Asked:
         options = of_words(self.options, columns)
         slopes = None if self.slopes is None else self.slopes[columns]
         wires = chosen.compared.whole.circuit.wires
-        wanted = read_tape(words, options, wires)
+        wanted = replace(read_tape(words, options, wires), shots=None)  # what it costs, whatever its part
         plans = plans_of(wanted, options, slopes, values=self.values)
         shares = shares_of(
             self.tape,

@@ -126,10 +126,15 @@ class Hits:
         return self.whole.circuit.at(theta)
 
     def part(self, deviations: Table, shots: int, values: int, final: Program, *, equal: bool) -> "HitsPart":
-        """Share shots where they help most: between derivatives, and ``values`` for the values."""
-        own, jobs = [], []
-        counts = np.zeros_like(deviations)
-        counts[deviations > 0] = _shared(deviations[deviations > 0], shots, equal=equal)
+        """Share shots where they help most, and ``values`` more for the values; or all circuits alike."""
+        needed, n_values = deviations > 0, len(self.readouts) if values else 0
+        if equal:
+            n_needed = int(needed.sum())
+            piece = (shots + values) // max(1, n_needed + n_values)
+            shots, values = piece * n_needed, piece * n_values
+            deviations = needed.astype(np.float64)
+        own, jobs, counts = [], [], np.zeros_like(deviations)
+        counts[needed] = _shared(deviations[needed], shots)
         programs: dict[int, Program] = {}
         for e, g in np.argwhere(counts > 0):
             shift, readout = self.shifts[e], self.readouts[g]
@@ -138,8 +143,7 @@ class Hits:
                 programs[e] = Program(write, circuit=self._shifted(shift))
             own.append((shift, readout))
             jobs.append(readout.job(programs[e], self.whole.n_qubits, int(counts[e, g])))
-        of_values = _shared(np.ones(len(self.readouts)), values, equal=equal)
-        for readout, count in zip(self.readouts if values else (), of_values, strict=False):
+        for readout, count in zip(self.readouts[:n_values], _shared(np.ones(n_values), values), strict=True):
             own.append((Shift(None, 0.0, 1.0), readout))
             jobs.append(readout.job(final, self.whole.n_qubits, int(count)))
         return HitsPart(self.whole, tuple(own), tuple(jobs), counts)
@@ -186,8 +190,8 @@ def _operations(tape: QuantumScript, by_gates: Sequence[int], shift: Shift) -> l
     return operations
 
 
-def _shared(deviations: Table, shots: int, *, equal: bool) -> NDArray[np.intp]:
-    """Return shots in proportion to deviations, two at least each; or the same for all."""
+def _shared(deviations: Table, shots: int) -> NDArray[np.intp]:
+    """Return shots in proportion to deviations, two at least each."""
     count = len(deviations)
     if not count or not shots:
         return np.zeros(count, dtype=np.intp)
@@ -196,8 +200,6 @@ def _shared(deviations: Table, shots: int, *, equal: bool) -> NDArray[np.intp]:
             f"shots: expected at least {FEWEST * count}, {FEWEST} for each circuit of parameter-shift, got "
             f"{shots}"
         )
-    if equal:
-        return np.full(count, shots // count, dtype=np.intp)
     exact = FEWEST + (shots - FEWEST * count) * deviations / deviations.sum()
     found: NDArray[np.intp] = np.floor(exact).astype(np.intp)
     last = np.argsort(found - exact, kind="stable")[: shots - int(found.sum())]

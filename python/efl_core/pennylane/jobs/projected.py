@@ -28,7 +28,7 @@ from efl_core.pennylane.jobs.hits import FEWEST, Hits, HitsPart
 from efl_core.pennylane.jobs.seeds import Purpose, Seeds
 from efl_core.pennylane.jobs.whole import Whole
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Figure
+from efl_core.pennylane.planning import Figure, warn_if_losing
 from efl_core.pennylane.reports import Report
 from efl_core.pennylane.statistics import Measured, Table, observed
 from efl_core.plans import PlanRow, preferred
@@ -104,6 +104,8 @@ class Projected:
         figure = Figure(options.cost, shots, compared.target)
         best = preferred(usable, figure)
         row = next((row for row in usable if row.name == named), best)
+        if row.name == options.method:
+            warn_if_losing(compared.whole.circuit, row, best)
         factor = row.cost / best.cost if best.cost > 0 else 1.0
         return Projected(compared, options, device, row, best.name, factor, values, equal)
 
