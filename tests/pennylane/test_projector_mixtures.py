@@ -145,6 +145,7 @@ def test_a_target_is_that_of_all_derivatives():
     assert f"Together: {plan.shots:,} shots" in str(plan)
     assert "Together" in plan._repr_html_()
     assert plan.to_dict()["words"]["best"] == plan.words.best.name
+    assert efl.plan(node, target=0.02)(x).at_state("prepared").shots == plan.shots
     assert plan.retarget(0.04).shots == pytest.approx(plan.shots / 4, abs=1)
     average = efl.plan(node, target=0.02)(x)
     assert average.shots >= plan.best.shots

@@ -185,6 +185,19 @@ def test_a_method_that_loses_is_warned_of():
         efl.gradient_with_errors(qml.QNode(model, DEVICE), shots=500, method="shift")(0.1 * angles())
 
 
+def test_circuits_that_begin_with_a_vector():
+    def model(x):
+        qml.StatePrep(random_state(WIRES, 5), wires=[3, 0, 4, 1, 2])
+        gates(x)
+        return qml.expval(qml.Projector([0] * WIRES, wires=range(WIRES)))
+
+    x, reports, node = angles(), [], qml.QNode(model, DEVICE)
+    found, stderr = efl.gradient_with_errors(node, shots=20_000, seed=1, report=reports)(x)
+    assert (np.abs(found - qml.grad(node)(x)) < 5 * stderr).all()
+    assert (reports[0].method, reports[0].tapes) == ("shift", 20)  # as the fidelity is 0.07
+    assert reports[0].observed == pytest.approx(reports[0].predicted, rel=0.1)
+
+
 def test_tapes_of_equal_shots():
     x, reports = angles(), []
     inner = qml.device("default.qubit", wires=WIRES, seed=8)
@@ -276,6 +289,9 @@ def test_a_plan_is_read_as_any_other():
     assert plan.curves([100])["shift"] == pytest.approx(plan["shift"].cost ** 0.5 / 10)
     assert plan.time(plan.best) == plan.best.shots == plan.shots
     assert "shift" in plan
+    for name in plan.methods:
+        known = efl.plan(qnode(OBSERVABLES["matrix"]), state="prepared")(angles())[name]
+        assert plan.at_state("prepared")[name].cost == known.cost < plan[name].cost
     waiting = efl.plan(qnode(OBSERVABLES["matrix"]), cost=efl.Cost(circuit=1.0, shot=1e-3))(angles())
     assert waiting.best.name == "shift"  # random bases are a circuit for every shot
     assert "<table>" in plan._repr_html_()

@@ -104,6 +104,17 @@ class ProjectorPlan:
         circuits = shots if row.settings is None else row.settings
         return cost.of(circuits, shots) if cost.circuit else cost.shot * shots
 
+    def at_state(self, state: object) -> "ProjectorPlan":
+        """Return the same plan at the state that the circuit prepares, ``"prepared"``."""
+        if not (isinstance(state, str) and state == "prepared") or self.compared.whole.is_noisy:
+            raise InvalidInputError.of("state", '"prepared", without noise, for projectors', described(state))
+        made = replace(self, compared=replace(self.compared, at_state=True))
+        if self.words is None or self.shares is None:
+            return made
+        words, shares = self.words.at_state(state), self.shares
+        costs = words.best.cost * shares.n_words, made.best.cost * shares.n_projectors
+        return replace(made, words=words, shares=replace(shares, words=costs[0], projectors=costs[1]))
+
     def retarget(self, target: float) -> "ProjectorPlan":
         """Return the same plan with shots for another target."""
         words = None if self.words is None else self.words.retarget(target)
@@ -165,7 +176,8 @@ class ProjectorPlan:
         assert self.shares is not None  # beside words
         assert self.shots is not None
         part = round(100 * (1 - self.shares.of_words))
-        return f"Together: {self.shots:,} shots, {part} % of them for the projectors.\n{pasted(self.shots)}"
+        found = f"Together: {self.shots:,} shots, {part} % of them for the projectors."
+        return found if self.state is not None else f"{found}\n{pasted(self.shots)}"
 
     def __repr__(self) -> str:
         return (

@@ -109,8 +109,6 @@ def _of_projectors(
     cost = known_cost(qnode.device, None) if options.cost is None else options.cost
     asked = Options(target=options.target, noise=options.noise, cost=cost)
     split, whole = read_projectors(tape, asked)
-    if at_state and whole.circuit.bloch is None:
-        raise InvalidInputError("state: expected none where a circuit begins with a vector, got 'prepared'")
     compared = Compared(whole, slopes, at_state, options.target)
     if not split.words:
         return ProjectorPlan(compared, cost)

@@ -13,7 +13,6 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from efl_core.circuits import simulate
 from efl_core.ensembles import Ensemble
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.jobs.bases import variances_in_bases
@@ -68,7 +67,8 @@ class Compared:
     @cached_property
     def state(self) -> NDArray[np.complex128] | None:
         """The state, if figures are those of it."""
-        return simulate(self.whole.circuit) if self.at_state else None
+        whole = self.whole
+        return whole.state(whole.circuit, lambda: whole.tape.operations) if self.at_state else None
 
     @cached_property
     def live(self) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ error all the same.
 Cost: two circuits or four for each parameter and readout; a shot is n bits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
-from efl_core.circuits import Circuit, simulate
+from efl_core.circuits import Circuit
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution import Job, Program, Question, Run
@@ -111,7 +111,7 @@ class Hits:
 
         Shape ``(shifts, readouts, observables)``.
         """
-        states = (simulate(self._shifted(shift)) if at_state else None for shift in self.shifts)
+        states = (self.whole.state(*self._shifted(shift)) if at_state else None for shift in self.shifts)
         found = [[readout.variances(state) for readout in self.readouts] for state in states]
         return np.array(found).reshape(len(self.shifts), len(self.readouts), self.whole.shape[0])
 
@@ -119,11 +119,12 @@ class Hits:
         """Return the same for the values, shape ``(readouts, observables)``."""
         return np.array([readout.variances(state) for readout in self.readouts])
 
-    def _shifted(self, shift: Shift) -> Circuit:
+    def _shifted(self, shift: Shift) -> tuple[Circuit, Callable[[], list[Operator]]]:
+        """Return a circuit, as it is simulated here and as a device runs it."""
         theta = np.array(self.whole.circuit.parameters)
         if shift.parameter is not None:
             theta[shift.parameter] += shift.angle
-        return self.whole.circuit.at(theta)
+        return self.whole.circuit.at(theta), partial(_operations, self.whole.tape, self.whole.by_gates, shift)
 
     def part(self, deviations: Table, shots: int, values: int, final: Program, *, equal: bool) -> "HitsPart":
         """Share shots where they help most, and ``values`` more for the values; or all circuits alike."""
@@ -139,8 +140,8 @@ class Hits:
         for e, g in np.argwhere(counts > 0):
             shift, readout = self.shifts[e], self.readouts[g]
             if e not in programs:
-                write = partial(_operations, self.whole.tape, self.whole.by_gates, shift)
-                programs[e] = Program(write, circuit=self._shifted(shift))
+                circuit, write = self._shifted(shift)
+                programs[e] = Program(write, circuit=circuit)
             own.append((shift, readout))
             jobs.append(readout.job(programs[e], self.whole.n_qubits, int(counts[e, g])))
         for readout, count in zip(self.readouts[:n_values], _shared(np.ones(n_values), values), strict=True):

@@ -43,9 +43,8 @@ VALUE_VARIANCE = 3.0
 def compared_for(whole: Whole, options: Options, device: Found, slopes: Table | None) -> Compared:
     """Compare both ways, at the state where it is simulated here."""
     simulated = has_states(device.device, options.mode, whole.n_qubits) and not options.is_noisy
-    narrow = whole.circuit.bloch is not None and whole.n_qubits <= SIMULATED_QUBITS
     target = 0.01 if options.target is None else options.target
-    return Compared(whole, slopes, simulated and narrow, target)
+    return Compared(whole, slopes, simulated and whole.n_qubits <= SIMULATED_QUBITS, target)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

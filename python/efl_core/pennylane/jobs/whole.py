@@ -7,16 +7,18 @@ on some of the qubits is the sum of those on all, one for each state of the othe
 Cost: ``2**n`` numbers for each parameter and vector.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pennylane as qml
 from numpy.typing import NDArray
+from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core import _native
-from efl_core.circuits import Circuit
+from efl_core.circuits import Circuit, simulate
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.jobs.wanted import parameters_of
 from efl_core.pennylane.options import Options
@@ -149,6 +151,15 @@ class Whole:
         """Return the slopes of the circuit's parameters, by parameters of the tape or by arguments."""
         every = np.eye(self.shape[1]) if slopes is None else slopes
         return every[list(self.by_gates)]
+
+    def state(self, circuit: Circuit, write: Callable[[], Sequence[Operator]]) -> Vectors:
+        """Return the state of a circuit: PennyLane's, of the operations, where they begin with a vector."""
+        if circuit.bloch is not None:
+            return simulate(circuit)
+        with qml.QueuingManager.stop_recording():
+            tape = QuantumScript(write(), [qml.state()], trainable_params=[])
+            [found] = qml.execute([tape], qml.device("default.qubit", wires=circuit.wires), diff_method=None)
+        return np.ascontiguousarray(found, dtype=np.complex128)
 
     def moving(self, weights: Table) -> NDArray[np.bool_]:
         """Say which derivatives are not identically zero, as far as that is known, by columns of weights."""
