@@ -360,6 +360,11 @@ def test_a_plan_refuses_what_it_has_no_use_for(options, message):
         efl.plan(qnode(OBSERVABLES["matrix"]), **options)(angles())
 
 
+def test_what_takes_words_alone_says_who_measures_projectors():
+    with pytest.raises(efl.InvalidInputError, match=r"tape: expected an observable .* by efl\.shadow_grad"):
+        efl.circuit(qnode(OBSERVABLES["basis state"]))(angles())
+
+
 def test_trained_coefficients_are_refused():
     def model(x, factor):
         gates(x)

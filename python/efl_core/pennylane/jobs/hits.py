@@ -101,11 +101,6 @@ class Hits:
     shifts: tuple[Shift, ...]
     readouts: tuple[Readout, ...]
 
-    @property
-    def n_circuits(self) -> int:
-        """Circuits and readouts."""
-        return len(self.shifts) * len(self.readouts)
-
     def spreads(self, *, at_state: bool) -> Table:
         """Return the variances of a shot of each circuit and readout: at the state, or at most.
 
