@@ -11,6 +11,8 @@ from tests.oracle.dense import random_state
 
 import efl_core as efl
 from efl_core.pennylane.jobs.mixed import Shares
+from efl_core.pennylane.jobs.whole import LowRank
+from efl_core.pennylane.tapes.projectors import WideProjector
 
 pytestmark = pytest.mark.filterwarnings("ignore:method '(shift|global_clifford)' needs")
 WIRES = 6
@@ -275,3 +277,36 @@ def test_a_tape_of_one_shot_length_has_nothing_beside_projectors():
     kwargs = {"shots": 1000, "device_options": {"equal_shots": True}}
     with pytest.raises(efl.InvalidInputError, match="tape: expected nothing beside a projector"):
         efl.gradient_with_errors(model(MIXTURES["some wires"]), **kwargs)(angles())
+
+
+def test_operators_of_few_vectors_are_those_of_dense_matrices():
+    random = np.random.default_rng(4)
+    vectors = random.normal(size=(4, 16)) + 1j * random.normal(size=(4, 16))
+    vectors[3] = vectors[0] - 2j * vectors[1]  # dependent, as those of parameters that do the same
+    weights = random.normal(size=(4, 4)) + 1j * random.normal(size=(4, 4))
+    operator = LowRank(vectors, weights + weights.conj().T)
+    dense = np.einsum("jd,jk,ke->de", vectors, operator.weights, vectors.conj())
+    eigenvalues, state = np.linalg.eigvalsh(dense), random_state(4, 7)
+    assert np.allclose(operator.figures(), (np.sum(eigenvalues**2), np.max(eigenvalues**2)))
+    moved = dense @ state
+    assert np.allclose(operator.on(state), (np.vdot(state, moved).real, np.vdot(moved, moved).real))
+    found, values = operator.diagonal()
+    assert len(values) == 3
+    assert np.allclose(found.conj() @ found.T, np.eye(3))
+    assert np.allclose(np.einsum("j,jd,je->de", values, found, found.conj()), dense)
+    assert LowRank(vectors[:1], np.zeros((1, 1))).figures() == (0, 0)
+
+
+def test_a_target_on_some_qubits_is_as_many_on_all():
+    target, state = random_state(3, 1), random_state(5, 2)
+    own = WideProjector(1.0, target, (4, 0, 2))
+    lifted = own.lifted(5)
+    assert np.allclose(lifted.conj() @ lifted.T, np.eye(4))
+    assert own.chance(state) == pytest.approx(np.square(np.abs(lifted.conj() @ state)).sum())
+    assert own.parts is None
+    assert own.bits is None
+    plus, other = np.array([1, 1j]) / 2**0.5, np.array([0, 1])
+    product = WideProjector(1.0, np.kron(np.kron(plus, other), plus), (0, 1, 2))
+    for part, state in zip(product.parts, (plus, other, plus), strict=True):
+        assert abs(np.vdot(part, state)) == pytest.approx(1)
+    assert WideProjector(1.0, np.eye(8)[5], (0, 1, 2)).bits == (1, 0, 1)

@@ -99,7 +99,8 @@ class Lifted:
         crossed[range(count, 2 * count), range(count)] = 0.5j * self.factors
         crossed[range(count), range(count, 2 * count)] = -0.5j * self.factors
         for row in weights:
-            moved = np.array([row @ tangents for tangents in self.tangents])
+            used = np.flatnonzero(row)  # an argument feeds few parameters
+            moved = np.einsum("p,bpd->bd", row[used], self.tangents[:, used])
             yield LowRank(np.concatenate([self.targets, moved]), crossed)
 
 
