@@ -88,7 +88,7 @@ class Split:
 
 def has_projector(measurements: Sequence[MeasurementProcess]) -> bool:
     """Say whether a tape asks for a projector that is too wide for words, alone or in a sum."""
-    return any(_is_wide(own) for m in measurements for _, own in _terms_of(m))
+    return any(_observable(m) is not None for m in measurements)
 
 
 def split_measurements(measurements: Sequence[MeasurementProcess], wires: Sequence[Hashable]) -> Split:
@@ -97,9 +97,8 @@ def split_measurements(measurements: Sequence[MeasurementProcess], wires: Sequen
     sums: list[tuple[WideProjector, ...]] = []
     places: list[tuple[int | None, int | None]] = []
     for measurement in measurements:
-        terms = _terms_of(measurement)
-        wide = [(scale, own) for scale, own in terms if _is_wide(own)]
-        if not wide:
+        observable = _observable(measurement)
+        if observable is None:
             places.append((len(words), None))
             words.append(measurement)
             continue
@@ -109,6 +108,8 @@ def split_measurements(measurements: Sequence[MeasurementProcess], wires: Sequen
                 f"{described(measurement)}; the variance of a projector whose value is p is p * (1 - p): "
                 "compute it from qml.expval"
             )
+        terms = _terms(observable, 1)
+        wide = [(scale, own) for scale, own in terms if _is_wide(own)]
         rest = [(scale, own) for scale, own in terms if not _is_wide(own)]
         places.append((len(words) if rest else None, len(sums)))
         sums.append(tuple(_placed(scale, own, wires) for scale, own in wide))
@@ -121,12 +122,18 @@ def split_measurements(measurements: Sequence[MeasurementProcess], wires: Sequen
     return Split(tuple(words), tuple(sums), tuple(places))
 
 
-def _terms_of(measurement: MeasurementProcess) -> list[tuple[float, Operator]]:
-    """Return what the observable of a measurement is the sum of; nothing where it has no wide one."""
+def _observable(measurement: MeasurementProcess) -> Operator | None:
+    """Return the observable of a measurement, if a wide projector is in it."""
     observable = measurement.obs if isinstance(measurement, (ExpectationMP, VarianceMP)) else None
-    if observable is None or len(observable.wires) <= MAX_EXPANDED_WIRES:
-        return []
-    return _terms(observable, 1)
+    return observable if observable is not None and _has_wide(observable) else None
+
+
+def _has_wide(operator: Operator) -> bool:
+    if isinstance(operator, qml.ops.SProd):
+        return _has_wide(operator.base)
+    if isinstance(operator, qml.ops.Sum):
+        return any(map(_has_wide, operator.operands))
+    return _is_wide(operator)
 
 
 def _terms(operator: Operator, scale: complex) -> list[tuple[float, Operator]]:
