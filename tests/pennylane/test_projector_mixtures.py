@@ -108,6 +108,24 @@ def test_sums_have_the_variance_that_the_plan_says(method):
     assert (bounds.predicted_error(100, method) >= plan.predicted_error(100, method)).all()
 
 
+@pytest.mark.parametrize(
+    ("options", "method"),
+    [
+        ({"ensemble": efl.Ensemble.uniform(WIRES)}, "uniform + global_clifford"),
+        ({"method": "echo"}, "echo + global_clifford"),
+        ({"device_options": {"connectivity": "none"}}, "mixture + shift"),
+    ],
+)
+def test_options_are_those_of_the_part_that_they_fit(options, method):
+    x, measured, reports = angles(), MIXTURES["sums"], []
+    found, stderr = efl.gradient_with_errors(
+        model(measured), shots=40_000, seed=1, report=reports, **options
+    )(x)
+    assert (np.abs(found - exact(measured, x)) < 5 * stderr).all()
+    assert reports[0].method == method
+    assert reports[0].observed == pytest.approx(reports[0].predicted, rel=0.3)
+
+
 def test_many_runs_of_a_sum_have_no_bias_and_bars_that_hold():
     """40 runs of 600 shots: the mean of squared scores has a standard error of 0.23 or less."""
     x = angles(1)

@@ -217,7 +217,11 @@ class Mix:
         assert projectors._measured is not None
         parts = ((self.words, words._measured), (self.projectors, projectors._measured))
         measured = Joined(parts, len(self.projectors.columns))
-        total = words.predicted**2 * self.shares.n_words + projectors.predicted**2 * self.shares.n_projectors
+        of_words = words.predicted**2 * self.shares.n_words
+        if not of_words and words.shots:  # in an ensemble that was given, which no plan is made for
+            copies = len(words.gradient) if words.gradient.ndim == 3 else 1
+            of_words = self.shares.words * copies / words.shots
+        total = of_words + projectors.predicted**2 * self.shares.n_projectors
         value, value_stderr = self._values(words, projectors)
         return replace(
             words,
