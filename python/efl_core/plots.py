@@ -18,13 +18,13 @@ except ImportError as error:
 
 if TYPE_CHECKING:
     from efl_core.diagnoses import Diagnosis
-    from efl_core.plans import Plan
+    from efl_core.plans.table import PlanLike
     from efl_core.training import History
 
 __all__ = ["plot_diagnosis", "plot_history", "plot_plan", "plot_runs"]
 
 
-def plot_plan(plan: "Plan", ax: Axes | None = None) -> Axes:
+def plot_plan(plan: "PlanLike", ax: Axes | None = None) -> Axes:
     """Plot the RMS error of each method against shots; bounds are dotted, the best method is drawn thick."""
     if ax is None:
         _, ax = plt.subplots()

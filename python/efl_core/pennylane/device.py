@@ -52,7 +52,7 @@ from efl_core.pennylane.options import Options, check_names
 from efl_core.pennylane.reports import Sink
 from efl_core.pennylane.tapes.conversion import converted
 from efl_core.pennylane.tapes.operations import MEASURED_MIDWAY
-from efl_core.pennylane.tapes.outputs import DRAWN, Output, Outputs
+from efl_core.pennylane.tapes.outputs import DRAWN, Output, Outputs, n_outcomes
 from efl_core.pennylane.tapes.projectors import has_projector
 from efl_core.pennylane.transforms import deferred, expand, nested
 
@@ -281,8 +281,8 @@ class FleetDevice(Device):  # type: ignore[misc] # PennyLane ships no types
     ) -> Job:
         """Return what the inner device runs for a tape, and how that becomes its values and its Jacobian."""
         outputs = _outputs(tape)
-        if outputs is None and jacobians and has_projector(tape.measurements):
-            outputs = Outputs(tuple(Output(m, 1, m, ()) for m in range(len(tape.measurements))))
+        if outputs is None and jacobians and tape.trainable_params and _has_wide_projector(tape):
+            outputs = _outputs_by_rows(tape)
         if outputs is not None and any(isinstance(m, DRAWN) for m in tape.measurements):
             outputs = outputs if jacobians and outputs.n_rows else None
         if outputs is None:
@@ -450,6 +450,21 @@ def _outputs(tape: QuantumScript) -> Outputs | None:
         return converted(QuantumScript([], tape.measurements), wires=tape.wires)[1]
     except InvalidInputError:
         return None
+
+
+def _has_wide_projector(tape: QuantumScript) -> bool:
+    """Say whether a tape asks for what is measured in other ways than in settings."""
+    midway = any(isinstance(op, MEASURED_MIDWAY) for op in tape.operations)
+    return not midway and has_projector(tape.measurements)
+
+
+def _outputs_by_rows(tape: QuantumScript) -> Outputs:
+    """Return how many rows each measurement has, whatever they are made of."""
+    items: list[Output] = []
+    for m, count in enumerate(n_outcomes(tape)):
+        row = sum(item.n_rows for item in items)
+        items.append(Output(m, 1, row, () if count is None else (count,)))
+    return Outputs(tuple(items))
 
 
 def _nested(tape: QuantumScript, rows: NDArray[np.float64]) -> Any:  # noqa: ANN401

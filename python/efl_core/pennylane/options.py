@@ -22,11 +22,13 @@ from efl_core.pennylane.reports import Sink, check_sink
 from efl_core.plans import Cost
 from efl_core.propagation import Truncation
 
-__all__ = ["NAMES", "Options", "SettingsPerStep", "check_names"]
+__all__ = ["NAMES", "OF_PROJECTORS", "Options", "SettingsPerStep", "check_names"]
 
 SettingsPerStep: TypeAlias = int | Literal["auto"]
 # Those that draw a setting for every shot.
 DRAWN = ("uniform", "biased", "block")
+# The method of projectors that are too wide for words, beside "shift".
+OF_PROJECTORS = "global_clifford"
 DEVICE_OPTIONS = ("mode", "device", "max_tapes", "equal_shots", "connectivity", "cost", "twirls")
 
 
@@ -143,8 +145,9 @@ class Options:
 
 
 def _method(value: object) -> str:
-    if value != "auto" and value not in METHODS:
-        raise InvalidInputError(f"method: expected 'auto' or one of {', '.join(METHODS)}, got {value!r:.40}")
+    known = (*METHODS, OF_PROJECTORS)
+    if value != "auto" and value not in known:
+        raise InvalidInputError(f"method: expected 'auto' or one of {', '.join(known)}, got {value!r:.40}")
     return str(value)
 
 

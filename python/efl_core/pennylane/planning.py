@@ -39,6 +39,7 @@ __all__ = [
     "best_base",
     "choose",
     "make_plans",
+    "warn_if_losing",
 ]
 
 LOGGER = logging.getLogger("efl_core")
@@ -146,6 +147,14 @@ class Plans:
         if self.settings_per_step is not None:  # those that are drawn reveal some
             return math.inf
         return self.values.cost_in(self.chosen.ensemble)
+
+    @property
+    def fewest(self) -> int:
+        """The fewest shots that run every circuit and setting."""
+        own = [plan.n_settings for plan in (self.words, self.values) if plan is not None]
+        if self.chosen is not None and self.chosen.row.cost > 0:
+            own.append(self.chosen.row.settings or 1)
+        return sum(own) or 1
 
     def draws(self, shots: int) -> int | None:
         """Return how many settings a step of so many shots draws; None where all are run.
@@ -291,7 +300,7 @@ def choose(
         _warn_if_many(circuit, row)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
-    _warn_if_losing(base, known, method)
+    warn_if_losing(base.circuit, known.rows[method], known.rows[known.best])
     found = _through(base, chain, circuit, [method])
     if not fits(found[method]):
         found = fewer([method])
@@ -316,7 +325,7 @@ def _choose_list(
         row = preferred(lists, lambda row: row.cost)
         return Chosen(found, row, row.name, 1.0, base)
     _check_applies(base, method)
-    _warn_if_losing(base, known, method)
+    warn_if_losing(base.circuit, known.rows[method], known.rows[known.best])
     found = _through(base, chain, circuit, [method])
     return Chosen(found, found[method], known.best, known.factor(method), base)
 
@@ -513,16 +522,15 @@ def _promising(costs: dict[str, float]) -> list[str]:
     return [name for name, cost in costs.items() if cost <= near[name] * least or name == "mixture"]
 
 
-def _warn_if_losing(found: Plan, known: Costs, method: str) -> None:
+def warn_if_losing(circuit: Circuit, row: PlanRow, best: PlanRow) -> None:
     """Say once for a circuit and a method how much less the best one needs."""
-    cost, least = known.rows[method].cost, known.rows[known.best].cost
+    cost, least = row.cost, best.cost
     if not cost > LOSING * least > 0:
         return
-    told = (found.circuit.n_qubits, found.circuit.n_gates, found.circuit.n_parameters, method, known.best)
-    if not _TOLD.add(told):
+    if not _TOLD.add((circuit.n_qubits, circuit.n_gates, circuit.n_parameters, row.name, best.name)):
         return
     warnings.warn(
-        f"method {method!r} needs {cost / least:.1f} times as many shots as {known.best!r} for this "
+        f"method {row.name!r} needs {cost / least:.1f} times as many shots as {best.name!r} for this "
         f"circuit (variance of one shot {cost:.3g}, against {least:.3g})",
         UserWarning,
         stacklevel=2,

@@ -1,220 +1,188 @@
-"""Plans of gradients of wide projectors: random bases of all qubits beside parameter-shift.
-
-Both have figures without any search: bounds that hold whatever the state, or those of the prepared state.
+"""Plans of gradients of projectors that are too wide for words.
 
 Invariant: with the shots of a row, the RMS error of the derivatives that are not identically zero is at most
 the target (of a bound), or the target (at the state).
-Cost: a vector of ``2**n`` numbers for each parameter; at a state two simulations for each besides.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from efl_core.circuits import Circuit, simulate
-from efl_core.ensembles import Ensemble
+from efl_core.arguments import array, described, integer
+from efl_core.circuits import Circuit
 from efl_core.errors import InvalidInputError
-from efl_core.pennylane.jobs.whole import METHOD, Whole
-from efl_core.pennylane.statistics import Table
+from efl_core.pennylane.jobs.compared import Compared
+from efl_core.pennylane.jobs.mixed import Shares
 from efl_core.pennylane.tapes.projectors import WideProjector
-from efl_core.plans import Cost, PlanRow
-from efl_core.plans.table import as_dict, as_html, as_text
+from efl_core.plans import Cost, Plan, PlanRow, preferred
+from efl_core.plans.table import as_dict, as_html, as_text, pasted
 
-__all__ = ["ProjectorPlan", "projector_plan"]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-SHIFT = "shift"
-# Bases whose gates are counted.
-COUNTED = 20
+__all__ = ["ProjectorPlan"]
 
 
 @dataclass(frozen=True, eq=False)
 class ProjectorPlan:
-    """What measuring the gradient of projectors costs: a mapping from names to rows, as a `Plan` is."""
+    """What measuring the gradient of wide projectors costs, for random bases and for parameter-shift.
 
-    circuit: Circuit
-    observables: tuple[WideProjector, ...]
-    target: float
-    """The RMS error that `PlanRow.shots` is for."""
-    n_derivatives: int
-    """What every projector is differentiated by."""
-    rows: tuple[PlanRow, ...]
-    state: str | None
-    """``"prepared"`` where the figures are those of the circuit's state; None where they are bounds."""
+    It is read as a `Plan` is: a mapping from names to rows, printed alike, with `best`, `methods`, `time`,
+    `predicted_error`, `curves`, `plot`, `retarget` and `to_dict`. It is made for one circuit at its angles:
+    another one is planned anew. Beside other measurements ``words`` is the plan of those, and ``shots`` what
+    both take together.
+    """
 
+    compared: Compared
     cost: Cost | None = None
+    """What circuits and shots take, if the best method is the one that takes the least time."""
+    words: Plan | None = None
+    """The plan of the other measurements of the tape."""
+    shares: Shares | None = None
+    """What both cost beside each other."""
     redesign_pays: bool = False
+    """Nothing is designed."""
     least_copies: int | None = None
-
-    @property
-    def best(self) -> PlanRow:
-        """The method with the fewest shots; ``"shift"`` is ``diff_method="parameter-shift"``."""
-        return min((row for row in self.rows if row.applies), key=lambda row: row.cost)
+    """Two copies are not compared."""
 
     @property
     def of_qnode(self) -> bool:
-        """Whether `efl.shadow_grad` measures by the best method."""
-        return self.best.name == METHOD
+        """Whether a QNode can take the shots of the best method as they are."""
+        return self.words is None
 
-    @cached_property
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit, at the angles of the plan."""
+        return self.compared.whole.circuit
+
+    @property
+    def observables(self) -> list[tuple[WideProjector, ...]]:
+        """The projectors that each result is made of."""
+        return list(self.compared.whole.sums)
+
+    @property
+    def target(self) -> float:
+        """The RMS error that `PlanRow.shots` is for."""
+        return self.compared.target
+
+    @property
+    def state(self) -> str | None:
+        """``"prepared"`` where figures are those of the circuit's state; None where they are bounds."""
+        return "prepared" if self.compared.at_state else None
+
+    @property
+    def n_derivatives(self) -> int:
+        """What every projector is differentiated by."""
+        return int(self.compared.weights.shape[1])
+
+    @property
+    def slopes(self) -> NDArray[np.float64] | None:
+        """The slopes of the circuit's parameters by the QNode's arguments; None where they are the same."""
+        return None if self.compared.slopes is None else self.compared.weights
+
+    @property
+    def best(self) -> PlanRow:
+        """The method that `efl.shadow_grad` runs; with a ``cost=`` the one that takes the least time."""
+        return preferred(self, self.time if self.cost is not None else lambda row: row.cost)
+
+    @property
+    def shots(self) -> int | None:
+        """Shots for the target of all derivatives, those of ``words`` included, by the best methods."""
+        return self.best.shots if self.shares is None else self.shares.needed(self.target)
+
+    @property
     def methods(self) -> list[str]:
         """Names of the methods that can be run."""
-        return [row.name for row in self.rows if row.applies]
+        return [row.name for row in self if row.applies]
+
+    def time(self, row: PlanRow) -> float:
+        """Return how long a method takes to reach the target, as `Plan.time` does."""
+        shots = float("inf") if row.shots is None else max(row.shots, row.settings or 0)
+        cost = Cost() if self.cost is None else self.cost
+        circuits = shots if row.settings is None else row.settings
+        return cost.of(circuits, shots) if cost.circuit else cost.shot * shots
+
+    def at_state(self, state: object) -> "ProjectorPlan":
+        """Return the same plan at the state that the circuit prepares, ``"prepared"``."""
+        if not (isinstance(state, str) and state == "prepared") or self.compared.whole.is_noisy:
+            raise InvalidInputError.of("state", '"prepared", without noise, for projectors', described(state))
+        made = replace(self, compared=replace(self.compared, at_state=True))
+        if self.words is None or self.shares is None:
+            return made
+        words, shares = self.words.at_state(state), self.shares
+        costs = words.best.cost * shares.n_words, made.best.cost * shares.n_projectors
+        return replace(made, words=words, shares=replace(shares, words=costs[0], projectors=costs[1]))
+
+    def retarget(self, target: float) -> "ProjectorPlan":
+        """Return the same plan with shots for another target."""
+        words = None if self.words is None else self.words.retarget(target)
+        return replace(self, compared=replace(self.compared, target=target), words=words)
+
+    def predicted_error(self, shots: SupportsIndex, name: str | None = None) -> NDArray[np.float64]:
+        """Return the standard error of every derivative: at the plan's state, or at most."""
+        row = self.best if name is None else self[name]
+        if row.variances is None:
+            expected = f"a method that can be run ({', '.join(self.methods)})"
+            raise InvalidInputError.of("name", expected, f"{row.name}: {row.note}")
+        return np.sqrt(row.variances / integer("shots", shots, 1))
+
+    def curves(self, shots: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Return the RMS error of each method with these numbers of shots."""
+        counts = array("shots", shots, "numbers of shots")
+        if counts.dtype.kind == "c" or not (counts > 0).all():
+            raise InvalidInputError("shots: expected numbers above zero")
+        return {row.name: np.sqrt(row.cost / counts) for row in self if row.shots is not None}
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the RMS error against shots, a line for each method and the target; needs matplotlib."""
+        from efl_core.plots import plot_plan
+
+        return plot_plan(self, ax)
 
     def __iter__(self) -> Iterator[PlanRow]:
-        return iter(self.rows)
+        return iter(self.compared.rows)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.compared.rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in [row.name for row in self]
 
     def __getitem__(self, name: str) -> PlanRow:
-        for row in self.rows:
+        for row in self:
             if row.name == name:
                 return row
-        raise InvalidInputError.of("name", f"one of {', '.join(row.name for row in self.rows)}", name)
+        raise InvalidInputError.of("name", f"one of {', '.join(row.name for row in self)}", described(name))
 
-    def to_dict(self) -> dict[str, object]:
-        """Return everything but the variances of single derivatives."""
-        return as_dict(self)  # type: ignore[arg-type] # what a table asks of a plan is here
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the variances of single derivatives, ready for JSON."""
+        found = as_dict(self)
+        return found if self.words is None else {**found, "shots": self.shots, "words": self.words.to_dict()}
 
     def __str__(self) -> str:
-        return as_text(self)  # type: ignore[arg-type]
+        if self.words is None:
+            return as_text(self)
+        return "\n\n".join([as_text(self), str(self.words), self._together])
 
     def _repr_html_(self) -> str:
-        return as_html(self)  # type: ignore[arg-type]
+        if self.words is None:
+            return as_html(self)
+        return f"{as_html(self)}{self.words._repr_html_()}<p><small>{escape(self._together)}</small></p>"
+
+    @property
+    def _together(self) -> str:
+        assert self.shares is not None  # beside words
+        assert self.shots is not None
+        part = round(100 * (1 - self.shares.of_words))
+        found = f"Together: {self.shots:,} shots, {part} % of them for the projectors."
+        return found if self.state is not None else f"{found}\n{pasted(self.shots)}"
 
     def __repr__(self) -> str:
         return (
             f"ProjectorPlan({self.circuit.n_qubits} qubits, {self.n_derivatives} parameters, "
-            f"best={self.best.name!r}, shots={self.best.shots}, target={self.target:g})"
+            f"best={self.best.name!r}, shots={self.shots}, target={self.target:g})"
         )
-
-
-def projector_plan(whole: Whole, slopes: Table | None, target: float, state: object) -> ProjectorPlan:
-    """Plan the gradient of projectors: by parameters of the tape, or by arguments with their ``slopes``."""
-    if state is not None and not (isinstance(state, str) and state == "prepared"):
-        raise InvalidInputError.of("state", 'none or "prepared" for a projector', f"{state!r:.40}")
-    weights = np.eye(whole.shape[1]) if slopes is None else slopes
-    weights = weights[list(whole.by_gates)]
-    psi = None if state is None else simulate(whole.circuit)
-    bounds = whole.bounds(slopes)
-    variances = bounds if psi is None else _in_bases(whole, weights, psi, bounds)
-    rows = (
-        _drawn_row(whole, variances, bounds, target, at_state=psi is not None),
-        _shift_row(whole, weights, bounds, target, at_state=psi is not None),
-    )
-    name = None if psi is None else "prepared"
-    return ProjectorPlan(whole.circuit, whole.projectors, target, bounds.shape[1], rows, name)
-
-
-def _in_bases(whole: Whole, weights: Table, psi: np.ndarray, bounds: Table) -> Table:
-    """Return variances of readings of ``(i/2) (|chi><phi| - |phi><chi|)`` on a state, in random bases."""
-    d, found = len(psi), []
-    for projector, tangents in zip(whole.projectors, whole.tangents, strict=True):
-        phi, moved = projector.target, weights.T @ tangents
-        across = moved - np.outer(moved @ phi.conj(), phi)
-        length = np.square(np.abs(across)).sum(axis=1)
-        own, other = np.vdot(phi, psi), across.conj() @ psi
-        value = -(np.conj(own) * other).imag
-        second = (d + 1) / (d + 2) * (length * (1 + abs(own) ** 2) + np.abs(other) ** 2) / 2
-        found.append(projector.factor**2 * (second - value**2))
-    return np.where(bounds > 0, np.array(found), 0.0)
-
-
-def _drawn_row(whole: Whole, variances: Table, bounds: Table, target: float, *, at_state: bool) -> PlanRow:
-    n = whole.circuit.n_qubits
-    ensemble = Ensemble.global_clifford(n)
-    settings = [ensemble.draw_setting(0, index) for index in range(COUNTED)]
-    live = variances[bounds > 0]
-    return PlanRow(
-        name=METHOD,
-        shots=_shots(float(live.mean()) if live.size else 0.0, target),
-        worst_shots=_shots(float(live.max()) if live.size else 0.0, target),
-        settings=None,
-        circuits=1,
-        extra_gates=max(len(s.gates) for s in settings),
-        extra_two_qubit_gates=max(s.two_qubit_gates for s in settings),
-        extra_depth=max(s.depth for s in settings),
-        served=True,
-        bound=False,
-        note=None if at_state else "at most, whatever the state; random bases of all qubits",
-        cost=float(live.mean()) if live.size else 0.0,
-        variances=variances,
-        gain=None,
-        at_state=at_state,
-    )
-
-
-def _shift_row(whole: Whole, weights: Table, bounds: Table, target: float, *, at_state: bool) -> PlanRow:
-    """Return what parameter-shift takes, its shots where they help the mean most."""
-    lengths = np.linalg.norm(weights, axis=1)  # of what each parameter of a gate adds to the derivatives
-    note, total = None, 0.0
-    if not _has_shifts(whole.circuit):
-        note, total = "not counted: a trained gate is no single rotation of its own parameter", math.inf
-    else:
-        for m, projector in enumerate(whole.projectors):
-            deviations = _deviations(whole.circuit, projector) if at_state else np.full(len(lengths), 0.5)
-            total += abs(projector.factor) * float((lengths * deviations)[_moving(whole, m)].sum())
-        if not at_state:
-            note = "at most, whatever the state; fewer where fidelities are near 0 or 1"
-        note = " ".join(filter(None, ['diff_method="parameter-shift"', f"({note})" if note else ""]))
-    live = int((bounds > 0).sum())
-    cost = total**2 / max(live, 1)
-    return PlanRow(
-        name=SHIFT,
-        shots=_shots(cost, target),
-        worst_shots=None,
-        settings=2 * whole.circuit.n_parameters,
-        circuits=2 * whole.circuit.n_parameters,
-        extra_gates=0,
-        extra_two_qubit_gates=0,
-        extra_depth=0,
-        served=False,
-        bound=False,
-        note=note,
-        cost=cost,
-        variances=None,
-        gain=None,
-        at_state=at_state,
-    )
-
-
-def _moving(whole: Whole, m: int) -> np.ndarray:
-    """Say which parameters of gates a projector depends on at all."""
-    target, tangents = whole.projectors[m].target, whole.tangents[m]
-    lengths = np.square(np.abs(tangents)).sum(axis=1)
-    return np.asarray(lengths - np.square(np.abs(tangents @ target.conj())) > 1e-12 * (1 + lengths))
-
-
-def _has_shifts(circuit: Circuit) -> bool:
-    """Whether every parameter is the angle of one rotation about a Pauli word."""
-    fed: list[int] = []
-    for kind, arguments in circuit._gates:
-        for angle in arguments:
-            if isinstance(angle, tuple) and len(angle) == 3:
-                if kind != "rotation" or abs(angle[1]) != 1:
-                    return False
-                fed.append(angle[0])
-    return len(set(fed)) == len(fed)
-
-
-def _deviations(circuit: Circuit, projector: WideProjector) -> np.ndarray:
-    """Return, for each parameter, the mean of the deviations of a shot at both shifts."""
-    theta, found = np.array(circuit.parameters, dtype=float), []
-    for k in range(circuit.n_parameters):
-        spread = []
-        for sign in (-1, 1):
-            moved = theta.copy()
-            moved[k] += sign * np.pi / 2
-            fidelity = float(abs(np.vdot(projector.target, simulate(circuit.at(moved)))) ** 2)
-            spread.append(math.sqrt(max(0.0, fidelity * (1 - fidelity))))
-        found.append(sum(spread) / 2)
-    return np.array(found)
-
-
-def _shots(cost: float, target: float) -> int | None:
-    if not math.isfinite(cost):
-        return None
-    return math.ceil(cost / target**2 * (1 - 1e-12))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from efl_core.errors import InputTypeError, ResourceLimitError, ShapeError
 from efl_core.pennylane.audits import AuditReport
-from efl_core.pennylane.statistics import Measured
+from efl_core.pennylane.statistics import Joined, Measured
 from efl_core.propagation import Dropped
 
 __all__ = ["Report", "Sink", "deliver", "last_report"]
@@ -24,7 +24,8 @@ class Report:
     """One measured gradient of one tape."""
 
     method: str
-    """The method of the plan, or the kind of the ensemble that was given."""
+    """The method of the plan, or the kind of the ensemble that was given; of words and of wide projectors
+    beside them, as in ``"product + global_clifford"``."""
     mode: str
     """How the settings reached the device: state, broadcast or tapes."""
     found_device: Literal["option", "frame"] | None
@@ -64,7 +65,7 @@ class Report:
     """Their standard errors."""
     audit: AuditReport | None = field(repr=False)
     """Some of the derivatives again, by parameter-shift, if that was asked for."""
-    _measured: Measured | None = field(repr=False)
+    _measured: Measured | Joined | None = field(repr=False)
     """How often each outcome came; None where that is too much to keep."""
 
     def stderr_of(self, weights: ArrayLike) -> NDArray[np.float64]:

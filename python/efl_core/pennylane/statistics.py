@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from efl_core.chains import Chain
 from efl_core.pennylane.tapes.outputs import Readout
 
-__all__ = ["Found", "Measured", "Table", "observed"]
+__all__ = ["Found", "Joined", "Measured", "Placed", "Table", "observed"]
 
 Table: TypeAlias = NDArray[np.float64]
 
@@ -93,6 +93,54 @@ class Measured:
         return np.stack(tables) if self.is_partitioned else tables[0]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """Where the results of a part of a tape are among those of the tape."""
+
+    rows: Table
+    """Ones and zeros, shape ``(rows of the tape, rows of the part)``."""
+    columns: tuple[int, ...]
+    """The trainable parameters of the part."""
+
+    def spread(self, table: Table, n_parameters: int) -> Table:
+        """Return a table by rows and parameters of the part, as one of the tape."""
+        found = np.zeros((*table.shape[:-2], len(self.rows), n_parameters))
+        found[..., list(self.columns)] = self.rows @ table
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """Parts of a tape that are measured independently of each other; read as `Measured` is."""
+
+    parts: tuple[tuple[Placed, "Measured | Joined"], ...]
+    n_parameters: int
+
+    @property
+    def gradient(self) -> Table:
+        """Derivatives, shape (rows, trainable parameters); a shot vector leads."""
+        return _total([place.spread(own.gradient, self.n_parameters) for place, own in self.parts])
+
+    @property
+    def stderr(self) -> Table:
+        """Their standard errors."""
+        return np.sqrt(_total([place.spread(own.stderr**2, self.n_parameters) for place, own in self.parts]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of what is kept."""
+        return sum(own.nbytes for _, own in self.parts)
+
+    def errors(self, weights: Table) -> Table:
+        """Return the standard errors of combinations of derivatives, shape (rows, combinations)."""
+        parts = [place.rows @ own.errors(weights[:, list(place.columns)]) ** 2 for place, own in self.parts]
+        return np.sqrt(_total(parts))
+
+
+def _total(tables: Sequence[Table]) -> Table:
+    return sum(tables[1:], tables[0])
+
+
 def _spread(copy: Sequence[Found], slopes: Table, weights: Table) -> Table:
     """Return the variances of rows by combinations of parameters, from independent parts."""
     piece = max(1, MOST_WEIGHTS // max(1, slopes.shape[1] * weights.size))
@@ -109,7 +157,7 @@ def _spread_of(copy: Sequence[Found], slopes: Table, weights: Table) -> Table:
     return total.reshape(rows, combinations)
 
 
-def observed(measured: Measured, slopes: Table | None) -> float:
+def observed(measured: Measured | Joined, slopes: Table | None) -> float:
     """Return the RMS of the standard errors that are not zero: by arguments, where their slopes are known."""
     stderr, chain = measured.stderr, None if slopes is None else Chain.of(slopes, len(slopes))
     if chain is None:

@@ -293,8 +293,8 @@ def shadow_grad(
     A gradient transform, for ``diff_method=`` (options in ``gradient_kwargs=``) or for a QNode:
     ``efl.shadow_grad(qnode, shots=20_000)(x)``. Works with autograd, torch, jax and jax.jit; with
     ``qml.expval`` and ``qml.var`` of words, sums, Hamiltonians and Hermitian matrices, and ``qml.probs`` of
-    at most 8 wires, in any mixture; with shot vectors and broadcasts. Projectors on more than four wires, and
-    multiples of them, have to be on all wires and by themselves.
+    at most 8 wires, in any mixture; with shot vectors and broadcasts. Projectors on more than four wires are
+    measured in random bases of all qubits or by parameter-shift, whichever takes fewer shots.
 
     Parameters
     ----------
@@ -312,7 +312,8 @@ def shadow_grad(
         makes of outputs multiplies their errors.
     method
         A row of `efl.plan`, by its name; ``"auto"`` takes the best. One that needs over twice the shots of
-        the best is warned of, once.
+        the best is warned of, once. Beside words ``"global_clifford"`` is for wide projectors alone,
+        ``"shift"`` for both, and any other method for words alone.
     ensemble
         Instead of a plan: snapshots of the final state in settings of this `Ensemble`.
     settings_per_step

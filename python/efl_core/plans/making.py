@@ -45,9 +45,9 @@ def plan(
     circuit
         The circuit at its current parameters; or a PennyLane QNode, and then the result is a function of the
         QNode's arguments that returns the plan: of derivatives by the arguments, and the best method is the
-        one that `efl.shadow_grad` runs. A QNode that answers with a projector on more than four wires has a
-        plan of two rows, random bases of all qubits and parameter-shift; its options are ``target`` and
-        ``state="prepared"``.
+        one that `efl.shadow_grad` runs. A QNode that answers with projectors on more than four wires has a
+        plan of two rows, random bases of all qubits and parameter-shift, beside the plan of whatever else it
+        answers with; its options are ``target``, ``cost``, ``noise`` and ``state="prepared"``.
     observables
         What the circuit answers with: a Pauli word or sum, or a list; by default the circuit's own.
     target

@@ -5,17 +5,22 @@ and why the other methods are not there.
 """
 
 import math
+from collections.abc import Iterator, Sized
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from efl_core.plans.states import spelled_state
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from efl_core.circuits import Circuit
+from efl_core.plans.options import Cost
+from efl_core.plans.states import State, spelled_state
 
 if TYPE_CHECKING:
-    from efl_core.plans import Plan, PlanRow
+    from efl_core.plans import PlanRow
 
-__all__ = ["as_dict", "as_html", "as_text"]
+__all__ = ["PlanLike", "as_dict", "as_html", "as_text", "pasted"]
 
-_PASTE = '@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
 _CURRENCY = (
     "shots: runs of a circuit, all circuits together, until the RMS error of the derivatives is the target.",
     "worst: until the worst derivative has it. served: shots are of the state that answers are read from.",
@@ -23,7 +28,57 @@ _CURRENCY = (
 _HEAD = ("", "method", "shots", "worst", "settings", "circuits", "2-qubit gates added", "served")
 
 
-def as_text(plan: "Plan") -> str:
+class PlanLike(Protocol):
+    """What can be read of any plan: a mapping from names to rows, and what they are for."""
+
+    @property
+    def circuit(self) -> Circuit:
+        """The circuit, at the angles of the plan."""
+
+    @property
+    def observables(self) -> Sized:
+        """What it answers with."""
+
+    @property
+    def n_derivatives(self) -> int:
+        """What every observable is differentiated by."""
+
+    @property
+    def target(self) -> float:
+        """The RMS error that shots are for."""
+
+    @property
+    def cost(self) -> Cost | None:
+        """What circuits and shots take, where that counts."""
+
+    @property
+    def state(self) -> State | None:
+        """What the figures are for; None where they are averages, or bounds, over all states."""
+
+    @property
+    def best(self) -> "PlanRow":
+        """The method that is preferred."""
+
+    @property
+    def of_qnode(self) -> bool:
+        """Whether it was made for a QNode."""
+
+    @property
+    def redesign_pays(self) -> bool:
+        """Whether a former design is much worse."""
+
+    def time(self, row: "PlanRow") -> float:
+        """Return how long a method takes to reach the target."""
+
+    def curves(self, shots: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Return the RMS error of each method with these numbers of shots."""
+
+    def __getitem__(self, name: str) -> "PlanRow": ...
+
+    def __iter__(self) -> Iterator["PlanRow"]: ...
+
+
+def as_text(plan: PlanLike) -> str:
     """Return the table with its heading and its notes."""
     table = [_head(plan), *_cells(plan)]
     widths = [max(len(line[i]) for line in table) for i in range(len(table[0]))]
@@ -37,7 +92,7 @@ def as_text(plan: "Plan") -> str:
     return "\n".join([_title(plan), "", *lines, "", *_notes(plan)])
 
 
-def as_html(plan: "Plan") -> str:
+def as_html(plan: PlanLike) -> str:
     """Return the same for a notebook."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in _head(plan))
     rows = ("".join(f"<td>{escape(cell)}</td>" for cell in line) for line in _cells(plan))
@@ -49,7 +104,7 @@ def as_html(plan: "Plan") -> str:
     )
 
 
-def as_dict(plan: "Plan") -> dict[str, Any]:
+def as_dict(plan: PlanLike) -> dict[str, Any]:
     """Return everything but the variances of single derivatives; a cost that is infinite becomes None."""
     fields = [name for name in type(plan.best).__slots__ if name != "variances"]
     rows = [{name: getattr(row, name) for name in fields} for row in plan]
@@ -65,7 +120,7 @@ def as_dict(plan: "Plan") -> dict[str, Any]:
     }
 
 
-def _title(plan: "Plan") -> str:
+def _title(plan: PlanLike) -> str:
     observables = _counted(len(plan.observables), "observable")
     parameters = _counted(plan.n_derivatives, "parameter")
     qubits = _counted(plan.circuit.n_qubits, "qubit")
@@ -74,11 +129,11 @@ def _title(plan: "Plan") -> str:
     return f"{what}, to an RMS error of {plan.target:g}"
 
 
-def _head(plan: "Plan") -> tuple[str, ...]:
+def _head(plan: PlanLike) -> tuple[str, ...]:
     return _HEAD if plan.cost is None else (*_HEAD, "time")
 
 
-def _cells(plan: "Plan") -> list[tuple[str, ...]]:
+def _cells(plan: PlanLike) -> list[tuple[str, ...]]:
     listed = [row for row in plan if row.shots is not None]
     listed.sort(key=lambda row: (row.bound, row.cost if plan.cost is None else plan.time(row)))
     lines = [_line(row, best=row.name == plan.best.name) for row in listed]
@@ -101,7 +156,7 @@ def _line(row: "PlanRow", *, best: bool) -> tuple[str, ...]:
     )
 
 
-def _notes(plan: "Plan") -> list[str]:
+def _notes(plan: PlanLike) -> list[str]:
     lines = [*_CURRENCY]
     if plan.cost is not None:
         lines.append(
@@ -123,8 +178,13 @@ def _notes(plan: "Plan") -> list[str]:
             f"The former design of {best.name} needs {best.gain:.2g} times as many shots: take this one."
         )
     if plan.of_qnode and best.shots and plan.state is None:
-        lines.append(_PASTE.format(shots=best.shots))
+        lines.append(pasted(best.shots))
     return lines
+
+
+def pasted(shots: int) -> str:
+    """Return the line that gives a QNode its shots."""
+    return f'@qml.qnode(dev, diff_method=efl.shadow_grad, gradient_kwargs={{"shots": {shots}}})'
 
 
 def _spelled(shots: int | None) -> str:

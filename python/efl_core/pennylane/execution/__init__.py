@@ -1,7 +1,14 @@
 """How circuits in settings reach a device: from jobs to tapes, and from results back to bits."""
 
-from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Program, Run
-from efl_core.pennylane.execution.submission import Mode, Submission, has_equal_shots, known_cost, submit
+from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Program, Question, Run
+from efl_core.pennylane.execution.submission import (
+    Mode,
+    Submission,
+    has_equal_shots,
+    has_states,
+    known_cost,
+    submit,
+)
 
 __all__ = [
     "Draw",
@@ -9,9 +16,11 @@ __all__ = [
     "Mode",
     "Outcome",
     "Program",
+    "Question",
     "Run",
     "Submission",
     "has_equal_shots",
+    "has_states",
     "known_cost",
     "submit",
 ]

@@ -38,7 +38,7 @@ class Drawn:
     """The run of every shot."""
     runs: list[Run]
 
-    def snapshots(self, bits: Sequence[Bits]) -> Snapshots:
+    def outcome(self, bits: Sequence[Bits]) -> Snapshots:
         """Return the snapshots, given the bits of every run."""
         order = np.argsort(self.which, kind="stable")
         outcomes = np.empty((len(self.which), self.ensemble.n_qubits), dtype=np.uint8)

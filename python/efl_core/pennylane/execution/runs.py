@@ -15,9 +15,10 @@ from pennylane.operation import Operator
 from efl_core.circuits import Circuit
 from efl_core.ensembles import Ensemble, Setting
 from efl_core.experiments import Experiment
+from efl_core.pennylane.tapes.projectors import WideProjector
 from efl_core.snapshots import Snapshots
 
-__all__ = ["Bits", "Draw", "Job", "Outcome", "Program", "Run", "different_settings"]
+__all__ = ["Bits", "Draw", "Job", "Outcome", "Program", "Question", "Run", "different_settings"]
 
 # Widest circuits that are simulated here: for wider ones a simulator that is made for it is faster.
 SIMULATED_QUBITS = 16
@@ -30,6 +31,7 @@ class Program:
     """A circuit, known by its identity; PennyLane's operations are written when they are needed first.
 
     With an experiment comes the circuit whose gradient it measures: its angles and its input are simulated.
+    A circuit by itself is what is run, at its own angles.
     """
 
     write: Callable[[], list[Operator]]
@@ -66,7 +68,16 @@ class Draw:
     shots: int
 
 
-Job: TypeAlias = Run | Draw
+@dataclass(frozen=True, slots=True, eq=False)
+class Question:
+    """Shots of one circuit that ask whether it is in a state; its outcome is a column of ones and zeros."""
+
+    program: Program
+    target: WideProjector
+    shots: int
+
+
+Job: TypeAlias = Run | Draw | Question
 Bits: TypeAlias = NDArray[np.uint8]
 """Zeros and ones, shape ``(shots, wires)``."""
 Outcome: TypeAlias = Bits | Snapshots
@@ -74,7 +85,11 @@ Outcome: TypeAlias = Bits | Snapshots
 
 def different_settings(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> int:
     """Return the number of different circuits and settings, given the outcome of each job."""
-    fixed = {(id(job.program), job.setting) for job in jobs if isinstance(job, Run)}
+    fixed: set[tuple[int, object]] = {
+        (id(job.program), job.setting if isinstance(job, Run) else id(job.target))
+        for job in jobs
+        if not isinstance(job, Draw)
+    }
     return len(fixed) + sum(_drawn_settings(snaps) for snaps in outcomes if isinstance(snaps, Snapshots))
 
 

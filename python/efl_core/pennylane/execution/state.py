@@ -19,10 +19,10 @@ from pennylane.operation import Operator
 from pennylane.tape import QuantumScript
 
 from efl_core import _native
-from efl_core.circuits import Circuit
+from efl_core.circuits import Circuit, simulate
 from efl_core.ensembles import Setting
 from efl_core.errors import InvalidInputError
-from efl_core.pennylane.execution.runs import Draw, Job, Outcome
+from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Question
 from efl_core.snapshots import sample
 
 __all__ = ["read_state", "state_tape", "state_tapes"]
@@ -43,19 +43,42 @@ def state_tapes(
         outcomes: dict[int, Outcome] = {}
         for program, result in zip(executed, results, strict=True):
             state = read_state(result, wires, device)
-            runs: dict[int, tuple[Setting, int, int]] = {}
-            for i, job in enumerate(jobs):
-                if id(job.program) != program:
-                    continue
-                if isinstance(job, Draw):
-                    outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
-                else:
-                    runs[i] = (job.setting, job.shots, seeds[i])
-            outcomes |= zip(runs, _native.measured(state, list(runs.values())), strict=True)
-        outcomes |= _simulated({i: job for i, job in enumerate(jobs) if job.program.is_simulated}, seeds)
+            outcomes |= _measured(state, _of_program(jobs, program), seeds)
+        alone = {
+            id(job.program): job.program.circuit
+            for job in jobs
+            if job.program.is_simulated and job.program.experiment is None
+        }
+        for program, circuit in alone.items():
+            assert circuit is not None  # of a program that is simulated
+            outcomes |= _measured(simulate(circuit), _of_program(jobs, program), seeds)
+        others = {i: job for i, job in enumerate(jobs) if job.program.is_simulated and i not in outcomes}
+        outcomes |= _simulated(others, seeds)
         return [outcomes[i] for i in range(len(jobs))]
 
     return tapes, read
+
+
+def _of_program(jobs: Sequence[Job], program: int) -> dict[int, Job]:
+    return {i: job for i, job in enumerate(jobs) if id(job.program) == program}
+
+
+def _measured(
+    state: NDArray[np.complex128], jobs: Mapping[int, Job], seeds: Sequence[int]
+) -> dict[int, Outcome]:
+    """Return the outcomes of jobs on one state."""
+    outcomes: dict[int, Outcome] = {}
+    runs: dict[int, tuple[Setting, int, int]] = {}
+    for i, job in jobs.items():
+        if isinstance(job, Draw):
+            outcomes[i] = sample(state, job.ensemble, shots=job.shots, seed=seeds[i])
+        elif isinstance(job, Question):
+            drawn = np.random.default_rng(seeds[i]).random((job.shots, 1))
+            outcomes[i] = (drawn < job.target.chance(state)).astype(np.uint8)
+        else:
+            runs[i] = (job.setting, job.shots, seeds[i])
+    outcomes |= zip(runs, _native.measured(state, list(runs.values())), strict=True)
+    return outcomes
 
 
 def state_tape(

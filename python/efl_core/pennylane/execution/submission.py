@@ -23,12 +23,21 @@ from pennylane.tape import QuantumScript
 from efl_core.errors import InvalidInputError
 from efl_core.pennylane.execution.broadcast import broadcast_tapes
 from efl_core.pennylane.execution.drawing import drawn
-from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Run, different_settings
+from efl_core.pennylane.execution.runs import Draw, Job, Outcome, Question, Run, different_settings
 from efl_core.pennylane.execution.state import state_tapes
 from efl_core.pennylane.execution.tapes import Twirl, plain_tapes
+from efl_core.pennylane.execution.yes_or_no import asked
 from efl_core.plans import Cost
 
-__all__ = ["Mode", "Submission", "has_equal_shots", "known_cost", "submit", "suiting_mode"]
+__all__ = [
+    "Mode",
+    "Submission",
+    "has_equal_shots",
+    "has_states",
+    "known_cost",
+    "submit",
+    "suiting_mode",
+]
 
 Mode: TypeAlias = Literal["state", "broadcast", "tapes"]
 
@@ -131,12 +140,22 @@ def has_equal_shots(mode: Mode | None, device: Device | None, asked: bool | None
     return mode == "broadcast" or isinstance(device, LegacyDeviceFacade)
 
 
+def has_states(device: Device | None, mode: Mode | None, n_qubits: int) -> bool:
+    """Return whether a circuit of so many qubits reaches a device as one state vector."""
+    if mode is not None:
+        return mode == "state"
+    return _is_state_vector(device) and 16 * 2**n_qubits <= MAX_STATE_BYTES
+
+
+def _is_state_vector(device: Device | None) -> bool:
+    return device is not None and device.name in STATE_VECTORS and not hasattr(device, "original_device")
+
+
 def suiting_mode(device: Device | None, jobs: Sequence[Job], n_qubits: int) -> Mode:
     """Return the mode that suits a device: state vectors where they are at hand and fit, else tapes."""
     n_circuits = len({id(job.program) for job in jobs if not job.program.is_simulated})
-    known = device is not None and device.name in STATE_VECTORS and not hasattr(device, "original_device")
     fits = n_circuits * 16 * 2**n_qubits <= MAX_STATE_BYTES
-    return "state" if known and fits else "tapes"
+    return "state" if _is_state_vector(device) and fits else "tapes"
 
 
 def _sampled(
@@ -148,7 +167,8 @@ def _sampled(
 ) -> tuple[list[QuantumScript], Callable[[Sequence[Any]], list[Outcome]]]:
     """Return tapes of samples: settings that are drawn become a run for each different one."""
     parts = [
-        drawn(job, seed) if isinstance(job, Draw) else job for job, seed in zip(jobs, seeds, strict=True)
+        drawn(job, seed) if isinstance(job, Draw) else asked(job, wires) if isinstance(job, Question) else job
+        for job, seed in zip(jobs, seeds, strict=True)
     ]
     runs = [run for part in parts for run in ([part] if isinstance(part, Run) else part.runs)]
     if mode == "broadcast":
@@ -159,7 +179,7 @@ def _sampled(
     def read(results: Sequence[Any]) -> list[Outcome]:
         bits = iter(bits_of(results))
         return [
-            next(bits) if isinstance(part, Run) else part.snapshots([next(bits) for _ in part.runs])
+            next(bits) if isinstance(part, Run) else part.outcome([next(bits) for _ in part.runs])
             for part in parts
         ]
 

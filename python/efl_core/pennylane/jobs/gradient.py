@@ -1,66 +1,93 @@
-"""From one tape to the report of its gradient: read the tape, share the shots, write jobs, submit, read.
+"""From one tape to the report of its gradient: words, projectors that are too wide for words, or both.
 
-Every step takes frozen values and returns one. Derivatives by the parameters of gates are measured as the
-plan says, or by snapshots in an ensemble that was given; derivatives by the coefficients of an observable are
-expectation values of its words on the final state. The values of the tape can be measured along with them.
+Both parts of a tape are one submission. The shots are shared so that the error of all derivatives together is
+least: in proportion to the roots of what both cost.
 
 Invariant: a gradient is one batch of tapes, whatever the number of parameters, outputs and copies of a shot
 vector.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pennylane.tape import QuantumScript
 
-from efl_core.chains import Chain
 from efl_core.errors import InvalidInputError
-from efl_core.pennylane.audits import AuditReport, react
 from efl_core.pennylane.calling import Found
-from efl_core.pennylane.execution import Outcome, Submission, has_equal_shots, known_cost, submit
-from efl_core.pennylane.execution.runs import different_settings
-from efl_core.pennylane.jobs.auditing import AuditPart, audit_part, is_switched, switch
-from efl_core.pennylane.jobs.budget import Budget, share
-from efl_core.pennylane.jobs.corrections import correction_of, twirl_of
-from efl_core.pennylane.jobs.parts import Copy, write_copies
-from efl_core.pennylane.jobs.seeds import Purpose, Seeds
+from efl_core.pennylane.execution import (
+    Job,
+    Outcome,
+    Program,
+    Submission,
+    has_equal_shots,
+    known_cost,
+    submit,
+)
+from efl_core.pennylane.execution.tapes import Twirl
+from efl_core.pennylane.jobs.mixed import (
+    Mix,
+    cost_of_words,
+    of_projectors,
+    of_words,
+    shares_of,
+    with_shots,
+    words_tape,
+)
+from efl_core.pennylane.jobs.projected import Projected, check_options, compared_for
 from efl_core.pennylane.jobs.steps import Numbering
-from efl_core.pennylane.jobs.values import Values
-from efl_core.pennylane.jobs.wanted import Wanted, read_tape
-from efl_core.pennylane.jobs.whole import WholeJob, whole_job
-from efl_core.pennylane.noise import connectivity_of
+from efl_core.pennylane.jobs.wanted import read_tape, shots_of
+from efl_core.pennylane.jobs.whole import read_projectors
+from efl_core.pennylane.jobs.words import draft_words, plans_of
 from efl_core.pennylane.options import Options
-from efl_core.pennylane.planning import Plans, TooFewShotsError, make_plans
 from efl_core.pennylane.reports import Report, deliver
-from efl_core.pennylane.statistics import Found as MeasuredPart
-from efl_core.pennylane.statistics import Measured, observed
-from efl_core.pennylane.tapes.projectors import has_projector
-from efl_core.propagation import Dropped
-from efl_core.snapshots import Snapshots
+from efl_core.pennylane.statistics import Table
+from efl_core.pennylane.tapes.projectors import Split, has_projector
 
 __all__ = ["GradientJob", "gradient_job"]
+
+
+class Draft(Protocol):
+    """A measurement that is ready to be submitted."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What is to be run."""
+
+    @property
+    def wires(self) -> Sequence[Hashable]:
+        """The wire of each qubit."""
+
+    @property
+    def outcomes_seed(self) -> int:
+        """The seed of settings that are drawn, and of outcomes that are simulated."""
+
+    @property
+    def twirl(self) -> Twirl | None:
+        """How readouts are flipped."""
+
+    def report(self, outcomes: Sequence[Outcome], submission: Submission, device: Found) -> Report:
+        """Return what was measured."""
+
+    def react(self, report: Report) -> None:
+        """Do what was asked for in view of the report."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GradientJob:
     """The measurement of a gradient, ready to run."""
 
-    wanted: Wanted
+    drafts: tuple[Draft, ...]
+    """One, or those of words and of projectors."""
+    mix: Mix | None
+    """How results follow from both."""
     options: Options
     device: Found
-    plans: Plans
-    budget: Budget
-    copies: tuple[Copy, ...]
-    submission: Submission
-    slopes: NDArray[np.float64] | None
+    slopes: Table | None
     """Of the trainable parameters by the arguments, where they are known."""
-    audit: AuditPart | None
-    """What is measured again by parameter-shift."""
+    submission: Submission
 
     @property
     def tapes(self) -> list[QuantumScript]:
@@ -69,75 +96,16 @@ class GradientJob:
 
     def read(self, results: Sequence[Any]) -> Report:
         """Return what was measured, from the results of the tapes; hand it to whom it was asked for."""
-        outcomes = self.submission.read(results)
-        again = outcomes[len(outcomes) - len(self.audit.jobs) :] if self.audit is not None else []
-        outcomes = outcomes[: len(outcomes) - len(again)]
-        taken = iter(outcomes)
-        found = [copy.read(list(islice(taken, len(copy.jobs)))) for copy in self.copies]
-        values = [values for _, values in found if values is not None]
-        readouts = None
-        if not self.wanted.outputs.is_linear:
-            readouts = tuple(own.readout for own in values if own.readout is not None)
-        parts = tuple(parts for parts, _ in found)
-        measured = Measured(parts, self.wanted.shape, self.wanted.is_partitioned, readouts)
-        audited = None if self.audit is None else self._audited(self.audit, parts, again)
-        report = self._report(measured, outcomes, values, audited)
+        taken = iter(self.submission.read(results))
+        reports = [
+            draft.report(list(islice(taken, len(draft.jobs))), self.submission, self.device)
+            for draft in self.drafts
+        ]
+        report = reports[0] if self.mix is None else self.mix.report(reports, self.slopes)
         deliver(report, self.options.report)
-        if self.audit is not None and audited is not None:
-            if audited.is_biased and self.audit.audit.on_bias == "shift":
-                switch(self.wanted.circuit)
-            react(self.audit.audit, audited)
+        for draft in self.drafts:
+            draft.react(report)
         return report
-
-    def _audited(
-        self, audit: AuditPart, parts: Sequence[Sequence[MeasuredPart]], outcomes: Sequence[Outcome]
-    ) -> AuditReport:
-        [copy] = parts
-        value = sum((found.value for found in copy), np.zeros(self.wanted.shape))
-        variance = sum((found.variance for found in copy), np.zeros(self.wanted.shape))
-        bits = [own for own in outcomes if not isinstance(own, Snapshots)]
-        return audit.read(bits, value, np.sqrt(variance))
-
-    def _report(
-        self,
-        measured: Measured,
-        outcomes: Sequence[Outcome],
-        values: Sequence[Values],
-        audited: AuditReport | None,
-    ) -> Report:
-        jobs = list(chain.from_iterable(copy.jobs for copy in self.copies))
-        chosen, ensemble = self.plans.chosen, self.options.ensemble
-        name = "words" if ensemble is None else ensemble.kind
-        best, factor, predicted = name, 1.0, 0.0
-        if chosen is not None:
-            name, best, factor = chosen.row.name, chosen.best, chosen.factor
-            shots = max(1.0, self.budget.for_gradient)  # none, where no derivative takes any
-            predicted = float(np.sqrt(chosen.row.cost / shots))
-        gradient, stderr = measured.gradient, measured.stderr
-        squeeze = slice(None) if self.wanted.is_partitioned else 0
-        shown = np.array([[own.value for own in values], [own.stderr for own in values]])
-        value, value_stderr = shown[:, squeeze] if values else np.zeros((2, 0))
-        drawn = self.plans.drawn
-        return Report(
-            method=name,
-            mode=self.submission.mode,
-            found_device=self.device.by,
-            shots=sum(job.shots for job in jobs) + (0 if audited is None else audited.shots),
-            settings=different_settings(jobs, outcomes),
-            tapes=len(self.submission.tapes),
-            gradient=gradient,
-            stderr=stderr,
-            predicted=predicted,
-            observed=observed(measured, self.slopes),
-            of="parameters" if self.slopes is None else "arguments",
-            best=best,
-            factor=factor,
-            dropped=Dropped(0, 0.0) if drawn is None else drawn.observables.dropped,
-            value=value,
-            value_stderr=value_stderr,
-            audit=audited,
-            _measured=measured,
-        )
 
 
 def gradient_job(
@@ -147,9 +115,9 @@ def gradient_job(
     *,
     values: bool = False,
     value_target: float | None = None,
-    slopes: NDArray[np.float64] | None = None,
+    slopes: Table | None = None,
     numbering: Numbering | None = None,
-) -> GradientJob | WholeJob:
+) -> GradientJob:
     """Prepare the measurement of the gradient of a tape, and of its values on demand.
 
     With the ``slopes`` of its trainable parameters by some arguments, errors are those by the arguments.
@@ -159,69 +127,109 @@ def gradient_job(
     there are fewer shots than circuits and settings, as many of these are drawn as there are shots for.
     """
     if has_projector(tape.measurements):
-        return whole_job(tape, options, device, value_target=value_target, slopes=slopes)
-    wanted = read_tape(tape, options)
-    correction = correction_of(options, wanted.circuit.wires)
-    if options.audit is not None:
-        options, wanted = _to_be_audited(options, wanted)
-    if options.connectivity == "all":
-        options = replace(options, connectivity=connectivity_of(options.noise, wanted.circuit.wires))
-    if options.cost is None:
-        options = replace(options, cost=known_cost(device.device, options.mode))
-    chained = None if slopes is None else Chain.of(slopes[list(wanted.by_gates)], len(wanted.by_gates))
-    equal = has_equal_shots(options.mode, device.device, options.equal_shots)
-
-    def planned(options: Options) -> tuple[Plans, Budget]:
-        plans = make_plans(
-            wanted.circuit,
-            [coefficient.sum for coefficient in wanted.coefficients],
+        drafts, mix = _Asked(tape, options, device, values, value_target, slopes, numbering).drafts()
+    else:
+        of_words = draft_words(
+            tape,
             options,
-            shots=math.inf if wanted.shots is None else min(wanted.shots),
-            copies=wanted.copies,
+            device,
             values=values,
-            outputs=wanted.outputs,
-            chain=chained,
+            value_target=value_target,
+            slopes=slopes,
+            numbering=numbering,
         )
-        return plans, share(wanted, plans, options, value_target=value_target, equal=equal)
-
-    try:
-        plans, budget = planned(options)
-    except TooFewShotsError:
-        if options.settings_per_step is not None:
-            raise
-        options = replace(options, settings_per_step="auto")
-        plans, budget = planned(options)
-    seeds = Seeds.of_circuit(options.seed, wanted.circuit)
-    step = None
-    if options.settings_per_step is not None and plans.chosen is not None:
-        who = Numbering.of_transforms(options.seed) if numbering is None else numbering
-        step = who.next(plans.chosen.kept, seeds)
-    copies = write_copies(wanted, plans, budget, seeds, options.combine, correction, step)
-    audit = None
-    if options.audit is not None:
-        part = options.audit.share / (1 - options.audit.share)
-        shots = round(budget.for_gradient * part)
-        audit = audit_part(options.audit, wanted, plans, shots, correction, seeds.seed(Purpose.AUDIT))
+        drafts, mix = (of_words,), None
     submission = submit(
-        [*chain.from_iterable(copy.jobs for copy in copies), *([] if audit is None else audit.jobs)],
-        wanted.circuit.wires,
+        [job for draft in drafts for job in draft.jobs],
+        drafts[0].wires,
         mode=options.mode,
-        seed=seeds.seed(Purpose.OUTCOMES),
+        seed=drafts[0].outcomes_seed,
         device=device.device,
         max_tapes=options.max_tapes,
-        twirl=twirl_of(options, seeds.seed(Purpose.FLIPS), equal=equal),
+        twirl=drafts[0].twirl,
     )
-    return GradientJob(wanted, options, device, plans, budget, copies, submission, slopes, audit)
+    return GradientJob(drafts, mix, options, device, slopes, submission)
 
 
-def _to_be_audited(options: Options, wanted: Wanted) -> tuple[Options, Wanted]:
-    """Leave the audit its part of the shots; or measure by shifts, where an audit has found a bias before."""
-    assert options.audit is not None
-    if wanted.is_partitioned:
-        raise InvalidInputError("audit: expected one number of shots, got a shot vector")
-    if options.audit.on_bias == "shift" and is_switched(wanted.circuit):
-        return replace(options, method="shift", audit=None), wanted
-    if wanted.shots is None:
-        return options, wanted
-    rest = tuple(max(1, int(shots * (1 - options.audit.share))) for shots in wanted.shots)
-    return options, replace(wanted, shots=rest)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What is asked of a tape with wide projectors."""
+
+    tape: QuantumScript
+    options: Options
+    device: Found
+    values: bool
+    value_target: float | None
+    slopes: Table | None
+    numbering: Numbering | None
+
+    def drafts(self) -> tuple[tuple[Draft, ...], Mix | None]:
+        """Return the measurements, and how results follow from them where they are two."""
+        options = self.options
+        split, whole = read_projectors(self.tape, options)
+        check_options(options, alone=not split.words)
+        if options.cost is None:
+            options = replace(options, cost=known_cost(self.device.device, options.mode))
+        equal = has_equal_shots(options.mode, self.device.device, options.equal_shots)
+        totals = shots_of(self.tape, options)
+        compared = compared_for(whole, options, self.device, self.slopes)
+        chosen = Projected.choose(
+            compared,
+            options if not split.words else of_projectors(options),
+            self.device,
+            math.inf if totals is None else min(totals),
+            values=self.values,
+            equal=equal,
+        )
+        final = Program(lambda: whole.tape.operations)
+        if split.words:
+            if equal:
+                raise InvalidInputError(
+                    "tape: expected nothing beside a projector on more than four wires on a device whose "
+                    "tapes all have the same shots, got other measurements; return them in another QNode"
+                )
+            return self._both(split, chosen, totals, final)
+        if totals is None:
+            copies = max(1, int(self.tape.shots.num_copies))
+            totals = (chosen.needed(compared.target, self.value_target),) * copies
+        return (chosen.draft(totals, final, self.value_target),), None
+
+    def _both(
+        self, split: Split, chosen: Projected, totals: Sequence[int] | None, final: Program
+    ) -> tuple[tuple[Draft, ...], Mix]:
+        words, columns = words_tape(self.tape, split)
+        options = of_words(self.options, columns)
+        slopes = None if self.slopes is None else self.slopes[columns]
+        wires = chosen.compared.whole.circuit.wires
+        wanted = replace(read_tape(words, options, wires), shots=None)  # what it costs, whatever its part
+        plans = plans_of(wanted, options, slopes, values=self.values)
+        shares = shares_of(
+            self.tape,
+            split,
+            wanted.outputs,
+            cost_of_words(wanted, plans, slopes),
+            (chosen.compared.live, chosen.cost),
+        )
+        if totals is None:
+            target = chosen.compared.target
+            for_words, for_projectors = shares.targets(target)
+            options = replace(options, target=for_words)
+            copies = max(1, int(self.tape.shots.num_copies))
+            shots: Sequence[int] = (chosen.needed(for_projectors, self.value_target),) * copies
+        else:
+            split_shots = [shares.split(total, plans.fewest, chosen.fewest) for total in totals]
+            words, options = with_shots(words, options, [own for own, _ in split_shots])
+            shots = [own for _, own in split_shots]
+        first = draft_words(
+            words,
+            options,
+            self.device,
+            values=self.values,
+            value_target=self.value_target,
+            slopes=slopes,
+            numbering=self.numbering,
+            final=final,
+            wires=wires,
+        )
+        mix = Mix.of(self.tape, split, columns, shares)
+        return (first, chosen.draft(shots, final, self.value_target)), mix

@@ -70,10 +70,10 @@ def write_copies(
     seeds: Seeds,
     combine: Combine,
     correction: Correction,
+    final: Program,
     step: Step | None = None,
 ) -> tuple[Copy, ...]:
     """Write the parts of every copy of a shot vector; with a ``step``, settings are drawn for it."""
-    final = Program(lambda: wanted.tape.operations)
     copies = []
     for i, share in enumerate(budget.shares):
         of_values = (plans.words, share.words, Purpose.WORDS), (plans.values, share.values, Purpose.VALUES)

@@ -3,7 +3,7 @@
 A derivative by a coefficient is the expectation value of what the coefficient multiplies, on the final state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,8 +72,8 @@ class Wanted:
         return bool(self.tape.shots.has_partitioned_shots)
 
 
-def read_tape(tape: QuantumScript, options: Options) -> Wanted:
-    """Read a tape: its circuit, what to differentiate it by, and its shots."""
+def read_tape(tape: QuantumScript, options: Options, wires: Sequence[Hashable] | None = None) -> Wanted:
+    """Read a tape: its circuit, on more wires if they are given, what to differentiate by, and its shots."""
     _check_measurements(tape)
     shots = shots_of(tape, options)
     by_gates, places = parameters_of(tape, options.argnum)
@@ -83,6 +83,7 @@ def read_tape(tape: QuantumScript, options: Options) -> Wanted:
     circuit, outputs = converted(
         plain,
         trainable=marked,
+        wires=wires,
         inputs=True,
         noise_after=None if noise is None else partial(noise_after, noise),
     )

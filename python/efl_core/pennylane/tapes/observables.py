@@ -69,9 +69,14 @@ def _sentence(operator: Operator) -> PauliSentence:
     if isinstance(operator, qml.ops.Prod) and width <= MAX_FACTORED_WIRES:
         return reduce(matmul, map(_sentence, operator.operands))
     if width > MAX_EXPANDED_WIRES:
+        advice = "write it as a sum of Pauli words"
+        if isinstance(operator, qml.Projector):
+            advice = (
+                "its gradient is measured by efl.shadow_grad, efl.fidelity_gradient and the device efl.fleet"
+            )
         raise InvalidInputError(
             "tape: expected an observable of Pauli words, or of matrices on at most "
-            f"{MAX_EXPANDED_WIRES} wires, got {described(operator)}; write it as a sum of Pauli words"
+            f"{MAX_EXPANDED_WIRES} wires, got {described(operator)}; {advice}"
         )
     try:
         matrix = qml.matrix(operator, wire_order=operator.wires)
