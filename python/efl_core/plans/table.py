@@ -67,6 +67,10 @@ class PlanLike(Protocol):
     def redesign_pays(self) -> bool:
         """Whether a former design is much worse."""
 
+    @property
+    def least_copies(self) -> int | None:
+        """What two copies of the state take at least; None where they do not pay."""
+
     def time(self, row: "PlanRow") -> float:
         """Return how long a method takes to reach the target."""
 
