@@ -8,6 +8,7 @@ import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
 from tests.oracle.dense import random_state
+from tests.pennylane.test_projectors import gates
 
 import efl_core as efl
 from efl_core.pennylane.jobs.mixed import Shares
@@ -17,15 +18,6 @@ from efl_core.pennylane.tapes.projectors import WideProjector
 pytestmark = pytest.mark.filterwarnings("ignore:method '(shift|global_clifford)' needs")
 WIRES = 6
 DEVICE = qml.device("default.qubit", wires=WIRES)
-
-
-def gates(x):
-    for q in range(WIRES):
-        qml.RY(x[q], wires=q)
-        qml.RX(0.5 * x[(q + 1) % WIRES], wires=q)
-    for q in range(WIRES - 1):
-        qml.CNOT(wires=[q, q + 1])
-    qml.CRY(x[0], wires=[4, 0])
 
 
 def angles(seed=0):

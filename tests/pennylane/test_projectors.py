@@ -19,10 +19,11 @@ RANDOM = random_state(WIRES, 3)
 
 def gates(x):
     """Rotations that share arguments, and scale one: the chain rule has something to do."""
-    for q in range(WIRES):
+    wires = len(x)
+    for q in range(wires):
         qml.RY(x[q], wires=q)
-        qml.RX(0.5 * x[(q + 1) % WIRES], wires=q)
-    for q in range(WIRES - 1):
+        qml.RX(0.5 * x[(q + 1) % wires], wires=q)
+    for q in range(wires - 1):
         qml.CNOT(wires=[q, q + 1])
     qml.CRY(x[0], wires=[4, 0])
 
