@@ -161,7 +161,7 @@ def kind_of(test: dict) -> str:
     if message is None:
         return "with more shots" if test["more"] else "right"
     errors = [line for line in message.splitlines() if line.startswith("E  ")]
-    if any("efl_core." in line for line in errors):
+    if any(map(is_ours, errors)):
         return "refused"
     return "wrong" if any(re.match(r"E\s+(assert|AssertionError)\b", line) for line in errors) else "crashed"
 
@@ -190,7 +190,7 @@ def show(found: list[dict]) -> None:
     for reason, count in reasons.most_common():
         print(f"{count:6} {reason}")
     few = [test for test in found if kind_of(test) == "with more shots"]
-    refused = sum("efl_core." in test["first"] for test in few)
+    refused = sum(any(map(is_ours, test["first"].splitlines())) for test in few)
     print(f"with more shots: {refused} were refused with too few at first, {len(few) - refused} were noisy")
     groups: dict[tuple[str, str], list[dict]] = collections.defaultdict(list)
     for test in found:
@@ -204,7 +204,12 @@ def show(found: list[dict]) -> None:
 def reason_of(test: dict) -> str:
     """Return the line that says what a test failed at."""
     errors = [line[1:].strip() for line in test["message"].splitlines() if line.startswith("E  ")]
-    return next((line for line in errors if "efl_core." in line), errors[0])[:400]
+    return next(filter(is_ours, errors), errors[0])[:400]
+
+
+def is_ours(line: str) -> bool:
+    """Say whether a line names an error of `efl_core`; JAX leaves out whose it is."""
+    return "efl_core.errors." in line or "TooFewShotsError" in line or "InvalidInputError: " in line
 
 
 def asked(files: list[Path]) -> list[dict]:

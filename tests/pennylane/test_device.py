@@ -322,7 +322,7 @@ def test_other_measurements_have_no_device_gradient():
         return qml.purity(wires=0)
 
     x = pnp.array(0.6, requires_grad=True)
-    with pytest.raises(efl.InvalidInputError, match='diff_method="parameter-shift"'):
+    with pytest.raises(efl.InvalidInputError, match='or "finite-diff" for a function'):
         qml.grad(qml.QNode(circuit, device))(x)
 
 

@@ -51,7 +51,7 @@ def run(measurement=None, options=None, shots=None, **arguments):
         ({"options": {"shots": 10, "report": 3}}, TypeError, "report: expected a list or a function"),
         ({"options": {"shots": 10, "argnum": 0.5}}, TypeError, "argnum: expected an integer"),
         ({"options": {"shots": 10, "seed": -1}}, ValueError, "seed: expected an integer from 0"),
-        ({"measurement": lambda: qml.purity(wires=0)}, ValueError, "qml.expval.*parameter-shift"),
+        ({"measurement": lambda: qml.purity(wires=0)}, ValueError, "qml.expval.*finite-diff"),
         (
             {"measurement": lambda: qml.var(qml.Z(0)), "options": {"target": 0.1}},
             ValueError,

@@ -62,7 +62,10 @@ Batch = Sequence[QuantumScript]
 Job = tuple[list[QuantumScript], Callable[[Sequence[Any]], tuple[Any, Any]]]
 """Tapes for the inner device, and what takes their results to a result and a Jacobian."""
 
-OTHER_GRADIENT = 'write diff_method="parameter-shift", which runs on this device as on the one that it wraps'
+OTHER_GRADIENT = (
+    'write diff_method="parameter-shift", or "finite-diff" for a function of the state that is no '
+    "expectation value, which run on this device as on the one that it wraps"
+)
 
 
 @simulator_tracking

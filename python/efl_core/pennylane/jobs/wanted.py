@@ -120,7 +120,7 @@ def _check_measurements(tape: QuantumScript) -> None:
         if not known and not isinstance(measurement, ProbabilityMP):
             raise InvalidInputError(
                 "diff_method: expected measurements qml.expval, qml.var or qml.probs, got "
-                f'{described(measurement)}; write it by these, or use diff_method="parameter-shift"'
+                f'{described(measurement)}; write it by these, or use diff_method="finite-diff"'
             )
 
 
