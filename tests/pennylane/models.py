@@ -551,11 +551,11 @@ def wanted(name):
     return as_tuple(exact(MODELS[name].function, *arguments(name)))
 
 
-def assert_close(name, found, stderr):
+def assert_close(name, found, stderr, sigmas=SIGMAS):
     """Compare the Jacobians of all arguments, whose axes of outputs may be missing."""
     for part, own, error in zip(wanted(name), as_tuple(found), as_tuple(stderr), strict=True):
         difference = np.abs(np.reshape(own, part.shape) - part)
-        assert np.all(difference <= SIGMAS * np.reshape(error, part.shape) + 1e-9), (own, part, error)
+        assert np.all(difference <= sigmas * np.reshape(error, part.shape) + 1e-9), (own, part, error)
 
 
 def trainable(values):

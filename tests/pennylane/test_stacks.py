@@ -27,6 +27,9 @@ import efl_core as efl
 
 SHOTS = 20_000
 COPIES = 40
+# A variance where the mean and its derivatives are zero: errors are products of two noises, with longer
+# tails, beyond 10 standard errors once in 90,000.
+AT_REST = ("excited_mixture",)
 
 # By tapes a model takes up to seconds: those devices share the table.
 NAMES = list(MODELS)
@@ -74,7 +77,8 @@ def test_gradient_method(name, kind):
     # The value, and the gradient; nothing for that where all its circuits are simulated by efl_core.
     executed = efl.shadow_grad.last_report().tapes > 0
     assert tracker.totals["batches"] == (1 + executed) * len(args)
-    assert_close(name, found, efl.gradient_with_errors(qnode, seed=9)(*args)[1])
+    sigmas = 2 * SIGMAS if name in AT_REST else SIGMAS
+    assert_close(name, found, efl.gradient_with_errors(qnode, seed=9)(*args)[1], sigmas)
 
 
 @pytest.mark.parametrize(("name", "kind"), cases(FLEET))

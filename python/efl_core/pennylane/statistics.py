@@ -82,7 +82,10 @@ class Measured:
         for copy, readout, gradient in zip(self.copies, self.readouts, by_observables, strict=True):
             # A slope that is measured itself blurs what it multiplies.
             blurred = readout.blur @ np.square(gradient @ weights.T)
-            spread.append(_spread(copy, readout.slopes, weights) + blurred)
+            # Where both are lost in their noise, and happen to be small, their product has the noise of both.
+            blurs = np.flatnonzero(readout.blur.any(axis=0))
+            least = readout.blur[:, blurs] @ _spread(copy, observables[blurs], weights)
+            spread.append(np.maximum(_spread(copy, readout.slopes, weights) + blurred, least))
         return np.sqrt(self._stacked(spread))
 
     @property
