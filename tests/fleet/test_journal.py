@@ -482,6 +482,38 @@ def test_many_share_a_commit_and_one_waits_for_nobody(path):
         assert learner.counts["replicas"] == 20 + 20 * count
 
 
+def test_checkpoints_are_written_while_many_hand_in(path, tmp_path, monkeypatch):
+    """By whoever finds that one is due; no event is lost between a state and the frames behind it."""
+    monkeypatch.setattr(commits_module, "CHECKPOINT", 200)
+    monkeypatch.setattr(commits_module, "TIMES", 0)
+    with learner_at(path) as learner:
+        kept, keep = [], learner._store.keep
+        monkeypatch.setattr(learner._store, "keep", lambda one: (kept.append(one.next), keep(one)))
+
+        def many(k):
+            for i in range(20):
+                learner.join(1000 + 100 * k + i)
+                if not i % 10:
+                    learner.checkpoint()
+
+        threads = [threading.Thread(target=many, args=(k,)) for k in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(kept) > 16  # those that were asked for, and others
+        assert kept == sorted(kept)
+        held = learner._machine.to_bytes()
+        copies = tmp_path / "copy.journal"
+        for suffix in ("", "-wal", "-frames"):
+            copies.with_name(copies.name + suffix).write_bytes(Path(f"{path}{suffix}").read_bytes())
+    for name in (path, copies):
+        with closing(Store(name)) as store:
+            assert len(store.checkpoints()) == 2
+            assert recover(store).replay.machine().to_bytes() == held
+        assert verified(name).is_whole
+
+
 def test_bounds_may_change(path):
     with learner_at(path, keep=8) as learner:
         taught(learner, steps=2)

@@ -204,7 +204,8 @@ class Store:
             )
             run("COMMIT")
         except BaseException:
-            run("ROLLBACK")
+            if self._db.in_transaction:
+                run("ROLLBACK")
             raise
 
     def checkpoints(self) -> list[Checkpoint]:
