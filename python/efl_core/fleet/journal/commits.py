@@ -125,6 +125,8 @@ class Journal:
 
     def _write_state(self) -> None:
         """Write a checkpoint; if that fails, nothing is acknowledged any more."""
+        if self._is_closed:
+            return  # while somebody waited for his turn
         try:
             with self._changed:  # nothing happens, so that all frames are those before the state
                 if not self._commits.wait(self._machine):
