@@ -63,8 +63,10 @@ impl Busy {
     }
 
     fn batch(&self) -> Option<Batch> {
-        let mut recorder = self.recorder.lock().unwrap();
-        recorder.frame().map(|frame| (frame, recorder.recorded()))
+        let cut = self.recorder.lock().unwrap().cut()?;
+        let (frame, end) = cut.framed();
+        self.recorder.lock().unwrap().bring_back(cut, end);
+        Some((frame, end.next))
     }
 
     /// Writes something down, and says whether it was acknowledged.

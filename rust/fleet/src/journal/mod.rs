@@ -36,5 +36,5 @@ mod replay;
 pub use commits::{Batch, Commits, Told};
 pub use event::Event;
 pub use frame::{Frame, MAX_BYTES, Mark};
-pub use recorder::Recorder;
+pub use recorder::{Cut, Recorder};
 pub use replay::{Applied, Replay};

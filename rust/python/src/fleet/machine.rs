@@ -73,10 +73,14 @@ impl FleetMachine {
         self.change(py, |recorder| work(recorder.machine()))
     }
 
-    /// A frame of what has happened since the last one, and the number of the event behind it; without the GIL.
+    /// A frame of what has happened since the last one, and the number of the event behind it; without the GIL. The state
+    /// is locked for a moment only: whoever waits for it holds up others.
     pub(super) fn batch(&self) -> Option<Batch> {
-        let mut recorder = self.0.lock().expect("no call has panicked");
-        recorder.frame().map(|frame| (frame, recorder.recorded()))
+        let lock = || self.0.lock().expect("no call has panicked");
+        let cut = lock().cut()?;
+        let (frame, end) = cut.framed();
+        lock().bring_back(cut, end);
+        Some((frame, end.next))
     }
 
     /// Of the machine that a journal ends with.
