@@ -166,9 +166,7 @@ def main():
             missed.append(f"{callers} callers, {queries} queries: {ratio:.2f}")
     print(f"goal: within {GOAL} times with 64 callers: {'missed: ' + '; '.join(missed) if missed else 'met'}")
     if hasattr(os, "getloadavg") and os.getloadavg()[0] > os.cpu_count():
-        print(
-            f"load {os.getloadavg()[0]:.1f}: plain syncs wait for processors, ratios are too small"
-        )
+        print(f"load {os.getloadavg()[0]:.1f}: plain syncs wait for processors, ratios are too small")
     if missed and not options.smoke:
         sys.exit(1)
 
