@@ -1,5 +1,6 @@
 """The compiled module; import the names from efl_core instead."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, SupportsFloat, SupportsIndex, final
 
@@ -17,6 +18,7 @@ __all__ = [
     "Circuit",
     "Ensemble",
     "Experiment",
+    "FleetCommits",
     "FleetMachine",
     "FleetReader",
     "FleetReplay",
@@ -867,16 +869,13 @@ class FleetMachine:
     @property
     def recorded(self) -> int:
         """The number of the next event that is written down; 0 without `record`."""
-    @property
-    def unframed(self) -> int:
-        """Bytes of events that are in no frame."""
     def frame(self) -> bytes | None:
         """Return the events since the last frame, with their place and checksums; None if there are none.
 
         Frames that are handed to a `FleetReplay` in their order make the same machine.
         """
-    def checkpoint(self) -> tuple[bytes | None, bytes]:
-        """Return the frame, and the state behind it, from which a `FleetReplay` goes on."""
+    def state(self) -> bytes:
+        """Return the state behind the last frame, from which a `FleetReplay` goes on; an error if there are events outside of it."""
     def to_bytes(self) -> bytes:
         """Return all of the state; the same state, the same bytes."""
     @property
@@ -922,6 +921,36 @@ class FleetReplay:
         """
     def machine(self) -> FleetMachine:
         """Return the machine, which goes on and writes down what happens."""
+
+@final
+class FleetCommits:
+    """The file of frames of a learner that runs, and who waits for it: group commit, without the GIL.
+
+    One of those who wait writes all that has happened and tells the others; nothing is written after a write that failed.
+    """
+
+    def __new__(cls, path: os.PathLike[str] | str, *, key: bytes, end: SupportsIndex) -> FleetCommits:
+        """Go on with a file that ends at some place; `key` (1 to 64 bytes) is that of the hashes before its frames."""
+    def resume(self, durable: SupportsIndex) -> None:
+        """Say how many events the file holds, before anybody waits."""
+    def wait(self, machine: FleetMachine) -> bool:
+        """Return when all that has happened to a machine is on the disk, and say whether it is."""
+    @property
+    def durable(self) -> int:
+        """How many events are on the disk."""
+    @property
+    def end(self) -> int:
+        """Where the next frame goes."""
+    @property
+    def commits(self) -> int:
+        """Frames so far."""
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is written any more, if that is so."""
+    def fail(self, reason: str) -> None:
+        """Write nothing any more; the first reason stays."""
+    def close(self) -> None:
+        """Let go of the file, when nobody writes; who waits is told that it failed."""
 
 def fleet_frame(frame: bytes) -> tuple[int, int, int, int]:
     """Return the place of a frame that is intact: its first event, their number, and the checksums before and of it."""

@@ -10,11 +10,14 @@ from pennylane.devices import Device
 from pennylane.tape import QuantumScript
 
 import efl_core as efl
+from efl_core.fleet import Learner
 from efl_core.pennylane import noise_model
 
 NOISE = efl.Noise(one_qubit=0.01, two_qubit=0.04)
 FLIPS = (0.06, 0.03, 0.08)
 """How often each wire is read wrongly."""
+THETA = np.array([0.4, -0.3, 0.8, 0.5, 0.6])
+X = (0.2, 0.5)
 
 
 def readout(measured, **_):
@@ -23,20 +26,21 @@ def readout(measured, **_):
         qml.BitFlip(FLIPS[wire], wire)
 
 
-def noisy_device(n_wires, seed=0, noise=NOISE):
-    """A device with errors of gates and readouts."""
+def noisy_device(n_wires, seed=0, noise=NOISE, known=None):
+    """A device with errors of gates and readouts; ``known`` are the tapes that others like it have run."""
     model = qml.NoiseModel(
         noise_model(noise).model_map, meas_map={qml.BooleanFn(lambda _: True, name="any"): readout}
     )
-    return Remembered(qml.add_noise(qml.device("default.mixed", wires=n_wires), model), seed)
+    return Remembered(qml.add_noise(qml.device("default.mixed", wires=n_wires), model), seed, known)
 
 
 class Remembered(Device):
     """Samples of a device that gives probabilities; each different tape is run once."""
 
-    def __init__(self, device, seed):
+    def __init__(self, device, seed, known=None):
         super().__init__(wires=device.wires)
-        self._device, self._known, self._random = device, {}, np.random.default_rng(seed)
+        self._device, self._random = device, np.random.default_rng(seed)
+        self._known = {} if known is None else known
 
     def preprocess_transforms(self, execution_config=None):
         return qml.CompilePipeline()
@@ -100,3 +104,19 @@ def exact(qnode, x, theta, noise=NOISE):
 def contrast(qubits):
     """What the readout leaves of a parity."""
     return float(np.prod([1 - 2 * FLIPS[q] for q in qubits]))
+
+
+def learner_of(node, *, x=X, **options):
+    known = {"loss": "energy", "shots": 32, "share": 0.5, "seed": 1, **options}
+    return Learner(node, THETA, inputs=np.array(x), **known)
+
+
+def bits_with_errors(shots, seed):
+    """Bits of |00> as the readout gives them."""
+    return (np.random.default_rng(seed).random((shots, 2)) < FLIPS[:2]).astype(np.uint8)
+
+
+def off(found, truth):
+    """The distances in standard errors, of derivatives that are not known to be zero."""
+    moving = found.stderr > 0
+    return np.abs((found.value - truth) / np.where(moving, found.stderr, 1.0))[moving].max()

@@ -19,10 +19,10 @@ from efl_core._native import fleet_frame
 from efl_core.cli import main
 from efl_core.fleet import Learner, Replica, Ticket
 from efl_core.fleet.journal import Store, recover
+from efl_core.fleet.journal import commits as commits_module
 from efl_core.fleet.journal import store as store_module
 from efl_core.fleet.journal.audit import gradients, queries, summary, verified
 from efl_core.fleet.journal.commits import Journal
-from efl_core.fleet.journal.log import Log
 
 
 @pytest.fixture
@@ -179,14 +179,17 @@ def test_a_second_learner_is_refused(path):
     learner_at(path).close()
 
 
-def test_a_learner_that_was_replaced_cannot_write(path):
+def test_a_learner_that_was_replaced_cannot_write(path, caplog):
     """As if its lock had been lost: where its next frame goes there is one already."""
-    with closing(Store(path)) as store:
-        store.append(b"one")
+    with learner_at(path) as learner:
+        end = os.path.getsize(f"{path}-frames")
         with open(f"{path}-frames", "ab") as file:
             file.write(b"another")
-        with pytest.raises(efl.JournalError, match=r"^journal: expected 19 bytes in .*, as written, got 26"):
-            store.append(b"two")
+        with pytest.raises(efl.JournalError, match=f"expected {end} bytes, as written, got {end + 7}"):
+            learner.join(1)
+        assert learner._journal.failure == f"expected {end} bytes, as written, got {end + 7}"
+        assert os.path.getsize(f"{path}-frames") == end + 7
+    assert caplog.text.count("nothing is acknowledged from now on") == 1
 
 
 def test_journals_of_others_are_refused(path, tmp_path):
@@ -353,9 +356,8 @@ def test_a_full_disk_stops_acknowledgements(path, caplog):
 @pytest.mark.parametrize(
     ("device", "said"), [("/dev/null", "Invalid argument"), ("/dev/full", "No space left")]
 )
-def test_writes_and_syncs_that_fail_stop_acknowledgements(path, caplog, monkeypatch, device, said):
+def test_writes_and_syncs_that_fail_stop_acknowledgements(path, caplog, device, said):
     """/dev/null takes what is written and cannot be synced, /dev/full takes nothing."""
-    monkeypatch.setattr(Log, "_size", lambda log: log.end)  # those have none
     with learner_at(path) as learner, Replica(CIRCUIT, learner, seed=2) as replica:
         replica.answers(X)
         assert replica.flush(5)
@@ -381,9 +383,10 @@ def _target(fd):
         return ""
 
 
-def test_a_new_replica_answers_when_the_journal_has_failed(path, monkeypatch):
+def test_a_new_replica_answers_when_the_journal_has_failed(path):
     with learner_at(path) as learner:
-        monkeypatch.setattr(learner._store, "append", _full)
+        with open(f"{path}-frames", "ab") as file:
+            file.write(b"another")
         with pytest.raises(efl.JournalError):
             learner.join(3)
         with Replica(CIRCUIT, learner, seed=4) as replica:
@@ -391,21 +394,51 @@ def test_a_new_replica_answers_when_the_journal_has_failed(path, monkeypatch):
             assert replica.counts["waiting"] == 0
 
 
+def test_a_checkpoint_that_fails_stops_acknowledgements(path, caplog, monkeypatch):
+    """Nobody knows what of it is on disk; what was acknowledged before is there."""
+    monkeypatch.setattr(commits_module, "CHECKPOINT", 100)
+    with learner_at(path) as learner, Replica(CIRCUIT, learner, seed=2) as replica:
+        found = replica.answers(X)
+        assert replica.flush(5)
+        assert learner._store.checkpoints()  # by whoever came when one was due
+        monkeypatch.setattr(learner._store, "keep", _full)
+        with pytest.raises(efl.JournalError, match="No space left on device"):
+            learner.checkpoint()
+        assert_failed_but_answers(learner, replica, caplog)
+    with learner_at(path) as learner:
+        assert learner.counts["admitted"] == len(X)
+        assert learner.feedback(found.tickets, Y) == {"taught": 24}
+
+
 def _full(*_):
     raise OSError(28, "No space left on device")
 
 
+def test_a_checkpoint_is_all_there_or_not_at_all(path):
+    """What is interrupted is undone, and the next one is written."""
+    with learner_at(path) as learner:
+        learner.checkpoint()
+        before = learner._store.checkpoints()
+        with pytest.raises(sqlite3.Error):
+            learner._store.keep(before[0]._replace(next=before[0].next + 1, learner=object()))
+        assert learner._store.checkpoints() == before
+        learner.join(1)
+        learner.checkpoint()
+        assert len(learner._store.checkpoints()) == 2
+
+
 def test_a_version_is_on_disk_before_anybody_sees_it(path, monkeypatch):
     with learner_at(path) as learner:
-        append, seen = learner._store.append, []
+        wait, seen = learner._journal.wait, []
 
-        def watched(*arguments):
-            seen.append(learner.version.number)
-            append(*arguments)
+        def watched():
+            seen.append((learner.version.number, learner._journal.durable < learner._machine.recorded))
+            wait()
+            seen.append((learner.version.number, learner._journal.durable < learner._machine.recorded))
 
-        monkeypatch.setattr(learner._store, "append", watched)
+        monkeypatch.setattr(learner._journal, "wait", watched)
         learner.publish(learner.params + 0.1)
-        assert (seen, learner.version.number) == ([1], 2)
+        assert (seen, learner.version.number) == ([(1, True), (1, False)], 2)
 
 
 # Threads of JAX or of the learner may be alive where the whole folder is tested; the child touches none.
@@ -447,6 +480,38 @@ def test_many_share_a_commit_and_one_waits_for_nobody(path):
             thread.join()
         assert journal.commits - before < 20 * count / 4
         assert learner.counts["replicas"] == 20 + 20 * count
+
+
+def test_checkpoints_are_written_while_many_hand_in(path, tmp_path, monkeypatch):
+    """By whoever finds that one is due; no event is lost between a state and the frames behind it."""
+    monkeypatch.setattr(commits_module, "CHECKPOINT", 200)
+    monkeypatch.setattr(commits_module, "TIMES", 0)
+    with learner_at(path) as learner:
+        kept, keep = [], learner._store.keep
+        monkeypatch.setattr(learner._store, "keep", lambda one: (kept.append(one.next), keep(one)))
+
+        def many(k):
+            for i in range(20):
+                learner.join(1000 + 100 * k + i)
+                if not i % 10:
+                    learner.checkpoint()
+
+        threads = [threading.Thread(target=many, args=(k,)) for k in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(kept) > 16  # those that were asked for, and others
+        assert kept == sorted(kept)
+        held = learner._machine.to_bytes()
+        copies = tmp_path / "copy.journal"
+        for suffix in ("", "-wal", "-frames"):
+            copies.with_name(copies.name + suffix).write_bytes(Path(f"{path}{suffix}").read_bytes())
+    for name in (path, copies):
+        with closing(Store(name)) as store:
+            assert len(store.checkpoints()) == 2
+            assert recover(store).replay.machine().to_bytes() == held
+        assert verified(name).is_whole
 
 
 def test_bounds_may_change(path):

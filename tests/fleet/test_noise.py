@@ -13,12 +13,23 @@ from math import comb
 import numpy as np
 import pennylane as qml
 import pytest
-from tests.fleet.noisy import FLIPS, NOISE, contrast, exact, noisy_device, served, uploading
+from tests.fleet.noisy import (
+    NOISE,
+    THETA,
+    X,
+    bits_with_errors,
+    contrast,
+    exact,
+    learner_of,
+    noisy_device,
+    off,
+    served,
+    uploading,
+)
 
 import efl_core as efl
 from efl_core import _native
-from efl_core.fleet import Learner, Replica, asgi, losses
-from efl_core.fleet.cluster import Coordinator
+from efl_core.fleet import Learner, Replica, losses
 from efl_core.fleet.journal import Store, recover
 from efl_core.fleet.journal.audit import gradients, verified
 from efl_core.fleet.labels import read_shots, weighed
@@ -26,8 +37,6 @@ from efl_core.fleet.readouts import AnswerPlan
 from efl_core.fleet.versions import made_reader
 from efl_core.pennylane.noise import Correction
 
-THETA = np.array([0.4, -0.3, 0.8, 0.5, 0.6])
-X = (0.2, 0.5)
 QUERIES = 300
 
 
@@ -36,28 +45,12 @@ def calibration():
     return efl.calibrate(noisy_device(2, 5), shots=200_000, seed=1)
 
 
-def learner_of(node, *, x=X, **options):
-    known = {"loss": "energy", "shots": 32, "share": 0.5, "seed": 1, **options}
-    return Learner(node, THETA, inputs=np.array(x), **known)
-
-
 def run(learner, node, queries=QUERIES, x=X, seed=3):
     """Answer a query again and again, and return the answers."""
     with Replica(node, learner, seed=seed) as replica:
         found = replica.answers(np.tile(x, (queries, 1)))
         assert replica.flush(10)
     return found
-
-
-def bits_with_errors(shots, seed):
-    """Bits of |00> as the readout gives them."""
-    return (np.random.default_rng(seed).random((shots, 2)) < FLIPS[:2]).astype(np.uint8)
-
-
-def off(found, truth):
-    """The distances in standard errors, of derivatives that are not known to be zero."""
-    moving = found.stderr > 0
-    return np.abs((found.value - truth) / np.where(moving, found.stderr, 1.0))[moving].max()
 
 
 # ---- gradients and answers -------------------------------------------------------------------------------
@@ -352,17 +345,6 @@ def test_what_cannot_be_right_is_refused(calibration):
     circuit, _, _ = exact(plain, X, THETA, noise=None)
     with pytest.raises(efl.InvalidInputError, match=r"^qnode: expected a QNode on a noisy device"):
         Learner(circuit, loss="energy", inputs=circuit.inputs, calibration=calibration)
-
-
-def test_replicas_elsewhere_are_refused(calibration):
-    node = served(noisy_device(2))
-    for name, known in (("noise", NOISE), ("calibration", calibration)):
-        learner = learner_of(node, **{name: known})
-        match = rf"^{name}: expected none where replicas are elsewhere"
-        with pytest.raises(efl.InvalidInputError, match=match):
-            asgi(learner, keys=None)
-        with pytest.raises(efl.InvalidInputError, match=match):
-            Coordinator(node, THETA, shards=[object()], inputs=np.array(X), loss="energy", **{name: known})
 
 
 def test_a_replica_on_other_wires_or_without_errors_is_refused(calibration):

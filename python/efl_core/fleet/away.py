@@ -109,7 +109,7 @@ class Away(Uplink):
             with self._lock:
                 if self._version is None:
                     assert self._described is not None
-                    model = made_model(self._qnode, self._described.params, inputs)
+                    model = made_model(self._qnode, self._described.params, inputs, self._described.device)
                     self._version = made_here(self._described, model)
                     self._model = model
         return self._version

@@ -133,7 +133,7 @@ class Published:
             self._optimizers[name] = read_optimizer(name, None)
             self._optimizers[name].restore(state)
         self._desk = Desk(machine, self._loss, self._pending, found.early.values(), found.counts)
-        self._journal = Journal(self._store, machine, durable, self._snapshot)
+        self._journal = Journal(self._store, machine, durable, self._changed, self._beside)
         LOGGER.info("%s goes on behind event %d, version %s", self._store.path, durable, machine.served)
 
     def _end_trial(self, machine: _native.FleetMachine, found: Recovered) -> None:
@@ -142,17 +142,14 @@ class Published:
             found.counts["rolled_back"] += 1
             found.trial = None
 
-    def _snapshot(self) -> tuple[bytes | None, bytes, bytes]:
-        """Return what happened last, the state behind it, and what is known beside that."""
-        with self._changed:
-            assert self._machine is not None  # or nothing is written
-            assert self._desk is not None
-            frame, state = self._machine.checkpoint()
-            known, desk = self._known, self._desk
-            known.steps, known.served, known.left = self._steps, self._served, self._left
-            known.early, known.counts, known.pending = desk.waiting, desk.counts, self._pending
-            known.buckets = self._buckets
-            return frame, state, known.to_bytes()
+    def _beside(self) -> bytes:
+        """Return what is known beside the machine; nothing changes meanwhile."""
+        assert self._desk is not None  # or nothing is written
+        known, desk = self._known, self._desk
+        known.steps, known.served, known.left = self._steps, self._served, self._left
+        known.early, known.counts, known.pending = desk.waiting, desk.counts, self._pending
+        known.buckets = self._buckets
+        return known.to_bytes()
 
     def _check(self) -> None:
         """Refuse to change anything if it could not be written down."""
@@ -385,7 +382,7 @@ class Published:
             )
             self._desk = Desk(self._machine, self._loss, self._pending)
             if self._store is not None:
-                self._journal = Journal(self._store, self._machine, 0, self._snapshot)
+                self._journal = Journal(self._store, self._machine, 0, self._changed, self._beside)
         return self._machine
 
     def _publish(

@@ -8,7 +8,7 @@ Invariant: the gates are those of the experiment at all angles, to the last digi
 Cost: three lists of gates for each circuit, once for each version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,8 @@ from efl_core.experiments import Experiment
 __all__ = ["Recipe", "Spelt", "recipe_of", "spelt"]
 
 Gate = tuple[Any, ...]
-"""``("rotation", [(qubit, letter), ...], (offset, scale, index))``, ``("clifford", name, wires)`` or
-``("unitary", matrix, wires)``.
+"""``("rotation", [(qubit, letter), ...], (offset, scale, index))``, ``("clifford", name, wires)``,
+``("unitary", matrix, wires)`` or ``("channel", matrices, wires)``.
 """
 
 
@@ -54,6 +54,8 @@ class Spelt:
                 made.rotation(dict(what), more)
             elif kind == "clifford":
                 made.clifford(what, *more)
+            elif kind == "channel":
+                made.channel(what, *more)
             else:
                 made.unitary(what, *more)
         return made
@@ -76,12 +78,13 @@ class Recipe:
 
     def to_list(self) -> list[list[Any]]:
         """Return the gates as lists of text and numbers."""
-        return [
-            [kind, _numbers(what), list(more)]
-            if kind == "unitary"
-            else [kind, what if kind == "clifford" else [list(one) for one in what], list(more)]
-            for kind, what, more in self.rules
-        ]
+        write: dict[str, Callable[[Any], Any]] = {
+            "rotation": lambda letters: [list(one) for one in letters],
+            "clifford": str,
+            "unitary": _numbers,
+            "channel": lambda kraus: list(map(_numbers, kraus)),
+        }
+        return [[kind, write[kind](what), list(more)] for kind, what, more in self.rules]
 
     @staticmethod
     def of_list(gates: Sequence[Sequence[Any]], n_qubits: int, n_angles: int) -> "Recipe":
@@ -126,6 +129,11 @@ def _numbers(matrix: NDArray[np.complex128]) -> list[list[list[float]]]:
     return [[[float(value.real), float(value.imag)] for value in row] for row in matrix]
 
 
+def _matrix(numbers: Any) -> NDArray[np.complex128]:  # noqa: ANN401 (of a text from outside)
+    found: NDArray[np.complex128] = np.array(numbers, dtype=np.float64) @ np.array([1, 1j])
+    return found
+
+
 def _rule(gate: Sequence[Any], n_qubits: int, n_angles: int) -> Gate:
     try:
         kind, what, more = gate
@@ -137,7 +145,9 @@ def _rule(gate: Sequence[Any], n_qubits: int, n_angles: int) -> Gate:
         if kind == "clifford":
             return kind, str(what), wires
         if kind == "unitary":
-            return kind, np.array(what, dtype=np.float64) @ np.array([1, 1j]), wires
+            return kind, _matrix(what), wires
+        if kind == "channel":
+            return kind, [_matrix(own) for own in what], wires
     except (TypeError, ValueError):
         pass
     raise CorruptDataError.of("version", "gates of experiments", f"{gate!r:.60}")

@@ -4,9 +4,10 @@ What the compiled side knows of it (`_native.FleetVersion`, `_native.FleetReader
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,16 @@ from efl_core.fleet.models import Model
 from efl_core.fleet.roster import Roster, Split
 from efl_core.pennylane.serving import Point
 
-__all__ = ["Kind", "Version", "content_of", "kind_of", "made_reader", "made_version", "name_of_fleet"]
+__all__ = [
+    "Kind",
+    "Version",
+    "content_of",
+    "kind_of",
+    "made_reader",
+    "made_version",
+    "name_of_fleet",
+    "name_of_served",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +64,18 @@ def kind_of(loss: Loss) -> Kind:
 
 
 def name_of_fleet(model: Model, point: Point, kind: Kind, split: Split) -> int:
-    """Return 64 bits that tell fleets apart: gates, outputs, loss, and how shots are split."""
+    """Return 64 bits that tell fleets apart: gates, noise, outputs, loss, and how shots are split."""
+    return _name(model, point.circuit._gates, kind, split)
+
+
+def name_of_served(model: Model, point: Point, kind: Kind, split: Split) -> int:
+    """Return the same without what devices do by themselves, which workers elsewhere do not know."""
+    return _name(model, [gate for gate in point.circuit._gates if gate[0] != "noise"], kind, split)
+
+
+def _name(model: Model, gates: Sequence[tuple[str, Any]], kind: Kind, split: Split) -> int:
     outputs = [[(word.label, c) for word, c in own.terms()] for own in model.outputs]
-    gates = [(name, repr(arguments)) for name, arguments in point.circuit._gates]
-    text = repr((gates, outputs, kind, split))
+    text = repr(([(name, repr(arguments)) for name, arguments in gates], outputs, kind, split))
     if model.options.calibration is not None:
         text += " calibrated"  # its replicas flip readouts
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -225,9 +225,9 @@ class Correction:
             )
 
     def _of_letters(self, label: str) -> float:
-        return float(np.prod([self._letter(q, letter) for q, letter in enumerate(label) if letter != "I"]))
+        return float(np.prod([self.of_letter(q, letter) for q, letter in enumerate(label) if letter != "I"]))
 
-    def _letter(self, qubit: int, letter: str) -> float:
+    def of_letter(self, qubit: int, letter: str) -> float:
         """Return what the gates before the readout of a letter leave of it."""
         width = len(self.wires)
         gates = self._gates(Setting("".join(letter if q == qubit else "Z" for q in range(width))))

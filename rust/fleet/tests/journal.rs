@@ -99,6 +99,31 @@ fn a_journal_makes_the_machine_that_wrote_it() {
     }
 }
 
+/// What happens while a frame is made goes into the next one.
+#[test]
+fn events_are_cut_off_before_they_are_framed() {
+    let (mut recorder, mut frames, packet) = busy(Size::small());
+    recorder.note(200, b"before").unwrap();
+    let first = recorder.recorded();
+    let cut = recorder.cut().unwrap();
+    assert_eq!((recorder.recorded(), recorder.unframed()), (first, 0));
+    assert_eq!(recorder.submit(&packet).refused, None);
+    assert!(recorder.cut().is_none(), "one is under way");
+    assert!(recorder.state().is_err());
+    let (frame, end) = cut.framed();
+    assert_eq!(end.next, first);
+    recorder.bring_back(cut, end);
+    frames.push(frame);
+    assert_eq!(recorder.recorded(), first + 1);
+    frames.extend(recorder.frame());
+    assert!(recorder.frame().is_none());
+    let mut replay = Replay::new();
+    for frame in &frames {
+        replay.frame(frame, |_, _, _, _| {}).unwrap();
+    }
+    assert_eq!(replay.finish().unwrap().state().unwrap(), recorder.state().unwrap());
+}
+
 #[test]
 fn events_say_what_they_were_and_what_they_did() {
     let (_, frames, _) = busy(Size::small());

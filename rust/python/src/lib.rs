@@ -47,7 +47,8 @@ mod _native {
     };
     #[pymodule_export]
     use crate::fleet::{
-        FleetMachine, FleetReader, FleetReplay, FleetTally, FleetVersion, fleet_frame, fleet_gradient,
+        FleetCommits, FleetMachine, FleetReader, FleetReplay, FleetTally, FleetVersion, fleet_frame,
+        fleet_gradient,
     };
     #[pymodule_export]
     use crate::memory::Memory;

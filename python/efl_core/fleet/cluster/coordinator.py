@@ -31,8 +31,7 @@ from efl_core.fleet.learner import Learner
 from efl_core.fleet.models import Model
 from efl_core.fleet.published import Counted, could_teach
 from efl_core.fleet.versions import Version, kind_of
-from efl_core.fleet.web.wire import check_sendable, described_version, read_version
-from efl_core.pennylane.options import Options
+from efl_core.fleet.web.wire import described_version, read_version
 from efl_core.training.optimizers import read_optimizer
 
 __all__ = ["Coordinator"]
@@ -91,7 +90,6 @@ class Coordinator(Learner):
             raise InvalidInputError.of("shards", "one or more", "none")
         if options.get("journal") is not None:
             raise InvalidInputError.of("journal", "none here: each shard has one", "one")
-        check_sendable(Options.read({name: options.get(name) for name in ("noise", "calibration")}))
         self._every, self._renew = real("every", every), renew
         self._number: int | None = None
         # Those that shards may have been told of: a call that nobody has answered may be done later.

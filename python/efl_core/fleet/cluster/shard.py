@@ -135,7 +135,7 @@ class Shard(Learner):
                 "params", f"shape {described.params.shape}, as the coordinator's", self._shape
             )
         if self._model is None:
-            self._model = made_model(self._qnode, described.params, self._inputs)
+            self._model = made_model(self._qnode, described.params, self._inputs, described.device)
         version = made_here(described, self._model)
         if version.native is None or version.number != draft.number:
             raise CorruptDataError.of("draft", f"version {draft.number}, which teaches", "another one")

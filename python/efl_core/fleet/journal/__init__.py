@@ -1,6 +1,6 @@
 """A journal: what a learner was told, on disk before it says so.
 
-``store`` is its files, ``log`` the one of frames, ``commits`` the thread that makes events durable, ``notes``
+``store`` is its files, ``log`` the one of frames, ``commits`` what makes events durable, ``notes``
 what a learner writes down beside its machine, ``recovery`` the learner that a journal makes, ``audit`` what
 the command line asks.
 """

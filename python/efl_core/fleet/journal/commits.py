@@ -1,17 +1,17 @@
-"""Group commit: one thread makes events durable, and whoever waits for one is told together with others.
+"""Group commit: whoever waits writes for all, or is told by whoever does; and checkpoints, now and then.
 
-A batch is closed when half of those wait who do so of late, after 20 ms, or with 1 MB: a caller alone never
-waits for others, and of many one half prepares what comes next while the other half is written.
+The batches themselves are native (`FleetCommits`): nobody who waits needs the interpreter. One of those who
+wait writes what has happened so far while the others prepare what comes next; nothing waits for a batch to
+fill.
 
 Invariant: `Journal.wait` returns when everything that has happened so far is on disk, or raises. After a
 write that failed nothing is written any more: nobody knows what of it is on disk, until it is read again.
-Cost: an fsync for each batch; between them the bytes of the events of those who wait.
+Cost: an fsync for each batch; now and then somebody who waits writes a checkpoint, too.
 """
 
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 
 from efl_core import _native
@@ -21,13 +21,9 @@ from efl_core.fleet.journal.store import Checkpoint, Store
 __all__ = ["Journal"]
 
 LOGGER = logging.getLogger("efl_core")
-# Seconds and bytes after which a batch waits for nobody else.
-LINGER, BATCH = 0.02, 1 << 20
 # All of the state is written after so many bytes of frames, and so many times its own size: a start then has
 # little to read, and states are a small part of what is written.
 CHECKPOINT, TIMES = 64 << 20, 4
-
-Snapshot = Callable[[], tuple[bytes | None, bytes, bytes]]
 
 
 class Journal:
@@ -39,31 +35,27 @@ class Journal:
         The file, which belongs to the journal from now on.
     machine
         A machine that writes down what happens.
-    durable
-        How many of its events are on disk.
-    snapshot
-        Returns the frame of what happened last, the state behind it, and what the learner knows beside.
+    changed
+        Held by whoever changes anything.
+    known
+        Returns what the learner knows beside the machine.
     """
 
-    def __init__(self, store: Store, machine: _native.FleetMachine, durable: int, snapshot: Snapshot) -> None:
-        self._store, self._machine, self._snapshot = store, machine, snapshot
-        self._lock = threading.Lock()
-        self._work, self._done = threading.Condition(self._lock), threading.Condition(self._lock)
-        self._durable = durable
-        self._wanted, self._waiting, self._known = self._durable, 0, 1
-        # Who waits, each with a lock that is released for him alone: all who are told at once would want the
-        # same lock, and one after the other the interpreter's.
-        self._gates: list[tuple[int, threading.Lock]] = []
-        self._since, self._due = 0, CHECKPOINT
-        self._is_asked, self._is_closed = False, False
-        self._failure: BaseException | None = None
+    def __init__(
+        self,
+        store: Store,
+        machine: _native.FleetMachine,
+        durable: int,
+        changed: threading.Condition,
+        known: Callable[[], bytes],
+    ) -> None:
+        self._store, self._machine, self._changed, self._known = store, machine, changed, known
+        self._commits = store.commits
+        self._commits.resume(durable)
+        self._due = self._commits.end + CHECKPOINT
+        self._checkpointing, self._telling = threading.Lock(), threading.Lock()
+        self._is_closed = self._is_told = False
         self._pid = os.getpid()
-        self.commits = 0
-        """Transactions so far."""
-        self.seconds = 0.0
-        """Spent in them."""
-        self._thread = threading.Thread(target=self._run, name="efl-journal", daemon=True)
-        self._thread.start()
 
     @property
     def path(self) -> str:
@@ -71,131 +63,86 @@ class Journal:
         return str(self._store.path)
 
     @property
-    def failure(self) -> BaseException | None:
+    def failure(self) -> str | None:
         """Why nothing is acknowledged any more, if that is so."""
-        return self._failure
+        return self._commits.failure
 
     @property
     def durable(self) -> int:
         """How many events are on disk."""
-        return self._durable
+        return self._commits.durable
+
+    @property
+    def commits(self) -> int:
+        """Frames so far."""
+        return self._commits.commits
 
     def check(self) -> None:
         """Raise if nothing can become durable any more: then nothing is to happen either."""
-        if self._failure is not None:
-            raise JournalError(
-                f"journal: {self.path!r} could not be written ({self._failure}); nothing is acknowledged "
-                "until the learner is started again"
-            ) from self._failure
         if self._is_closed:
             raise JournalError.of("journal", "one that is open", "one that was closed")
+        failure = self._commits.failure
+        if failure is not None:
+            raise JournalError(
+                f"journal: {self.path!r} could not be written ({failure}); nothing is acknowledged "
+                "until the learner is started again"
+            )
         if self._pid != os.getpid():
             raise JournalError.of("journal", "the process that opened it", "one that was forked from that")
 
     def wait(self) -> None:
         """Return when everything that has happened so far is on disk."""
-        wanted = self._machine.recorded
-        if self._durable >= wanted:
-            return
-        gate = threading.Lock()
-        gate.acquire()
-        with self._lock:
-            if self._durable >= wanted:
-                return
+        if not self._commits.wait(self._machine):
+            self._tell()
             self.check()
-            was_idle = self._wanted <= self._durable
-            self._wanted = max(self._wanted, wanted)
-            self._gates.append((wanted, gate))
-            self._waiting += 1
-            if was_idle or self._is_full():
-                self._work.notify()
-        gate.acquire()
-        if self._durable < wanted:
-            self.check()
+        if self._commits.end >= self._due and self._checkpointing.acquire(blocking=False):
+            try:
+                self._write_state()
+            finally:
+                self._checkpointing.release()
 
     def checkpoint(self) -> None:
         """Write all of the state, so that a start reads nothing else."""
-        with self._lock:
-            self.check()
-            self._is_asked = True
-            self._work.notify()
-            self._done.wait_for(lambda: not self._is_asked or self._failure is not None)
-            if self._is_asked:
-                self.check()
+        self.check()
+        with self._checkpointing:
+            self._write_state()
+        self.check()
 
     def close(self) -> None:
         """Write all of the state if that is possible, and let go of the file."""
-        with self._lock:
+        with self._checkpointing:
             if self._is_closed:
                 return
-        if self._pid == os.getpid() and self._failure is None:
-            self.checkpoint()
-        with self._lock:
-            self._is_closed = True
-            self._work.notify()
-        if self._pid == os.getpid():
-            self._thread.join()
-            self._store.close()
-
-    # ---- the thread --------------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                self._work.wait_for(lambda: self._is_closed or self._is_asked or self._wanted > self._durable)
-                if self._is_closed and self._wanted <= self._durable:
-                    return
-                self._work.wait_for(self._is_full, LINGER)
-                batch, self._waiting = self._waiting, 0
-                is_asked = self._is_asked
+            is_ours = self._pid == os.getpid()
             try:
-                durable = self._commit(is_asked or self._since >= self._due)
-            except BaseException as error:  # whatever it was: nobody may be told that it went well
-                LOGGER.error("the journal failed, nothing is acknowledged from now on: %s", error)
-                with self._lock:
-                    self._failure = error
-                    self._open_gates()
-                return
-            with self._lock:
-                self._durable, self._known = durable, batch + self._waiting
-                self._is_asked = self._is_asked and not is_asked
-                self._open_gates()
+                if is_ours and self._commits.failure is None:
+                    self._write_state()
+                    self.check()
+            finally:
+                self._is_closed = True
+                if is_ours:
+                    self._store.close()
 
-    def _open_gates(self) -> None:
-        """Tell those whose events are on disk, or all if nothing will be."""
-        gates, self._gates = self._gates, []
-        for wanted, gate in gates:
-            if wanted <= self._durable or self._failure is not None:
-                gate.release()
-            else:
-                self._gates.append((wanted, gate))
-        self._done.notify_all()  # who has asked for a checkpoint
+    def _write_state(self) -> None:
+        """Write a checkpoint; if that fails, nothing is acknowledged any more."""
+        if self._is_closed:
+            return  # while somebody waited for his turn
+        try:
+            with self._changed:  # nothing happens, so that all frames are those before the state
+                if not self._commits.wait(self._machine):
+                    return self._tell()
+                state, learner = self._machine.state(), self._known()
+                found = Checkpoint(self._commits.durable, state, learner, self._commits.end)
+            self._store.keep(found)
+        except Exception as error:  # whatever it was: nobody knows what is on disk
+            self._commits.fail(str(error))
+            return self._tell()
+        self._due = found.place + max(CHECKPOINT, TIMES * (len(state) + len(learner)))
 
-    def _is_full(self) -> bool:
-        """Say whether the batch waits for nobody else."""
-        return (
-            self._is_closed
-            or self._is_asked
-            or 2 * self._waiting >= self._known
-            or self._machine.unframed >= BATCH
-        )
-
-    def _commit(self, with_state: bool) -> int:
-        """Make durable what has happened; return how many events are."""
-        durable, checkpoint = self._durable, None
-        if with_state:
-            frame, state, learner = self._snapshot()
-        else:
-            frame = self._machine.frame()
-        began = time.perf_counter()
-        if frame is not None:
-            first, count, _, _ = _native.fleet_frame(frame)
-            durable = first + count
-            self._since += len(frame)
-        if with_state:
-            checkpoint = Checkpoint(durable, state, learner)
-            self._since, self._due = 0, max(CHECKPOINT, TIMES * (len(state) + len(learner)))
-        self._store.append(frame, checkpoint)
-        self.commits += 1
-        self.seconds += time.perf_counter() - began
-        return durable
+    def _tell(self) -> None:
+        """Say once that the journal has failed."""
+        with self._telling:
+            is_news, self._is_told = not self._is_told, True
+        if is_news and not self._is_closed:
+            reason = self._commits.failure
+            LOGGER.error("the journal failed, nothing is acknowledged from now on: %s", reason)

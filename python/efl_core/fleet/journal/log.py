@@ -13,13 +13,12 @@ a start 16 bytes of each frame since the last checkpoint.
 import hashlib
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from efl_core import _native
-from efl_core.errors import CorruptDataError, EflError, JournalError
+from efl_core.errors import CorruptDataError, EflError
 
 __all__ = ["Log"]
 
@@ -46,30 +45,26 @@ class Log:
     def __init__(self, path: Path, key: bytes, start: int, *, is_fixed: bool) -> None:
         self.path, self._key = path, key
         with path.open("rb") as file:
-            self.end = self._whole(file, start)
-        """Where the next frame goes."""
-        self._file: BinaryIO | None = None
+            self._end = self._whole(file, start)
+        self._commits: _native.FleetCommits | None = None
         if is_fixed:
             return
-        self._file = path.open("ab", buffering=0)
-        torn = self._size() - self.end
+        torn = path.stat().st_size - self._end
         if torn:
             LOGGER.warning("%d bytes of %s were not written to their end, and are cut off", torn, path)
-            self._file.truncate(self.end)
-            _sync(self._file)
+            os.truncate(path, self._end)  # durable with the next frame
+        self._commits = _native.FleetCommits(path, key=key, end=self._end)
 
-    def append(self, frame: bytes) -> None:
-        """Make a frame durable."""
-        assert self._file is not None  # or nothing is written
-        size = self._size()
-        if size != self.end:  # somebody else writes, or a write has failed
-            raise JournalError.of("journal", f"{self.end} bytes in {str(self.path)!r}, as written", size)
-        for part in (self._head(self.end, len(frame)), frame):
-            left = memoryview(part)
-            while left:
-                left = left[self._file.write(left) :]
-        _sync(self._file)
-        self.end += HEAD + len(frame)
+    @property
+    def end(self) -> int:
+        """Where the next frame goes."""
+        return self._end if self._commits is None else self._commits.end
+
+    @property
+    def commits(self) -> _native.FleetCommits:
+        """What writes frames."""
+        assert self._commits is not None  # or nothing is written
+        return self._commits
 
     def frames(self, start: int = 0) -> Iterator[bytes]:
         """Return the frames from a place on, where one begins; whether they are sound inside, others see."""
@@ -82,14 +77,10 @@ class Log:
                 yield file.read(length)
                 place += HEAD + length
 
-    def _size(self) -> int:
-        assert self._file is not None
-        return os.fstat(self._file.fileno()).st_size
-
     def close(self) -> None:
         """Let go of the file."""
-        if self._file is not None:
-            self._file.close()
+        if self._commits is not None:
+            self._commits.close()
 
     # ---- where it ends -----------------------------------------------------------------------------------
 
@@ -127,10 +118,6 @@ class Log:
             return None
         return int.from_bytes(head[:8], "little")
 
-    def _head(self, place: int, length: int) -> bytes:
-        size = length.to_bytes(8, "little")
-        return size + self._hash(place, size)
-
     def _hash(self, place: int, length: bytes) -> bytes:
         return hashlib.blake2b(place.to_bytes(8, "little") + length, digest_size=8, key=self._key).digest()
 
@@ -146,15 +133,3 @@ def _is_sound(frame: bytes) -> bool:
     except EflError:
         return False
     return True
-
-
-def _sync(file: BinaryIO) -> None:
-    """Return when all that was written is on the disk, as far as that keeps its word."""
-    if sys.platform == "darwin":  # where fsync is only a wish
-        import fcntl
-
-        fcntl.fcntl(file.fileno(), fcntl.F_FULLFSYNC)
-    elif sys.platform == "win32":
-        os.fsync(file.fileno())
-    else:
-        os.fdatasync(file.fileno())  # and with it the length

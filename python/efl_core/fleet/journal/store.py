@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from efl_core import _native
 from efl_core.errors import CorruptDataError, EflError, JournalError, NewerFormatError
 from efl_core.fleet.journal.log import Log
 
@@ -58,7 +59,7 @@ class Checkpoint(NamedTuple):
     """The machine."""
     learner: bytes
     """What the learner knows beside it."""
-    place: int = 0
+    place: int
     """Where the frames after it begin, in their file."""
 
 
@@ -185,21 +186,27 @@ class Store:
 
     # ---- writing and reading -----------------------------------------------------------------------------
 
-    def append(self, frame: bytes | None, checkpoint: Checkpoint | None = None) -> None:
-        """Make a frame durable, and then a checkpoint behind it."""
-        if frame is not None:
-            self._log.append(frame)
-        if checkpoint is None:
-            return
+    @property
+    def commits(self) -> _native.FleetCommits:
+        """What writes frames."""
+        return self._log.commits
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint, whose frames are durable."""
         run = self._db.execute
         run("BEGIN IMMEDIATE")
-        run("INSERT OR REPLACE INTO checkpoints VALUES(?, ?, ?, ?)", (*checkpoint[:3], self._log.end))
-        # The one before stays: a checkpoint that turns out to be damaged is not the end.
-        run(
-            "DELETE FROM checkpoints WHERE next NOT IN "
-            "(SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
-        )
-        run("COMMIT")
+        try:
+            run("INSERT OR REPLACE INTO checkpoints VALUES(?, ?, ?, ?)", checkpoint)
+            # The one before stays: a checkpoint that turns out to be damaged is not the end.
+            run(
+                "DELETE FROM checkpoints WHERE next NOT IN "
+                "(SELECT next FROM checkpoints ORDER BY next DESC LIMIT 2)"
+            )
+            run("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                run("ROLLBACK")
+            raise
 
     def checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints that are kept, the last one first."""

@@ -28,7 +28,6 @@ from efl_core.fleet.web.calls import MOST_BODY
 from efl_core.fleet.web.operating import Operating, Teaching
 from efl_core.fleet.web.routes import Routes
 from efl_core.fleet.web.signing import Keys, Signature, body_hash
-from efl_core.fleet.web.wire import check_sendable
 
 __all__ = ["App", "asgi"]
 
@@ -116,7 +115,6 @@ class App:
             raise InvalidInputError.of(
                 "learner", "one that knows the inputs of a query: Learner(..., inputs=...)", "another"
             )
-        check_sendable(learner.version.model.options)
         known = Keys(keys) if isinstance(keys, (str, bytes)) else keys
         if known is not None and not isinstance(known, Keys):
             raise InputTypeError.of("keys", "Keys, a secret, or None", type(known).__name__)

@@ -1,20 +1,23 @@
 //! What has happened to a machine, as bytes: events in frames, and the machine that they make.
 //!
 //! ```text
-//! Recorder: machine + events that are not yet framed ──frame──> store (commits, then the caller is told)
+//! Recorder: machine + events that are not yet framed ──frame──> log (one writes for all, then they are told)
 //!                                                                  │ state, frames after it
 //!                                                                  v
 //!                                                     Replay: the same machine, bit for bit
 //! ```
 //!
-//! A [`Recorder`] does what is asked of its machine and writes it down in the same order. Whoever keeps frames decides when
-//! they are durable; nobody is told that something has happened before its frame is. A [`Replay`] starts with a state or with
-//! nothing, and takes the frames after it.
+//! A [`Recorder`] does what is asked of its machine and writes it down in the same order. [`Commits`] makes frames durable;
+//! nobody is told that something has happened before its frame is. A [`Replay`] starts with a state or with nothing, and takes
+//! the frames after it.
 //!
 //! | module | holds |
 //! |---|---|
+//! | `blake` | the hash before a frame, by which its place is known |
+//! | `commits` | who waits, and who writes |
 //! | `event` | what changes a machine, and its bytes |
 //! | `frame` | events with their place, the checksum of the frame before, and one of its own |
+//! | `log` | the file of frames, as it is written |
 //! | `recorder` | a machine that is written down |
 //! | `replay` | a machine that is made from what was written down |
 //!
@@ -22,12 +25,16 @@
 //! missing, doubled, torn or altered, or of another journal, is an error that says where.
 //! Cost: a copy of each event; a replay costs what the events did.
 
+mod blake;
+mod commits;
 mod event;
 mod frame;
+mod log;
 mod recorder;
 mod replay;
 
+pub use commits::{Batch, Commits, Told};
 pub use event::Event;
 pub use frame::{Frame, MAX_BYTES, Mark};
-pub use recorder::Recorder;
+pub use recorder::{Cut, Recorder};
 pub use replay::{Applied, Replay};

@@ -24,25 +24,43 @@ pub struct Recorder {
     at: Option<Mark>,
     events: Put,
     count: u32,
+    /// Whether some events are being framed, see [`Recorder::cut`].
+    is_cut: bool,
+}
+
+/// Events that are to be in one frame.
+#[derive(Debug)]
+pub struct Cut {
+    at: Mark,
+    count: u32,
+    events: Vec<u8>,
+}
+
+impl Cut {
+    /// Their frame, and the place behind it.
+    pub fn framed(&self) -> (Vec<u8>, Mark) {
+        framed(self.at, self.count, &self.events)
+    }
 }
 
 impl Recorder {
     /// A machine of which nothing is written down.
     pub fn silent(machine: Machine) -> Self {
-        Recorder { machine, at: None, events: Put::default(), count: 0 }
+        Recorder { machine, at: None, events: Put::default(), count: 0, is_cut: false }
     }
 
     /// A machine that begins, and its journal.
     pub fn new(options: Options) -> Result<Self> {
         let machine = Machine::new(options.clone())?;
-        let mut recorder = Recorder { machine, at: Some(Mark::default()), events: Put::default(), count: 0 };
+        let mut recorder =
+            Recorder { machine, at: Some(Mark::default()), events: Put::default(), count: 0, is_cut: false };
         recorder.record(|| Event::Open(options));
         Ok(recorder)
     }
 
     /// A machine that goes on where its journal ends.
     pub fn resumed(machine: Machine, at: Mark) -> Self {
-        Recorder { machine, at: Some(at), events: Put::default(), count: 0 }
+        Recorder { machine, at: Some(at), events: Put::default(), count: 0, is_cut: false }
     }
 
     fn record<'a>(&mut self, event: impl FnOnce() -> Event<'a>) {
@@ -157,20 +175,39 @@ impl Recorder {
         self.events.0.len()
     }
 
+    /// The events since the last frame, if there are any: those that come meanwhile go into the next one. They are to be
+    /// brought back, with the place behind their frame, before there is another.
+    pub fn cut(&mut self) -> Option<Cut> {
+        let at = self.at.filter(|_| self.count > 0 && !self.is_cut)?;
+        let cut = Cut { at, count: self.count, events: std::mem::take(&mut self.events.0) };
+        // Its checksum is not known yet.
+        self.at = Some(Mark { next: at.next + u64::from(self.count), chain: at.chain });
+        (self.count, self.is_cut) = (0, true);
+        Some(cut)
+    }
+
+    /// Takes events back that are in a frame, which ends at some place.
+    pub fn bring_back(&mut self, cut: Cut, end: Mark) {
+        (self.at, self.is_cut) = (Some(end), false);
+        if self.events.0.is_empty() {
+            // Their room is for others; that of one large frame is not to be paid for forever.
+            self.events.0 = cut.events;
+            self.events.0.clear();
+            self.events.0.shrink_to(super::MAX_BYTES);
+        }
+    }
+
     /// The frame of the events since the last one, if there are any.
     pub fn frame(&mut self) -> Option<Vec<u8>> {
-        let at = self.at.filter(|_| self.count > 0)?;
-        let (frame, end) = framed(at, self.count, &self.events.0);
-        (self.at, self.count) = (Some(end), 0);
-        self.events.0.clear();
-        // One large frame is not to be paid for forever.
-        self.events.0.shrink_to(super::MAX_BYTES);
+        let cut = self.cut()?;
+        let (frame, end) = cut.framed();
+        self.bring_back(cut, end);
         Some(frame)
     }
 
     /// The state behind the last frame, with its place; only what is framed may be kept as a state.
     pub fn state(&self) -> Result<Vec<u8>> {
-        let Some(at) = self.at.filter(|_| self.count == 0) else {
+        let Some(at) = self.at.filter(|_| self.count == 0 && !self.is_cut) else {
             return Err(Error::invalid(
                 "state",
                 "a journal, and no event outside of a frame",

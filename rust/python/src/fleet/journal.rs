@@ -4,13 +4,14 @@ use super::machine::FleetMachine;
 use super::reader::FleetReader;
 use super::tally::FleetTally;
 use crate::error::{OrRaise, invalid};
-use efl_fleet::journal::{Applied, Event, Frame, Replay};
+use efl_fleet::journal::{Applied, Commits, Event, Frame, Replay};
 use efl_fleet::machine::{Machine, Outcome};
 use efl_fleet::pending::Ticket;
 use numpy::IntoPyArray;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// The place of a frame: its first event, how many there are, and the checksums of the frame before and of its own.
@@ -146,5 +147,66 @@ impl FleetReplay {
     fn machine(&self, py: Python<'_>) -> PyResult<FleetMachine> {
         let recorder = self.with(py, |replay| replay.clone().finish());
         recorder.map(FleetMachine::of).ok_or_else(|| invalid("journal", "one that has begun", "an empty one"))
+    }
+}
+
+/// The file of frames of a learner that runs, and who waits for it.
+#[pyclass(frozen, module = "efl_core._native")]
+pub(crate) struct FleetCommits(Commits);
+
+#[pymethods]
+impl FleetCommits {
+    #[new]
+    #[pyo3(signature = (path, *, key, end))]
+    fn new(path: PathBuf, key: &[u8], end: u64) -> PyResult<Self> {
+        if !(1..=64).contains(&key.len()) {
+            return Err(invalid("key", "1 to 64 bytes", key.len()));
+        }
+        Ok(FleetCommits(Commits::open(&path, key, end)?))
+    }
+
+    /// Says how many events the file holds.
+    fn resume(&self, durable: u64) {
+        self.0.resume(durable);
+    }
+
+    /// Returns when all that has happened to a machine is on the disk, and says whether it is.
+    fn wait(&self, py: Python<'_>, machine: &Bound<'_, FleetMachine>) -> bool {
+        let machine = machine.get();
+        let wanted = machine.briefly(py, |machine| machine.recorded());
+        if self.0.durable() >= wanted {
+            return true;
+        }
+        // Dropped with the GIL.
+        let told = py.detach(|| self.0.wait(wanted, || machine.batch()));
+        told.is_durable
+    }
+
+    #[getter]
+    fn durable(&self) -> u64 {
+        self.0.durable()
+    }
+
+    #[getter]
+    fn end(&self) -> u64 {
+        self.0.end()
+    }
+
+    #[getter]
+    fn commits(&self) -> u64 {
+        self.0.commits()
+    }
+
+    #[getter]
+    fn failure(&self) -> Option<String> {
+        self.0.failure()
+    }
+
+    fn fail(&self, reason: String) {
+        self.0.fail(reason);
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
     }
 }

@@ -5,7 +5,7 @@ use super::tally::{FleetTally, means};
 use super::{column, count, narrow, part, table};
 use crate::boundary::{float, integer};
 use crate::error::{OrRaise, shape};
-use efl_fleet::journal::Recorder;
+use efl_fleet::journal::{Batch, Recorder};
 use efl_fleet::machine::{self as state, Options, Outcome, Refusal};
 use efl_fleet::pending::Ticket;
 use numpy::{
@@ -43,9 +43,8 @@ const BRIEF: usize = 1 << 16;
 
 /// The state of a learner.
 #[pyclass(frozen, module = "efl_core._native")]
-pub(crate) struct FleetMachine(pub(super) Mutex<Recorder>);
+pub(crate) struct FleetMachine(Mutex<Recorder>);
 
-type Checkpoint<'py> = (Option<Bound<'py, PyBytes>>, Bound<'py, PyBytes>);
 type Tallies = Vec<(u32, u32, FleetTally)>;
 type Found<'py> = (
     Bound<'py, PyArray1<u8>>,
@@ -62,7 +61,7 @@ impl FleetMachine {
 
     /// The same for work of some microseconds. The GIL is kept, for to hand it to one of many threads that wait takes
     /// longer; unless somebody else is at the state.
-    fn briefly<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Recorder) -> T + Send) -> T {
+    pub(super) fn briefly<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&mut Recorder) -> T + Send) -> T {
         match self.0.try_lock() {
             Ok(mut recorder) => work(&mut recorder),
             Err(_) => self.change(py, work),
@@ -72,6 +71,16 @@ impl FleetMachine {
     /// Looks at the state, without the GIL.
     fn with<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&state::Machine) -> T + Send) -> T {
         self.change(py, |recorder| work(recorder.machine()))
+    }
+
+    /// A frame of what has happened since the last one, and the number of the event behind it; without the GIL. The state
+    /// is locked for a moment only: whoever waits for it holds up others.
+    pub(super) fn batch(&self) -> Option<Batch> {
+        let lock = || self.0.lock().expect("no call has panicked");
+        let cut = lock().cut()?;
+        let (frame, end) = cut.framed();
+        lock().bring_back(cut, end);
+        Some((frame, end.next))
     }
 
     /// Of the machine that a journal ends with.
@@ -175,22 +184,14 @@ impl FleetMachine {
         self.briefly(py, |machine| machine.recorded())
     }
 
-    /// Bytes of events that are in no frame.
-    #[getter]
-    fn unframed(&self, py: Python<'_>) -> usize {
-        self.briefly(py, |machine| machine.unframed())
-    }
-
     /// The events since the last frame.
     fn frame<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
         self.change(py, |machine| machine.frame()).map(|frame| PyBytes::new(py, &frame))
     }
 
-    /// The same, and the state behind it.
-    fn checkpoint<'py>(&self, py: Python<'py>) -> PyResult<Checkpoint<'py>> {
-        let (frame, state) = self.change(py, |machine| (machine.frame(), machine.state()));
-        let frame = frame.map(|frame| PyBytes::new(py, &frame));
-        Ok((frame, PyBytes::new(py, &state.or_raise()?)))
+    /// The state behind the last frame.
+    fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.change(py, |machine| machine.state()).or_raise()?))
     }
 
     /// All of the state, as bytes.

@@ -9,7 +9,7 @@ mod reader;
 mod tally;
 mod version;
 
-pub(crate) use journal::{FleetReplay, fleet_frame};
+pub(crate) use journal::{FleetCommits, FleetReplay, fleet_frame};
 pub(crate) use machine::FleetMachine;
 pub(crate) use reader::FleetReader;
 pub(crate) use tally::{FleetTally, fleet_gradient};
