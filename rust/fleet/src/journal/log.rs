@@ -7,7 +7,7 @@
 //! Invariant: a frame that was appended is on the disk, as far as that keeps its word; after an error nobody knows what is.
 //! Cost: a write and a sync for each frame.
 
-use super::blake;
+use blake2b_simd::Params;
 use std::fs::File;
 use std::io::{Error, Result, Write};
 use std::path::Path;
@@ -49,9 +49,10 @@ impl Log {
         let mut head = [0; HEAD as usize];
         head[..8].copy_from_slice(&self.end.to_le_bytes());
         head[8..].copy_from_slice(&length);
-        let hash = blake::keyed(&self.key, &head);
+        // As Python reads it: hashlib.blake2b(place + length, digest_size=8, key=key).
+        let hash = Params::new().hash_length(8).key(&self.key).hash(&head);
         head[..8].copy_from_slice(&length);
-        head[8..].copy_from_slice(&hash);
+        head[8..].copy_from_slice(hash.as_bytes());
         self.file.write_all(&head)?;
         self.file.write_all(frame)?;
         self.file.sync_data()?;

@@ -13,7 +13,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | `blake` | the hash before a frame, by which its place is known |
 //! | `commits` | who waits, and who writes |
 //! | `event` | what changes a machine, and its bytes |
 //! | `frame` | events with their place, the checksum of the frame before, and one of its own |
@@ -25,7 +24,6 @@
 //! missing, doubled, torn or altered, or of another journal, is an error that says where.
 //! Cost: a copy of each event; a replay costs what the events did.
 
-mod blake;
 mod commits;
 mod event;
 mod frame;
