@@ -187,6 +187,41 @@ def gradients(report):
         )
 
 
+def projectors(report):
+    """Shots of both ways to the gradient of a wide projector, and what the cheaper one reaches with them."""
+    import pennylane as qml
+    from pennylane import numpy as pnp
+
+    qubits, layers = (5, 2) if report.smoke else (10, 6)
+    report.title(f"the projector on zeros of {qubits} qubits, {qubits * layers} parameters: shots for 0.01")
+    report.head("angles up to", ["fidelity", "random bases", "shift", "rms error", "bars"])
+    device = qml.device("default.qubit", wires=qubits)
+
+    @qml.qnode(device, diff_method=efl.shadow_grad)
+    def closeness(angles):
+        qml.BasicEntanglerLayers(angles, wires=range(qubits))
+        return qml.expval(qml.Projector([0] * qubits, wires=range(qubits)))
+
+    exact = qml.grad(closeness.update(diff_method="backprop"))
+    for size in (0.1, 2.0) if report.smoke else (0.1, 0.3, 0.6, 1.0, 2.0):
+        drawn = np.random.default_rng(0).uniform(-size, size, (layers, qubits))
+        angles = pnp.array(drawn, requires_grad=True)
+        plan = efl.plan(closeness, state="prepared")(angles)
+        measure = efl.gradient_with_errors(closeness, shots=plan.best.shots, seed=1)
+        found, stderr = measure(angles)
+        off = found - exact(angles)
+        figures = {
+            "fidelity": float(closeness.update(diff_method=None)(angles)),
+            "random bases": plan["global_clifford"].shots,
+            "shift": plan["shift"].shots,
+            "rms error": float(np.sqrt(np.mean(off**2))),
+            "bars": float(np.sqrt(np.mean(stderr**2))),
+        }
+        report.row(f"{size:g}", figures)
+        within = bool((np.abs(off) <= 5 * stderr + 1e-9).all())
+        report.check(f"angles up to {size:g}: within 5 standard errors", within, plan.best.name)
+
+
 def _read(snaps, circuit, target):
     return efl.fidelity_gradient(snaps, circuit, target)
 
@@ -395,6 +430,7 @@ def _embedded(row):
 def main(report):
     bases(report)
     gradients(report)
+    projectors(report)
     purities(report)
     kernels(report)
     alignments(report)
